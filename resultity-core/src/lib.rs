@@ -1,1 +1,17 @@
-//! x
+#![doc = include_str!("../README.md")]
+
+pub mod api;
+pub mod clock;
+pub mod credits;
+pub mod environment;
+pub mod error;
+pub mod id;
+pub mod job;
+pub mod ledger;
+pub mod model;
+pub mod openai;
+pub mod signing;
+pub mod snapshot;
+pub mod wire;
+
+pub use alloy_primitives::{Address, B256};

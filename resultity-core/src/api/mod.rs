@@ -1,0 +1,6 @@
+//! The API surfaces as traits, one per resource. A client over HTTP and a session inside a server implement the same
+//! trait, so an app can embed either, and both pass the same contract scenarios.
+//!
+//! The caller is not a parameter: an implementation is already bound to one.
+
+pub mod cloud;

@@ -1,0 +1,197 @@
+//! Typed identifiers, so that a namespace id is never passed for an account id.
+//!
+//! All but [`NodeId`] are UUIDs (version 7 where they are made by the network, so that they sort by time). A node's
+//! id is the EVM address of its key.
+
+use std::fmt;
+use std::str::FromStr;
+
+use alloy_primitives::Address;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::clock::{Clock, Entropy};
+
+/// A text that is not the identifier it should be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a valid {kind}: expected {expected}")]
+pub struct InvalidId {
+    kind: &'static str,
+    expected: &'static str,
+    text: String,
+}
+
+impl InvalidId {
+    fn new(kind: &'static str, expected: &'static str, text: &str) -> Self {
+        Self { kind, expected, text: text.chars().take(64).collect() }
+    }
+}
+
+/// A UUID of version 7 (RFC 9562) from the given time and randomness.
+fn uuid_v7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {
+    let mut random = [0; 10];
+    entropy.fill(&mut random);
+    let millis = u64::try_from(clock.now().as_millis()).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+macro_rules! uuid_id {
+    ($($(#[$doc:meta])* $name:ident, $kind:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new identifier: sorts after all that were made earlier on the same clock.
+            pub fn new(clock: &dyn Clock, entropy: &dyn Entropy) -> Self {
+                Self(uuid_v7(clock, entropy))
+            }
+
+            /// The identifier with this value.
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// The value.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.hyphenated().fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                Uuid::try_parse(text).map(Self).map_err(|_| InvalidId::new($kind, "a UUID", text))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let mut buffer = Uuid::encode_buffer();
+                serializer.serialize_str(self.0.hyphenated().encode_lower(&mut buffer))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_text(deserializer, concat!("a ", $kind, " (UUID)"))
+            }
+        }
+    )*};
+}
+
+uuid_id! {
+    /// A person or organisation that signs in.
+    AccountId, "account id";
+    /// A balance with its API keys; belongs to one account.
+    NamespaceId, "namespace id";
+    /// An API key (its record, never the secret).
+    KeyId, "key id";
+    /// One unit of work: a request that a node answers.
+    JobId, "job id";
+    /// One connection of a node.
+    SessionId, "session id";
+    /// The secret that names one lease: whoever returns a result must name it.
+    LeaseToken, "lease token";
+}
+
+/// A node: the EVM address of its secp256k1 key. Shown in lower-case hexadecimal with `0x`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(Address);
+
+impl NodeId {
+    /// The node with this address.
+    pub const fn from_address(address: Address) -> Self {
+        Self(address)
+    }
+
+    /// The address.
+    pub const fn address(&self) -> Address {
+        self.0
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}", self.0)
+    }
+}
+
+impl FromStr for NodeId {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let invalid = || InvalidId::new("node id", "0x and 40 hexadecimal digits", text);
+        let digits = text.strip_prefix("0x").ok_or_else(invalid)?;
+        let mut bytes = [0; 20];
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| invalid())?;
+        Ok(Self(Address::from(bytes)))
+    }
+}
+
+impl Serialize for NodeId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for NodeId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserialize_text(deserializer, "a node id (0x and 40 hexadecimal digits)")
+    }
+}
+
+/// Deserializes anything that is a text on the wire, naming what was expected otherwise.
+pub(crate) fn deserialize_text<'de, D, T>(deserializer: D, expecting: &'static str) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    struct TextVisitor<T>(&'static str, std::marker::PhantomData<T>);
+    impl<T: FromStr> serde::de::Visitor<'_> for TextVisitor<T>
+    where
+        T::Err: fmt::Display,
+    {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_str(TextVisitor(expecting, std::marker::PhantomData))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{ManualClock, SeededEntropy, Timestamp};
+
+    #[test]
+    fn ids_sort_by_time_and_round_trip() {
+        let clock = ManualClock::new(Timestamp::from_millis(1_700_000_000_000));
+        let entropy = SeededEntropy::new(7);
+        let first = JobId::new(&clock, &entropy);
+        clock.advance(std::time::Duration::from_millis(1));
+        let second = JobId::new(&clock, &entropy);
+        assert!(first < second);
+        assert_eq!(first.to_string().parse::<JobId>().unwrap(), first);
+        assert_eq!(serde_json::from_str::<JobId>(&serde_json::to_string(&first).unwrap()).unwrap(), first);
+    }
+
+    #[test]
+    fn a_node_id_is_read_in_any_case_and_shown_in_lower_case() {
+        let id: NodeId = "0xAbCdEf0000000000000000000000000000000001".parse().unwrap();
+        assert_eq!(id.to_string(), "0xabcdef0000000000000000000000000000000001");
+        for bad in ["", "0x", "abcdef0000000000000000000000000000000001", "0xzz", "0xabcdef00000000000000000000000000000000011"] {
+            assert!(bad.parse::<NodeId>().is_err(), "{bad}");
+        }
+    }
+}

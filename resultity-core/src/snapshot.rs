@@ -1,0 +1,59 @@
+//! The configuration snapshot: what the network tells its nodes, in a form that can be signed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::environment::Environment;
+use crate::model::ModelSpec;
+
+/// All that nodes need to know, for one environment. Without floats, so that its canonical form (RFC 8785) is exact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The network it is for.
+    pub environment: Environment,
+    /// Rises by one with every publication.
+    pub version: u64,
+    /// When it was published: milliseconds since the Unix epoch.
+    pub issued_at: Timestamp,
+    /// The version that this one deliberately goes back from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolls_back: Option<u64>,
+    /// What the network serves.
+    pub models: Vec<ModelSpec>,
+    /// Limits and timeouts of jobs.
+    pub jobs: JobParameters,
+    /// How often nodes report: milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// The oldest Agent that may connect.
+    pub min_agent_version: String,
+}
+
+/// Limits and timeouts of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobParameters {
+    /// How long a job may take in all: milliseconds.
+    pub deadline_ms: u64,
+    /// How long a job may wait for a node: milliseconds.
+    pub queue_ttl_ms: u64,
+    /// How long a lease lasts without a heartbeat that renews it: milliseconds.
+    pub lease_ms: u64,
+    /// How long a node has to accept a job: milliseconds.
+    pub accept_timeout_ms: u64,
+    /// How many nodes may try a job.
+    pub max_attempts: u32,
+    /// The node's share of what a job costs: basis points of 10 000.
+    pub node_share: u16,
+}
+
+impl Default for JobParameters {
+    fn default() -> Self {
+        Self {
+            deadline_ms: 600_000,
+            queue_ttl_ms: 60_000,
+            lease_ms: 60_000,
+            accept_timeout_ms: 5_000,
+            max_attempts: 3,
+            node_share: 8_000,
+        }
+    }
+}
