@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod api;
+pub mod canonical;
 pub mod clock;
 pub mod credits;
 pub mod environment;
@@ -10,8 +11,10 @@ pub mod job;
 pub mod ledger;
 pub mod model;
 pub mod openai;
+pub mod project;
 pub mod signing;
 pub mod snapshot;
 pub mod wire;
 
 pub use alloy_primitives::{Address, B256};
+pub use project::{DEV_FILE, PROJECT};

@@ -4,3 +4,4 @@
 //! The caller is not a parameter: an implementation is already bound to one.
 
 pub mod cloud;
+pub mod gate;

@@ -1,1 +1,9 @@
-//! Keys and signatures.
+//! Keys and signatures: secp256k1 over EIP-712 typed data.
+
+mod key;
+mod typed_data;
+
+pub use key::{InvalidKey, InvalidSignature, Keypair, PublicKey, Signature};
+pub use typed_data::{
+    Domain, FailureData, HeartbeatData, HelloData, Outcome, ReceiptData, ResultData, SnapshotData, TypedData,
+};

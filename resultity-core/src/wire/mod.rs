@@ -1,1 +1,31 @@
-//! The node link.
+//! The link between a node and the network: frames of JSON text on one WebSocket that the node opened.
+//!
+//! Every frame is an object with `type`. Reading goes in two steps: the type, then the frame's own struct, because bodies
+//! of requests and outputs travel as raw JSON and are hashed as the exact bytes sent. Unknown fields are ignored.
+
+mod frame;
+mod handshake;
+mod hash;
+mod heartbeat;
+mod work;
+
+pub use frame::{FrameError, NodeFrame, ServerFrame, body_hash};
+pub use handshake::{Challenge, Gpu, Hardware, Hello, LeaseView, NodeModel, Reject, RejectCode, Resume, RuntimeInfo, Welcome};
+pub use hash::{OutputHasher, Transcript, output_hash};
+pub use heartbeat::{Config, ErrorFrame, Heartbeat, HeartbeatAck, Load, Renewal, RunningJob};
+pub use work::{
+    Accept, Ack, AckOutcome, Cancel, CancelReason, Chunk, Decline, DeclineCode, Failed, FailureCode, Job, JobResult,
+    Timings,
+};
+
+/// The WebSocket subprotocol.
+pub const SUBPROTOCOL: &str = "resultity.io.v1";
+
+/// The largest frame that is read: 20 MiB.
+pub const MAX_FRAME_BYTES: usize = 20 * 1024 * 1024;
+
+/// How far a signed time may be from the reader's clock: milliseconds.
+pub const MAX_CLOCK_SKEW_MS: u64 = 60_000;
+
+/// How many times in a row a heartbeat may be missed before a node is out of rotation.
+pub const MISSED_HEARTBEATS: u32 = 3;
