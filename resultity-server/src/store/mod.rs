@@ -1,0 +1,381 @@
+//! The store: the truth about accounts, keys, money, jobs, nodes and snapshots.
+//!
+//! Few, coarse, transactional verbs, named after what happens. A step with money in it never spans two calls, and none
+//! relies on a constraint error to decide: what can go wrong is in the answer. Every promise is a test in `contract`.
+
+use async_trait::async_trait;
+use resultity_core::B256;
+use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
+use resultity_core::environment::Environment;
+use resultity_core::id::{AccountId, JobId, KeyId, LeaseToken, NamespaceId, NodeId};
+use resultity_core::job::{Attempt, JobKind, JobState};
+use resultity_core::openai::chat::Usage;
+use resultity_core::signing::{Outcome, Signature};
+
+pub mod contract;
+pub mod sqlite;
+
+/// What can go wrong below every verb. What a caller decides on is in the answers instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database refused: disk full, file damaged, locked by another process.
+    #[error("the database failed: {0}")]
+    Database(String),
+    /// The database was made by a newer version.
+    #[error("the database has schema version {found}, this server knows up to {known}: update the server")]
+    TooNew {
+        /// The version in the file.
+        found: u32,
+        /// The newest version known here.
+        known: u32,
+    },
+    /// The store is shutting down.
+    #[error("the store is closed")]
+    Closed,
+    /// Something is in the database that never should be.
+    #[error("the database holds something impossible: {0}")]
+    Corrupt(String),
+}
+
+/// SHA-256 of an API key: what is stored of it.
+pub type KeyHash = B256;
+
+/// An API key's record, with what the hot path needs to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// The key.
+    pub id: KeyId,
+    /// Whose balance it spends.
+    pub namespace: NamespaceId,
+    /// Who owns it.
+    pub account: AccountId,
+    /// Where it counts.
+    pub environment: Environment,
+    /// Whether it was revoked.
+    pub revoked: bool,
+}
+
+/// An account with its first namespace and key, made in one step if it is not there.
+#[derive(Debug, Clone)]
+pub struct NewTenant {
+    /// The account, if it has to be made.
+    pub account: AccountId,
+    /// A unique name for it, such as `dev`.
+    pub account_name: String,
+    /// The namespace, if it has to be made.
+    pub namespace: NamespaceId,
+    /// Its name in the account.
+    pub namespace_name: String,
+    /// Where it counts.
+    pub environment: Environment,
+    /// The key, if it has to be made.
+    pub key: KeyId,
+    /// SHA-256 of the key.
+    pub key_hash: KeyHash,
+    /// What people call the key.
+    pub key_label: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// Credits given.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Makes a repeat harmless: the payment or request that it belongs to.
+    pub idempotency_key: String,
+    /// To whom.
+    pub namespace: NamespaceId,
+    /// How much; more than zero.
+    pub amount: Credits,
+    /// Why, for the audit.
+    pub reason: String,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What became of a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Granted {
+    /// It is there, now or since an earlier call; the balance after it.
+    Balance(Credits),
+    /// No such namespace.
+    UnknownNamespace,
+}
+
+/// What a namespace has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// What it may spend.
+    pub available: Credits,
+    /// What is held for jobs that have not ended.
+    pub held: Credits,
+}
+
+/// A job to be admitted.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    /// Its id.
+    pub id: JobId,
+    /// Where it counts.
+    pub environment: Environment,
+    /// Who pays.
+    pub namespace: NamespaceId,
+    /// With which key.
+    pub key: KeyId,
+    /// What is asked.
+    pub kind: JobKind,
+    /// The model's name in the snapshot.
+    pub model: String,
+    /// The model's version in the snapshot.
+    pub model_version: String,
+    /// Whether the answer is streamed.
+    pub stream: bool,
+    /// The most that it can cost.
+    pub hold: Credits,
+    /// SHA-256 of the body that goes to the node.
+    pub request_hash: B256,
+    /// When.
+    pub now: Timestamp,
+    /// When it has to be done.
+    pub deadline: Timestamp,
+}
+
+/// A promise of a job to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewLease {
+    /// To whom.
+    pub node: NodeId,
+    /// The secret that names it.
+    pub token: LeaseToken,
+    /// When it runs out, unless renewed.
+    pub deadline: Timestamp,
+}
+
+/// What became of a job to be admitted. If it is `Admitted`, the hold is committed and the job will end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// It is queued, or leased as the first attempt if a lease was given.
+    Admitted,
+    /// Not enough credits: nothing was changed.
+    Insufficient {
+        /// What the namespace may spend.
+        available: Credits,
+    },
+    /// The key was revoked: nothing was changed.
+    KeyRevoked,
+}
+
+/// What became of a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leased {
+    /// The job is the node's, as this attempt.
+    Attempt(Attempt),
+    /// The job is not queued (any more): nothing was changed.
+    NotQueued(JobState),
+    /// No such job.
+    UnknownJob,
+}
+
+/// Which lease somebody means; it fences everything that is done in its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseRef {
+    /// The job.
+    pub job: JobId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// The secret.
+    pub token: LeaseToken,
+}
+
+/// A verified result to be paid for.
+#[derive(Debug, Clone)]
+pub struct Settle {
+    /// In the name of which lease.
+    pub lease: LeaseRef,
+    /// By whom.
+    pub node: NodeId,
+    /// What it costs; never above the hold.
+    pub cost: Credits,
+    /// The node's share: basis points of 10 000.
+    pub node_share: u16,
+    /// Token counts, as billed.
+    pub usage: Usage,
+    /// Why the first choice ended.
+    pub finish_reason: String,
+    /// Whether it is the whole answer. A partial one ends the job as `cancelled`.
+    pub outcome: Outcome,
+    /// What the node signed.
+    pub request_hash: B256,
+    /// What the node signed.
+    pub transcript_hash: B256,
+    /// What the node signed.
+    pub output_hash: B256,
+    /// The node's signature.
+    pub signature: Signature,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What became of a settlement or release. The first one counts; a repeat gives the first one's outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    /// The job has ended thus, by this call.
+    Now(JobEnd),
+    /// It had ended before: nothing was changed.
+    Before(JobEnd),
+    /// The lease is not the job's (any more): nothing was changed.
+    LeaseLost,
+    /// The cost is above the hold: nothing was changed.
+    AboveHold,
+    /// No such job.
+    UnknownJob,
+}
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobEnd {
+    /// In which state.
+    pub state: JobState,
+    /// What it cost.
+    pub cost: Credits,
+}
+
+/// A job that ends without a payment: the hold goes back in full.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// The job.
+    pub job: JobId,
+    /// `failed`, `expired` or `cancelled`.
+    pub state: JobState,
+    /// The code of [`ErrorCode`](resultity_core::error::ErrorCode) for it.
+    pub error_code: &'static str,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What the store knows of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRecord {
+    /// Its id.
+    pub id: JobId,
+    /// Where it counts.
+    pub environment: Environment,
+    /// Who pays.
+    pub namespace: NamespaceId,
+    /// Where it stands.
+    pub state: JobState,
+    /// Its attempts so far; none before the first lease.
+    pub attempt: Option<Attempt>,
+    /// Who holds, or held, the last lease.
+    pub node: Option<NodeId>,
+    /// What was held for it.
+    pub held: Credits,
+    /// What it cost, once it has ended.
+    pub cost: Option<Credits>,
+    /// Why it failed.
+    pub error_code: Option<String>,
+}
+
+/// A node as the network knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRecord {
+    /// The node.
+    pub id: NodeId,
+    /// Where it counts.
+    pub environment: Environment,
+    /// Who bound it.
+    pub account: Option<AccountId>,
+    /// Whether it may not connect.
+    pub banned: bool,
+}
+
+/// What was put right at start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Jobs whose caller was lost with the server: cancelled, their holds released.
+    pub cancelled: u64,
+}
+
+/// What an audit found. All is well if `problems` is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditReport {
+    /// How many transactions were read.
+    pub transactions: u64,
+    /// How many entries were read.
+    pub entries: u64,
+    /// How many jobs were read.
+    pub jobs: u64,
+    /// How many holds are open (jobs that have not ended).
+    pub open_holds: u64,
+    /// What is wrong, in words.
+    pub problems: Vec<String>,
+}
+
+/// The truth. See the module's documentation.
+#[async_trait]
+pub trait Store: Send + Sync + std::fmt::Debug {
+    /// Makes account, namespace and key where they are not there yet, by their names (the key by its hash). Gives the
+    /// key's record.
+    async fn ensure_tenant(&self, tenant: NewTenant) -> Result<KeyRecord, StoreError>;
+
+    /// The key with this hash.
+    async fn key(&self, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// Gives credits, once per idempotency key.
+    async fn grant(&self, grant: Grant) -> Result<Granted, StoreError>;
+
+    /// What a namespace has; nothing if there is no such namespace.
+    async fn balance(&self, namespace: NamespaceId) -> Result<Option<Balance>, StoreError>;
+
+    /// Holds the price ceiling and queues the job, in one transaction; with a lease, it is leased as the first attempt.
+    async fn reserve_and_enqueue(&self, job: NewJob, lease: Option<NewLease>) -> Result<Admission, StoreError>;
+
+    /// Leases a queued job: the next attempt.
+    async fn lease(&self, job: JobId, lease: NewLease, now: Timestamp) -> Result<Leased, StoreError>;
+
+    /// The node works on it: `leased` becomes `running`. False: the lease is not the job's (any more).
+    async fn mark_running(&self, lease: LeaseRef, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Moves the deadline of these leases; those that are lost are left out of the answer.
+    async fn renew(&self, leases: Vec<(LeaseRef, Timestamp)>) -> Result<Vec<LeaseRef>, StoreError>;
+
+    /// An attempt ended without a result: the job is queued again, and the attempt is kept with the reason. False: the
+    /// lease is not the job's (any more).
+    async fn requeue(&self, lease: LeaseRef, reason: &'static str, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Pays for a verified result: job ended, hold settled, rest given back, node credited, receipt and contribution
+    /// points stored, in one transaction.
+    async fn settle(&self, settle: Settle) -> Result<Ended, StoreError>;
+
+    /// Ends a job without a payment: job ended, hold released in full, in one transaction.
+    async fn release(&self, release: Release) -> Result<Ended, StoreError>;
+
+    /// A job.
+    async fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError>;
+
+    /// Puts right what an earlier process left: every job that had not ended had a caller that waited on that process;
+    /// it is cancelled and its hold released. To be called once, before anything is served.
+    async fn recover(&self, now: Timestamp) -> Result<Recovered, StoreError>;
+
+    /// Registers a node at first contact; gives what is known of it.
+    async fn register_node(&self, node: NodeId, environment: Environment, now: Timestamp) -> Result<NodeRecord, StoreError>;
+
+    /// Binds a node to an account unless another one has it; gives what is known of it now.
+    async fn bind_node(&self, node: NodeId, environment: Environment, account: AccountId, now: Timestamp) -> Result<Option<NodeRecord>, StoreError>;
+
+    /// Keeps a published snapshot: the JSON of a [`SignedSnapshot`](resultity_core::snapshot). False: a snapshot of this
+    /// or a later version is there already.
+    async fn publish_snapshot(&self, environment: Environment, version: u64, signed: String, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// The newest snapshot.
+    async fn latest_snapshot(&self, environment: Environment) -> Result<Option<String>, StoreError>;
+
+    /// Checks the books: every transaction sums to zero, balances are what the entries say, none that may not be is
+    /// negative, every job that has ended has no hold left and every one that has not has exactly its hold.
+    async fn audit(&self) -> Result<AuditReport, StoreError>;
+
+    /// Whether it can be written to: for readiness.
+    async fn ping(&self) -> Result<(), StoreError>;
+}
