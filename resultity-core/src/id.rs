@@ -23,7 +23,11 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn new(kind: &'static str, expected: &'static str, text: &str) -> Self {
-        Self { kind, expected, text: text.chars().take(64).collect() }
+        Self {
+            kind,
+            expected,
+            text: text.chars().take(64).collect(),
+        }
     }
 }
 
@@ -119,7 +123,7 @@ impl NodeId {
 
 impl fmt::Display for NodeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}", self.0)
+        write!(f, "{:#x}", self.0)
     }
 }
 
@@ -183,14 +187,23 @@ mod tests {
         let second = JobId::new(&clock, &entropy);
         assert!(first < second);
         assert_eq!(first.to_string().parse::<JobId>().unwrap(), first);
-        assert_eq!(serde_json::from_str::<JobId>(&serde_json::to_string(&first).unwrap()).unwrap(), first);
+        assert_eq!(
+            serde_json::from_str::<JobId>(&serde_json::to_string(&first).unwrap()).unwrap(),
+            first
+        );
     }
 
     #[test]
     fn a_node_id_is_read_in_any_case_and_shown_in_lower_case() {
         let id: NodeId = "0xAbCdEf0000000000000000000000000000000001".parse().unwrap();
         assert_eq!(id.to_string(), "0xabcdef0000000000000000000000000000000001");
-        for bad in ["", "0x", "abcdef0000000000000000000000000000000001", "0xzz", "0xabcdef00000000000000000000000000000000011"] {
+        for bad in [
+            "",
+            "0x",
+            "abcdef0000000000000000000000000000000001",
+            "0xzz",
+            "0xabcdef00000000000000000000000000000000011",
+        ] {
             assert!(bad.parse::<NodeId>().is_err(), "{bad}");
         }
     }

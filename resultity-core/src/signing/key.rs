@@ -76,7 +76,10 @@ impl Keypair {
 
     /// What others verify with.
     pub fn public_key(&self) -> PublicKey {
-        PublicKey { verifying: *self.signing.verifying_key(), address: self.address }
+        PublicKey {
+            verifying: *self.signing.verifying_key(),
+            address: self.address,
+        }
     }
 
     /// Signs a digest (RFC 6979: the same signature every time, with a low s).
@@ -91,7 +94,9 @@ impl Keypair {
 
 impl fmt::Debug for Keypair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Keypair").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Keypair")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,7 +116,9 @@ impl PublicKey {
     /// Checks that this key signed the digest. A little cheaper than [`Signature::recover`].
     pub fn verify(&self, digest: B256, signature: &Signature) -> Result<(), InvalidSignature> {
         let (signature, _) = signature.parts()?;
-        self.verifying.verify_prehash(digest.as_slice(), &signature).map_err(|_| InvalidSignature::Mismatch)
+        self.verifying
+            .verify_prehash(digest.as_slice(), &signature)
+            .map_err(|_| InvalidSignature::Mismatch)
     }
 }
 
@@ -135,18 +142,24 @@ impl Signature {
         let (signature, recovery) = self.parts()?;
         let verifying = VerifyingKey::recover_from_prehash(digest.as_slice(), &signature, recovery)
             .map_err(|_| InvalidSignature::Mismatch)?;
-        Ok(PublicKey { verifying, address: address_of(&verifying) })
+        Ok(PublicKey {
+            verifying,
+            address: address_of(&verifying),
+        })
     }
 
     /// Checks that the key of this address signed the digest.
     pub fn verify(&self, digest: B256, address: Address) -> Result<PublicKey, InvalidSignature> {
         let key = self.recover(digest)?;
-        if key.address == address { Ok(key) } else { Err(InvalidSignature::Mismatch) }
+        if key.address == address {
+            Ok(key)
+        } else {
+            Err(InvalidSignature::Mismatch)
+        }
     }
 
     fn parts(&self) -> Result<(k256::ecdsa::Signature, RecoveryId), InvalidSignature> {
-        let signature =
-            k256::ecdsa::Signature::from_slice(&self.0[..64]).map_err(|_| InvalidSignature::Malformed)?;
+        let signature = k256::ecdsa::Signature::from_slice(&self.0[..64]).map_err(|_| InvalidSignature::Malformed)?;
         if signature.normalize_s() != signature {
             return Err(InvalidSignature::HighS);
         }
@@ -225,10 +238,19 @@ mod tests {
         let signature = key.sign(digest);
         assert_eq!(signature.recover(digest).unwrap(), key.public_key());
         assert_eq!(key.public_key().verify(digest, &signature), Ok(()));
-        assert_eq!(key.public_key().verify(keccak256("other"), &signature), Err(InvalidSignature::Mismatch));
+        assert_eq!(
+            key.public_key().verify(keccak256("other"), &signature),
+            Err(InvalidSignature::Mismatch)
+        );
         let other = Keypair::generate(&SeededEntropy::new(2));
-        assert_eq!(other.public_key().verify(digest, &signature), Err(InvalidSignature::Mismatch));
-        assert_eq!(signature.verify(digest, other.address()), Err(InvalidSignature::Mismatch));
+        assert_eq!(
+            other.public_key().verify(digest, &signature),
+            Err(InvalidSignature::Mismatch)
+        );
+        assert_eq!(
+            signature.verify(digest, other.address()),
+            Err(InvalidSignature::Mismatch)
+        );
         assert_eq!(signature.to_string().parse(), Ok(signature));
     }
 

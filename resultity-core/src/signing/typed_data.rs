@@ -11,7 +11,10 @@ use crate::environment::Environment;
 use crate::signing::{InvalidSignature, Keypair, PublicKey, Signature};
 
 mod structs {
-    #![allow(missing_docs, reason = "the macro makes items that cannot carry docs; the fields are those of io-protocol")]
+    #![allow(
+        missing_docs,
+        reason = "the macro makes items that cannot carry docs; the fields are those of io-protocol"
+    )]
     use super::sol;
     sol! {
         struct Hello {
@@ -84,7 +87,14 @@ pub struct Domain {
 impl Domain {
     /// The domain of the network whose first key had the address `genesis`.
     pub fn new(environment: Environment, genesis: Address) -> Self {
-        let salt = keccak256([b"resultity/1".as_slice(), environment.as_str().as_bytes(), genesis.as_slice()].concat());
+        let salt = keccak256(
+            [
+                b"resultity/1".as_slice(),
+                environment.as_str().as_bytes(),
+                genesis.as_slice(),
+            ]
+            .concat(),
+        );
         let domain = Eip712Domain {
             name: Some("Resultity".into()),
             version: Some("1".into()),
@@ -92,7 +102,9 @@ impl Domain {
             verifying_contract: None,
             salt: Some(salt),
         };
-        Self { separator: domain.separator() }
+        Self {
+            separator: domain.separator(),
+        }
     }
 }
 
@@ -148,7 +160,12 @@ mod tests {
     use crate::clock::SeededEntropy;
 
     fn snapshot() -> SnapshotData {
-        SnapshotData { digest: B256::repeat_byte(1), version: 2, environment: "testnet".into(), issuedAt: 3 }
+        SnapshotData {
+            digest: B256::repeat_byte(1),
+            version: 2,
+            environment: "testnet".into(),
+            issuedAt: 3,
+        }
     }
 
     #[test]
@@ -163,7 +180,10 @@ mod tests {
         ] {
             assert!(snapshot().verify(&other, &signature, key.address()).is_err());
         }
-        let changed = SnapshotData { version: 3, ..snapshot() };
+        let changed = SnapshotData {
+            version: 3,
+            ..snapshot()
+        };
         assert!(changed.verify(&here, &signature, key.address()).is_err());
     }
 
