@@ -62,10 +62,19 @@ mod tests {
 
     #[test]
     fn numbers_that_would_be_rounded_are_refused() {
-        for bad in [json!(0.5), json!([9_007_199_254_740_992u64]), json!({"a": -9_007_199_254_740_992i64}), json!(1e300)] {
+        for bad in [
+            json!(0.5),
+            json!([9_007_199_254_740_992u64]),
+            json!({"a": -9_007_199_254_740_992i64}),
+            json!(1e300),
+        ] {
             assert!(to_canonical_json(&bad).is_err(), "{bad}");
         }
-        for good in [json!(9_007_199_254_740_991u64), json!(-9_007_199_254_740_991i64), json!(0)] {
+        for good in [
+            json!(9_007_199_254_740_991u64),
+            json!(-9_007_199_254_740_991i64),
+            json!(0),
+        ] {
             assert_eq!(to_canonical_json(&good).unwrap(), good.to_string().into_bytes());
         }
     }

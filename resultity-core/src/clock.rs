@@ -32,7 +32,10 @@ impl Timestamp {
     /// This point moved into the future, saturating.
     #[must_use]
     pub fn after(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// How long after `earlier` this is; zero if it is before.
@@ -95,7 +98,10 @@ impl ManualClock {
 
     /// Moves it forward.
     pub fn advance(&self, duration: Duration) {
-        self.0.fetch_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+        self.0.fetch_add(
+            i64::try_from(duration.as_millis()).unwrap_or(i64::MAX),
+            Ordering::SeqCst,
+        );
     }
 }
 
@@ -116,7 +122,11 @@ pub struct SeededEntropy {
 impl SeededEntropy {
     /// A source that starts at `seed`.
     pub const fn new(seed: u64) -> Self {
-        Self { seed, counter: AtomicU64::new(0), rest: Mutex::new(Vec::new()) }
+        Self {
+            seed,
+            counter: AtomicU64::new(0),
+            rest: Mutex::new(Vec::new()),
+        }
     }
 }
 
@@ -126,7 +136,9 @@ impl Entropy for SeededEntropy {
         for byte in buffer {
             if rest.is_empty() {
                 let block = self.counter.fetch_add(1, Ordering::Relaxed);
-                let digest = Sha256::new().chain_update(self.seed.to_be_bytes()).chain_update(block.to_be_bytes());
+                let digest = Sha256::new()
+                    .chain_update(self.seed.to_be_bytes())
+                    .chain_update(block.to_be_bytes());
                 rest.extend_from_slice(&digest.finalize());
             }
             *byte = rest.pop().unwrap_or_default();
@@ -152,6 +164,9 @@ mod tests {
     #[test]
     fn a_timestamp_is_shown_in_utc() {
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00Z");
-        assert_eq!(Timestamp::from_millis(5).since(Timestamp::from_millis(9)), Duration::ZERO);
+        assert_eq!(
+            Timestamp::from_millis(5).since(Timestamp::from_millis(9)),
+            Duration::ZERO
+        );
     }
 }

@@ -69,7 +69,10 @@ impl fmt::Display for Credits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let micros = self.0.unsigned_abs();
-        let (whole, part) = (micros / Self::MICROS.unsigned_abs(), micros % Self::MICROS.unsigned_abs());
+        let (whole, part) = (
+            micros / Self::MICROS.unsigned_abs(),
+            micros % Self::MICROS.unsigned_abs(),
+        );
         if part == 0 {
             return write!(f, "{sign}{whole}");
         }
@@ -95,8 +98,10 @@ impl FromStr for Credits {
         }
         let whole: i64 = whole.parse().map_err(|_| InvalidCredits)?;
         let part: i64 = format!("{part:0<6}").parse().map_err(|_| InvalidCredits)?;
-        let micros =
-            whole.checked_mul(Self::MICROS).and_then(|micros| micros.checked_add(part)).ok_or(InvalidCredits)?;
+        let micros = whole
+            .checked_mul(Self::MICROS)
+            .and_then(|micros| micros.checked_add(part))
+            .ok_or(InvalidCredits)?;
         Ok(Self(if negative { -micros } else { micros }))
     }
 }
@@ -142,7 +147,20 @@ mod tests {
 
     #[test]
     fn bad_amounts_are_refused() {
-        for bad in ["", "-", ".", "1.", ".5", "1e3", "1.0000000", "+1", " 1", "99999999999999999999", "1.2.3", "NaN"] {
+        for bad in [
+            "",
+            "-",
+            ".",
+            "1.",
+            ".5",
+            "1e3",
+            "1.0000000",
+            "+1",
+            " 1",
+            "99999999999999999999",
+            "1.2.3",
+            "NaN",
+        ] {
             assert_eq!(bad.parse::<Credits>(), Err(InvalidCredits), "{bad:?}");
         }
     }

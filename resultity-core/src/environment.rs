@@ -50,6 +50,9 @@ pub struct UnknownEnvironment;
 impl FromStr for Environment {
     type Err = UnknownEnvironment;
     fn from_str(text: &str) -> Result<Self, UnknownEnvironment> {
-        Self::ALL.into_iter().find(|environment| environment.as_str() == text).ok_or(UnknownEnvironment)
+        Self::ALL
+            .into_iter()
+            .find(|environment| environment.as_str() == text)
+            .ok_or(UnknownEnvironment)
     }
 }

@@ -198,7 +198,14 @@ pub struct ApiError {
 impl ApiError {
     /// An error with this code and sentence.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), param: None, request_id: None, retry_after: None, source: None }
+        Self {
+            code,
+            message: message.into(),
+            param: None,
+            request_id: None,
+            retry_after: None,
+            source: None,
+        }
     }
 
     /// Names the field.
@@ -244,7 +251,10 @@ impl ApiError {
     /// The error that a body and a status stand for.
     pub fn from_body(status: u16, body: ErrorBody) -> Self {
         let code = body.error.code.as_deref().and_then(ErrorCode::from_wire);
-        let mut error = Self::new(code.unwrap_or_else(|| ErrorCode::from_status(status)), body.error.message);
+        let mut error = Self::new(
+            code.unwrap_or_else(|| ErrorCode::from_status(status)),
+            body.error.message,
+        );
         error.param = body.error.param;
         error
     }
@@ -265,7 +275,9 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn std::error::Error + 'static))
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn std::error::Error + 'static))
     }
 }
 

@@ -35,8 +35,15 @@ pub enum JobState {
 
 impl JobState {
     /// All states.
-    pub const ALL: [Self; 7] =
-        [Self::Queued, Self::Leased, Self::Running, Self::Succeeded, Self::Failed, Self::Expired, Self::Cancelled];
+    pub const ALL: [Self; 7] = [
+        Self::Queued,
+        Self::Leased,
+        Self::Running,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Expired,
+        Self::Cancelled,
+    ];
 
     /// The name, as on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
@@ -67,7 +74,10 @@ impl JobState {
             Self::Queued => matches!(next, Self::Leased | Self::Failed | Self::Expired | Self::Cancelled),
             // A fast node's result may arrive before its `accept` was written down.
             Self::Leased => {
-                matches!(next, Self::Running | Self::Queued | Self::Succeeded | Self::Failed | Self::Cancelled)
+                matches!(
+                    next,
+                    Self::Running | Self::Queued | Self::Succeeded | Self::Failed | Self::Cancelled
+                )
             }
             Self::Running => matches!(next, Self::Queued | Self::Succeeded | Self::Failed | Self::Cancelled),
             Self::Succeeded | Self::Failed | Self::Expired | Self::Cancelled => false,
@@ -89,7 +99,10 @@ pub struct UnknownJobState;
 impl FromStr for JobState {
     type Err = UnknownJobState;
     fn from_str(text: &str) -> Result<Self, UnknownJobState> {
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(UnknownJobState)
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == text)
+            .ok_or(UnknownJobState)
     }
 }
 

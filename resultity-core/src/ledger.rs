@@ -111,28 +111,45 @@ impl Posting {
     /// Credits out of issuance.
     pub fn grant(environment: Environment, to: NamespaceId, amount: Credits) -> Result<Self, LedgerError> {
         let amount = not_negative(amount)?;
-        let accounts = [(LedgerAccount::Issuance(environment), -amount), (LedgerAccount::Namespace(to), amount)];
+        let accounts = [
+            (LedgerAccount::Issuance(environment), -amount),
+            (LedgerAccount::Namespace(to), amount),
+        ];
         Ok(Self::new(PostingKind::Grant, accounts))
     }
 
     /// The most that a job can cost, put aside before it is queued.
     pub fn hold(from: NamespaceId, job: JobId, amount: Credits) -> Result<Self, LedgerError> {
         let amount = not_negative(amount)?;
-        let accounts = [(LedgerAccount::Namespace(from), -amount), (LedgerAccount::Escrow(job), amount)];
+        let accounts = [
+            (LedgerAccount::Namespace(from), -amount),
+            (LedgerAccount::Escrow(job), amount),
+        ];
         Ok(Self::new(PostingKind::Hold, accounts))
     }
 
     /// A hold given back in full.
     pub fn release(to: NamespaceId, job: JobId, held: Credits) -> Result<Self, LedgerError> {
         let held = not_negative(held)?;
-        let accounts = [(LedgerAccount::Escrow(job), -held), (LedgerAccount::Namespace(to), held)];
+        let accounts = [
+            (LedgerAccount::Escrow(job), -held),
+            (LedgerAccount::Namespace(to), held),
+        ];
         Ok(Self::new(PostingKind::Release, accounts))
     }
 
     /// A verified result: the node gets its share of the cost, the network the rest of it, the namespace what is left
     /// of the hold.
     pub fn settle(settlement: &Settlement) -> Result<Self, LedgerError> {
-        let Settlement { environment, namespace, job, node, held, cost, node_share } = *settlement;
+        let Settlement {
+            environment,
+            namespace,
+            job,
+            node,
+            held,
+            cost,
+            node_share,
+        } = *settlement;
         let (held, cost) = (not_negative(held)?, not_negative(cost)?);
         if node_share > 10_000 {
             return Err(LedgerError::ShareAboveWhole(node_share));
@@ -183,7 +200,11 @@ pub struct Settlement {
 }
 
 fn not_negative(amount: Credits) -> Result<Credits, LedgerError> {
-    if amount < Credits::ZERO { Err(LedgerError::Negative(amount)) } else { Ok(amount) }
+    if amount < Credits::ZERO {
+        Err(LedgerError::Negative(amount))
+    } else {
+        Ok(amount)
+    }
 }
 
 #[cfg(test)]
@@ -206,14 +227,28 @@ mod tests {
     }
 
     fn gained(posting: &Posting, wanted: LedgerAccount) -> i64 {
-        posting.entries().iter().filter(|entry| entry.account == wanted).map(|entry| entry.amount.micros()).sum()
+        posting
+            .entries()
+            .iter()
+            .filter(|entry| entry.account == wanted)
+            .map(|entry| entry.amount.micros())
+            .sum()
     }
 
     #[test]
     fn a_charge_above_the_hold_is_refused() {
-        assert!(matches!(Posting::settle(&settlement(10, 11, 8000)), Err(LedgerError::AboveHold { .. })));
-        assert!(matches!(Posting::settle(&settlement(-1, 0, 8000)), Err(LedgerError::Negative(_))));
-        assert!(matches!(Posting::settle(&settlement(1, 1, 10_001)), Err(LedgerError::ShareAboveWhole(_))));
+        assert!(matches!(
+            Posting::settle(&settlement(10, 11, 8000)),
+            Err(LedgerError::AboveHold { .. })
+        ));
+        assert!(matches!(
+            Posting::settle(&settlement(-1, 0, 8000)),
+            Err(LedgerError::Negative(_))
+        ));
+        assert!(matches!(
+            Posting::settle(&settlement(1, 1, 10_001)),
+            Err(LedgerError::ShareAboveWhole(_))
+        ));
     }
 
     proptest! {

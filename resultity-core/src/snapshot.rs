@@ -1,5 +1,11 @@
 //! The configuration snapshot: what the network tells its nodes, in a form that can be signed.
 
+mod signed;
+mod validate;
+
+pub use signed::{SignedSnapshot, SnapshotRefused, accept};
+pub use validate::InvalidSnapshot;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -26,6 +32,19 @@ pub struct Snapshot {
     pub heartbeat_interval_ms: u64,
     /// The oldest Agent that may connect.
     pub min_agent_version: String,
+}
+
+impl Snapshot {
+    /// The model that a request for this name or alias means.
+    pub fn model(&self, name_or_alias: &str) -> Option<&ModelSpec> {
+        self.models.iter().find(|model| model.answers_to(name_or_alias))
+    }
+
+    /// Checks that it makes sense and does no harm: every name means one model, no price is negative, file names stay
+    /// in their directory, and so on. Call it before publishing; [`SignedSnapshot::open`] does it for whoever reads.
+    pub fn validate(&self) -> Result<(), InvalidSnapshot> {
+        validate::validate(self)
+    }
 }
 
 /// Limits and timeouts of jobs.

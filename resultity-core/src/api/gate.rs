@@ -34,12 +34,20 @@ pub struct CreditGrant {
 impl CreditGrant {
     /// A grant to the namespace that this API key belongs to.
     pub fn to_key(api_key: impl Into<String>, credits: Credits) -> Self {
-        Self { api_key: Some(api_key.into()), namespace: None, credits }
+        Self {
+            api_key: Some(api_key.into()),
+            namespace: None,
+            credits,
+        }
     }
 
     /// A grant to this namespace.
     pub const fn to_namespace(namespace: NamespaceId, credits: Credits) -> Self {
-        Self { api_key: None, namespace: Some(namespace), credits }
+        Self {
+            api_key: None,
+            namespace: Some(namespace),
+            credits,
+        }
     }
 }
 

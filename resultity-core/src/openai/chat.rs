@@ -107,7 +107,10 @@ impl ChatRequest {
     /// Asks for the token counts at the end of a stream.
     #[must_use]
     pub fn include_usage(mut self) -> Self {
-        self.stream_options = Some(StreamOptions { include_usage: Some(true), extra: Map::new() });
+        self.stream_options = Some(StreamOptions {
+            include_usage: Some(true),
+            extra: Map::new(),
+        });
         self
     }
 
@@ -125,7 +128,10 @@ impl ChatRequest {
 
     /// Whether a stream ends with the token counts.
     pub fn wants_usage(&self) -> bool {
-        self.stream_options.as_ref().and_then(|options| options.include_usage).unwrap_or(false)
+        self.stream_options
+            .as_ref()
+            .and_then(|options| options.include_usage)
+            .unwrap_or(false)
     }
 
     /// The most tokens to make per choice, if the request says so.
@@ -150,7 +156,11 @@ pub struct Message {
 impl Message {
     /// A turn of this role.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
-        Self { role: role.into(), content: Some(Content::Text(content.into())), extra: Map::new() }
+        Self {
+            role: role.into(),
+            content: Some(Content::Text(content.into())),
+            extra: Map::new(),
+        }
     }
 
     /// What the user says.
@@ -184,9 +194,11 @@ impl Content {
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         match self {
             Self::Text(text) => text.into(),
-            Self::Parts(parts) => {
-                parts.iter().filter_map(|part| part.get("text").and_then(Value::as_str)).collect::<String>().into()
-            }
+            Self::Parts(parts) => parts
+                .iter()
+                .filter_map(|part| part.get("text").and_then(Value::as_str))
+                .collect::<String>()
+                .into(),
         }
     }
 }
@@ -285,7 +297,11 @@ pub struct Usage {
 impl Usage {
     /// These counts and their sum.
     pub const fn new(prompt_tokens: u64, completion_tokens: u64) -> Self {
-        Self { prompt_tokens, completion_tokens, total_tokens: prompt_tokens.saturating_add(completion_tokens) }
+        Self {
+            prompt_tokens,
+            completion_tokens,
+            total_tokens: prompt_tokens.saturating_add(completion_tokens),
+        }
     }
 }
 
@@ -312,7 +328,10 @@ pub struct ChatCompletion {
 impl ChatCompletion {
     /// The text of the first choice; empty if there is none.
     pub fn text(&self) -> &str {
-        self.choices.first().and_then(|choice| choice.message.content.as_deref()).unwrap_or_default()
+        self.choices
+            .first()
+            .and_then(|choice| choice.message.content.as_deref())
+            .unwrap_or_default()
     }
 }
 
@@ -364,7 +383,10 @@ pub struct ChatChunk {
 impl ChatChunk {
     /// The new text of the first choice; empty if there is none.
     pub fn text(&self) -> &str {
-        self.choices.first().and_then(|choice| choice.delta.content.as_deref()).unwrap_or_default()
+        self.choices
+            .first()
+            .and_then(|choice| choice.delta.content.as_deref())
+            .unwrap_or_default()
     }
 }
 
@@ -386,12 +408,23 @@ pub struct ChunkChoice {
 impl ChunkChoice {
     /// New text of this choice.
     pub fn text(index: u32, text: impl Into<String>) -> Self {
-        Self { index, delta: Delta { content: Some(text.into()), ..Delta::default() }, ..Self::default() }
+        Self {
+            index,
+            delta: Delta {
+                content: Some(text.into()),
+                ..Delta::default()
+            },
+            ..Self::default()
+        }
     }
 
     /// The end of this choice.
     pub fn finish(index: u32, reason: impl Into<String>) -> Self {
-        Self { index, finish_reason: Some(reason.into()), ..Self::default() }
+        Self {
+            index,
+            finish_reason: Some(reason.into()),
+            ..Self::default()
+        }
     }
 }
 
@@ -429,13 +462,25 @@ mod tests {
     fn optional_fields_may_be_null() {
         let body = r#"{"model":"m","messages":[{"role":"assistant","content":null}],"max_tokens":null,"stop":null,"stream":null,"stream_options":null,"temperature":null}"#;
         let request: ChatRequest = serde_json::from_str(body).unwrap();
-        assert_eq!(request, ChatRequest::new("m", [Message { content: None, ..Message::assistant("") }]));
+        assert_eq!(
+            request,
+            ChatRequest::new(
+                "m",
+                [Message {
+                    content: None,
+                    ..Message::assistant("")
+                }]
+            )
+        );
     }
 
     #[test]
     fn wrong_types_say_what_was_expected() {
         let error = |body: &str| serde_json::from_str::<ChatRequest>(body).unwrap_err().to_string();
-        assert!(error(r#"{"model":"m","messages":[{"role":"user","content":5}]}"#).contains("a text or an array of content parts"));
+        assert!(
+            error(r#"{"model":"m","messages":[{"role":"user","content":5}]}"#)
+                .contains("a text or an array of content parts")
+        );
         assert!(error(r#"{"model":"m","messages":[],"stop":{}}"#).contains("a text or an array of texts"));
     }
 }

@@ -22,7 +22,13 @@ pub struct Model {
 impl Model {
     /// A model of this name.
     pub fn new(id: impl Into<String>, created: i64) -> Self {
-        Self { id: id.into(), object: "model".into(), created, owned_by: "resultity".into(), extra: Map::new() }
+        Self {
+            id: id.into(),
+            object: "model".into(),
+            created,
+            owned_by: "resultity".into(),
+            extra: Map::new(),
+        }
     }
 }
 
@@ -38,6 +44,9 @@ pub struct ModelList {
 impl ModelList {
     /// A list of these models.
     pub fn new(data: Vec<Model>) -> Self {
-        Self { object: "list".into(), data }
+        Self {
+            object: "list".into(),
+            data,
+        }
     }
 }

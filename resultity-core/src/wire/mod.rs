@@ -10,7 +10,9 @@ mod heartbeat;
 mod work;
 
 pub use frame::{FrameError, NodeFrame, ServerFrame, body_hash};
-pub use handshake::{Challenge, Gpu, Hardware, Hello, LeaseView, NodeModel, Reject, RejectCode, Resume, RuntimeInfo, Welcome};
+pub use handshake::{
+    Challenge, Gpu, Hardware, Hello, LeaseView, NodeModel, Reject, RejectCode, Resume, RuntimeInfo, Welcome,
+};
 pub use hash::{OutputHasher, Transcript, output_hash};
 pub use heartbeat::{Config, ErrorFrame, Heartbeat, HeartbeatAck, Load, Renewal, RunningJob};
 pub use work::{

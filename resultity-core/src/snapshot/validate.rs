@@ -1,0 +1,205 @@
+//! What a snapshot has to be before anyone acts on it.
+
+use std::collections::HashSet;
+
+use crate::credits::Credits;
+use crate::model::{ModelFile, ModelKind, ModelSpec};
+use crate::snapshot::{JobParameters, Snapshot};
+
+/// A snapshot that nobody should act on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {problem}")]
+pub struct InvalidSnapshot {
+    /// The field, as a path such as `models[0].files[1].name`.
+    pub path: String,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+fn require(holds: bool, path: impl Into<String>, problem: &'static str) -> Result<(), InvalidSnapshot> {
+    if holds {
+        Ok(())
+    } else {
+        Err(InvalidSnapshot {
+            path: path.into(),
+            problem,
+        })
+    }
+}
+
+pub(super) fn validate(snapshot: &Snapshot) -> Result<(), InvalidSnapshot> {
+    require(snapshot.version > 0, "version", "must be above 0")?;
+    require(
+        snapshot.issued_at.as_millis() >= 0,
+        "issued_at",
+        "must not be before 1970",
+    )?;
+    require(
+        snapshot.rolls_back != Some(snapshot.version),
+        "rolls_back",
+        "must be another version",
+    )?;
+    require(
+        snapshot.heartbeat_interval_ms > 0,
+        "heartbeat_interval_ms",
+        "must be above 0",
+    )?;
+    jobs(&snapshot.jobs)?;
+
+    let mut names = HashSet::new();
+    for (index, spec) in snapshot.models.iter().enumerate() {
+        let path = format!("models[{index}]");
+        for name in std::iter::once(&spec.name).chain(&spec.aliases) {
+            require(!name.is_empty(), &path, "has an empty name or alias")?;
+            require(names.insert(name), &path, "has a name or alias that is used before")?;
+        }
+        model(spec, &path)?;
+    }
+    Ok(())
+}
+
+fn jobs(jobs: &JobParameters) -> Result<(), InvalidSnapshot> {
+    for (name, interval) in [
+        ("jobs.deadline_ms", jobs.deadline_ms),
+        ("jobs.queue_ttl_ms", jobs.queue_ttl_ms),
+        ("jobs.lease_ms", jobs.lease_ms),
+        ("jobs.accept_timeout_ms", jobs.accept_timeout_ms),
+        ("jobs.max_attempts", jobs.max_attempts.into()),
+    ] {
+        require(interval > 0, name, "must be above 0")?;
+    }
+    require(
+        jobs.node_share <= 10_000,
+        "jobs.node_share",
+        "must be at most 10000 basis points",
+    )
+}
+
+fn model(spec: &ModelSpec, path: &str) -> Result<(), InvalidSnapshot> {
+    let field = |name: &str| format!("{path}.{name}");
+    require(!spec.version.is_empty(), field("version"), "must not be empty")?;
+    require(spec.context_length > 0, field("context_length"), "must be above 0")?;
+    require(
+        spec.default_max_tokens > 0,
+        field("default_max_tokens"),
+        "must be above 0",
+    )?;
+    require(
+        spec.default_max_tokens <= spec.context_length,
+        field("default_max_tokens"),
+        "must be at most context_length",
+    )?;
+    require(
+        !spec.test_prompt.trim().is_empty(),
+        field("test_prompt"),
+        "must not be empty",
+    )?;
+    for (name, price) in [
+        ("price.input_per_million", spec.price.input_per_million),
+        ("price.output_per_million", spec.price.output_per_million),
+        ("price.per_request", spec.price.per_request),
+    ] {
+        require(price >= Credits::ZERO, field(name), "must not be negative")?;
+    }
+    match spec.kind {
+        ModelKind::Gguf => require(!spec.files.is_empty(), field("files"), "must hold the GGUF file")?,
+        ModelKind::External => {
+            require(
+                spec.files.is_empty(),
+                field("files"),
+                "must be empty for a model of kind external",
+            )?;
+        }
+    }
+    let mut names = HashSet::new();
+    for (index, file) in spec.files.iter().enumerate() {
+        let path = format!("{path}.files[{index}]");
+        require(names.insert(&file.name), format!("{path}.name"), "is used before")?;
+        model_file(file, &path)?;
+    }
+    Ok(())
+}
+
+/// A node writes the file under this name: it must not leave the model's directory, on any system.
+fn model_file(file: &ModelFile, path: &str) -> Result<(), InvalidSnapshot> {
+    let plain = !file.name.is_empty()
+        && !file.name.starts_with('.')
+        && !file
+            .name
+            .chars()
+            .any(|char| char.is_control() || matches!(char, '/' | '\\' | ':'));
+    require(
+        plain,
+        format!("{path}.name"),
+        "must be a plain file name without directories, not starting with a dot",
+    )?;
+    let digest = file.sha256.len() == 64
+        && file
+            .sha256
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    require(
+        digest,
+        format!("{path}.sha256"),
+        "must be 64 lower-case hexadecimal digits",
+    )?;
+    require(file.size > 0, format!("{path}.size"), "must be above 0")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::signed::tests::snapshot;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_good_one_passes() {
+        assert_eq!(snapshot(3).validate(), Ok(()));
+    }
+
+    #[rstest]
+    #[case("/version", json!(0), "version")]
+    #[case("/issued_at", json!(-1), "issued_at")]
+    #[case("/rolls_back", json!(3), "rolls_back")]
+    #[case("/heartbeat_interval_ms", json!(0), "heartbeat_interval_ms")]
+    #[case("/jobs/deadline_ms", json!(0), "jobs.deadline_ms")]
+    #[case("/jobs/queue_ttl_ms", json!(0), "jobs.queue_ttl_ms")]
+    #[case("/jobs/lease_ms", json!(0), "jobs.lease_ms")]
+    #[case("/jobs/accept_timeout_ms", json!(0), "jobs.accept_timeout_ms")]
+    #[case("/jobs/max_attempts", json!(0), "jobs.max_attempts")]
+    #[case("/jobs/node_share", json!(10_001), "jobs.node_share")]
+    #[case("/models/0/name", json!(""), "models[0]")]
+    #[case("/models/1/name", json!("demo"), "models[1]")]
+    #[case("/models/1/aliases", json!(["demo"]), "models[1]")]
+    #[case("/models/1/aliases", json!(["tiny"]), "models[1]")]
+    #[case("/models/1/aliases", json!(["x", "x"]), "models[1]")]
+    #[case("/models/0/version", json!(""), "models[0].version")]
+    #[case("/models/0/context_length", json!(0), "models[0].context_length")]
+    #[case("/models/0/default_max_tokens", json!(0), "models[0].default_max_tokens")]
+    #[case("/models/0/default_max_tokens", json!(2049), "models[0].default_max_tokens")]
+    #[case("/models/0/test_prompt", json!(" "), "models[0].test_prompt")]
+    #[case("/models/0/price/input_per_million", json!(-1), "models[0].price.input_per_million")]
+    #[case("/models/0/price/output_per_million", json!(-1), "models[0].price.output_per_million")]
+    #[case("/models/0/price/per_request", json!(-1), "models[0].price.per_request")]
+    #[case("/models/0/files", json!([]), "models[0].files")]
+    #[case("/models/0/kind", json!("external"), "models[0].files")]
+    #[case("/models/0/files/0/name", json!(""), "models[0].files[0].name")]
+    #[case("/models/0/files/0/name", json!("../x"), "models[0].files[0].name")]
+    #[case("/models/0/files/0/name", json!(".."), "models[0].files[0].name")]
+    #[case("/models/0/files/0/name", json!("/etc/passwd"), "models[0].files[0].name")]
+    #[case("/models/0/files/0/name", json!("a\\b"), "models[0].files[0].name")]
+    #[case("/models/0/files/0/name", json!("C:x"), "models[0].files[0].name")]
+    #[case("/models/0/files/0/name", json!("a\u{0}"), "models[0].files[0].name")]
+    #[case("/models/0/files/1/name", json!("demo.gguf"), "models[0].files[1].name")]
+    #[case("/models/0/files/0/sha256", json!("AB".repeat(32)), "models[0].files[0].sha256")]
+    #[case("/models/0/files/0/sha256", json!("ab".repeat(31)), "models[0].files[0].sha256")]
+    #[case("/models/0/files/0/size", json!(0), "models[0].files[0].size")]
+    fn what_is_wrong_is_named(#[case] field: &str, #[case] value: Value, #[case] path: &str) {
+        let mut json = serde_json::to_value(snapshot(3)).unwrap();
+        json["rolls_back"] = Value::Null;
+        *json.pointer_mut(field).unwrap() = value;
+        let changed: Snapshot = serde_json::from_value(json).unwrap();
+        assert_eq!(changed.validate().unwrap_err().path, path);
+    }
+}
