@@ -120,9 +120,10 @@ pub struct Price {
 impl Price {
     /// What this many tokens cost, rounded up to one micro-credit; saturates at the largest amount.
     pub fn cost(&self, prompt_tokens: u64, completion_tokens: u64) -> Credits {
-        let tokens = i128::from(prompt_tokens) * i128::from(self.input_per_million.0)
-            + i128::from(completion_tokens) * i128::from(self.output_per_million.0);
-        let micros = (tokens + 999_999) / 1_000_000 + i128::from(self.per_request.0);
+        // Each product fits into 128 bits; their sum may not.
+        let tokens = (i128::from(prompt_tokens) * i128::from(self.input_per_million.0))
+            .saturating_add(i128::from(completion_tokens) * i128::from(self.output_per_million.0));
+        let micros = tokens.saturating_add(999_999) / 1_000_000 + i128::from(self.per_request.0);
         Credits(i64::try_from(micros).unwrap_or(i64::MAX))
     }
 }
@@ -143,6 +144,13 @@ mod tests {
         assert_eq!(price.cost(1, 0), Credits::from_micros(11));
         assert_eq!(price.cost(0, 3), Credits::from_micros(15));
         assert_eq!(price.cost(u64::MAX, u64::MAX), Credits::from_micros(i64::MAX));
+        let most = Credits::from_micros(i64::MAX);
+        let dearest = Price {
+            input_per_million: most,
+            output_per_million: most,
+            per_request: most,
+        };
+        assert_eq!(dearest.cost(u64::MAX, u64::MAX), most);
     }
 
     #[test]
@@ -166,6 +174,14 @@ mod tests {
     }
 
     proptest! {
+        /// Digits, signs and points in any order: what is read is shown in one form, which reads as the same.
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,6}|-?[0-9.]{0,24}") {
+            if let Ok(amount) = text.parse::<Credits>() {
+                prop_assert_eq!(amount.to_string().parse::<Credits>(), Ok(amount));
+            }
+        }
+
         #[test]
         fn what_is_shown_reads_back(micros in -i64::MAX..i64::MAX) {
             let amount = Credits::from_micros(micros);

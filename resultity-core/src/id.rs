@@ -177,6 +177,7 @@ where
 mod tests {
     use super::*;
     use crate::clock::{ManualClock, SeededEntropy, Timestamp};
+    use proptest::prelude::*;
 
     #[test]
     fn ids_sort_by_time_and_round_trip() {
@@ -205,6 +206,25 @@ mod tests {
             "0xabcdef00000000000000000000000000000000011",
         ] {
             assert!(bad.parse::<NodeId>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,50}|0x[0-9a-fA-F]{39,41}|[0-9a-f-]{32,36}") {
+            if let Ok(id) = text.parse::<NodeId>() {
+                prop_assert_eq!(id.to_string(), text.to_lowercase());
+            }
+            if let Ok(id) = text.parse::<JobId>() {
+                prop_assert_eq!(id.to_string().parse::<JobId>().unwrap(), id);
+            }
+        }
+
+        #[test]
+        fn every_address_is_a_node_id(bytes in any::<[u8; 20]>()) {
+            let id = NodeId::from_address(Address::from(bytes));
+            prop_assert_eq!(id.to_string().parse::<NodeId>().unwrap(), id);
+            prop_assert_eq!(serde_json::from_value::<NodeId>(serde_json::to_value(id).unwrap()).unwrap(), id);
         }
     }
 }

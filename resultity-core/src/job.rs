@@ -108,8 +108,26 @@ impl FromStr for JobState {
 
 /// Which try at a job this is, from 1. It fences everything that comes later: a result of an earlier attempt is void.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(try_from = "u32", into = "u32")]
 pub struct Attempt(u32);
+
+/// Attempts are counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an attempt is counted from 1")]
+pub struct InvalidAttempt;
+
+impl TryFrom<u32> for Attempt {
+    type Error = InvalidAttempt;
+    fn try_from(number: u32) -> Result<Self, InvalidAttempt> {
+        Self::new(number).ok_or(InvalidAttempt)
+    }
+}
+
+impl From<Attempt> for u32 {
+    fn from(attempt: Attempt) -> Self {
+        attempt.0
+    }
+}
 
 impl Attempt {
     /// The first one.

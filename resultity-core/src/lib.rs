@@ -12,8 +12,11 @@ pub mod ledger;
 pub mod model;
 pub mod openai;
 pub mod project;
+pub mod receipt;
 pub mod signing;
 pub mod snapshot;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod wire;
 
 pub use alloy_primitives::{Address, B256};

@@ -90,6 +90,7 @@ mod decimal {
 
     use crate::credits::Credits;
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
     pub(super) fn serialize<S: Serializer>(credits: &Credits, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(credits)
     }

@@ -164,8 +164,8 @@ impl Signature {
             return Err(InvalidSignature::HighS);
         }
         let recovery = match self.0[64] {
-            27 | 0 => RecoveryId::new(false, false),
-            28 | 1 => RecoveryId::new(true, false),
+            27 => RecoveryId::new(false, false),
+            28 => RecoveryId::new(true, false),
             _ => return Err(InvalidSignature::Malformed),
         };
         Ok((signature, recovery))
@@ -219,6 +219,7 @@ fn address_of(key: &VerifyingKey) -> Address {
 mod tests {
     use super::*;
     use crate::clock::SeededEntropy;
+    use proptest::prelude::*;
 
     fn key() -> Keypair {
         Keypair::generate(&SeededEntropy::new(1))
@@ -276,5 +277,36 @@ mod tests {
     fn debug_never_shows_the_key() {
         let key = key();
         assert!(!format!("{key:?}").contains(&hex::encode(*key.to_bytes())));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,140}|0x[0-9a-fA-F]{129,131}|0x[0-9a-f]{130}") {
+            if let Ok(signature) = text.parse::<Signature>() {
+                prop_assert_eq!(signature.to_string(), text.to_lowercase());
+            }
+        }
+
+        /// Junk recovers some other key or none; it never panics, and it never verifies.
+        #[test]
+        fn any_bytes_are_refused(head in any::<[u8; 32]>(), tail in any::<[u8; 32]>(), v in 0u8..32) {
+            let bytes = [head.as_slice(), &tail, &[v]].concat().try_into().unwrap();
+            let signature = Signature::from_bytes(bytes);
+            let read: Signature = serde_json::from_value(serde_json::to_value(signature).unwrap()).unwrap();
+            prop_assert_eq!(read, signature);
+            prop_assert!(signature.verify(keccak256("hello"), key().address()).is_err());
+            prop_assert!(key().public_key().verify(keccak256("hello"), &signature).is_err());
+        }
+
+        /// A signature has one form: whichever bit is turned, it is refused.
+        #[test]
+        fn no_bit_can_be_turned(bit in 0usize..65 * 8) {
+            let digest = keccak256("hello");
+            let mut bytes = *key().sign(digest).as_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(Signature::from_bytes(bytes).verify(digest, key().address()).is_err());
+        }
     }
 }

@@ -1,0 +1,192 @@
+//! What the network signs for a finished job: proof of what was asked, answered and paid.
+
+use alloy_primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::credits::Credits;
+use crate::environment::Environment;
+use crate::id::JobId;
+use crate::signing::{Domain, InvalidSignature, Keypair, ReceiptData, Signature, TypedData};
+
+/// What became of a job, for whoever paid for it. It holds hashes, no text, and nothing of the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The job.
+    pub job_id: JobId,
+    /// The network it ran in.
+    pub environment: Environment,
+    /// The name that was asked for.
+    pub model: String,
+    /// What the name meant then.
+    pub model_version: String,
+    /// SHA-256 over the request as the node got it.
+    pub request_hash: B256,
+    /// Over the final text of each choice: see [`output_hash`](crate::wire::output_hash).
+    pub output_hash: B256,
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens made, over all choices.
+    pub completion_tokens: u64,
+    /// Why the first choice ended.
+    pub finish_reason: String,
+    /// What was paid.
+    pub cost: Credits,
+    /// When it was settled: milliseconds since the Unix epoch.
+    pub finished_at: Timestamp,
+}
+
+impl Receipt {
+    /// What is signed.
+    pub fn signed_data(&self) -> ReceiptData {
+        ReceiptData {
+            jobId: self.job_id.to_string(),
+            environment: self.environment.as_str().to_owned(),
+            model: self.model.clone(),
+            modelVersion: self.model_version.clone(),
+            requestHash: self.request_hash,
+            outputHash: self.output_hash,
+            promptTokens: self.prompt_tokens,
+            completionTokens: self.completion_tokens,
+            finishReason: self.finish_reason.clone(),
+            costMicros: self.cost.micros(),
+            // No job finished before 1970.
+            finishedAt: u64::try_from(self.finished_at.as_millis()).unwrap_or_default(),
+        }
+    }
+}
+
+/// A receipt with the network's signature. Anyone who knows the network's key can check it without asking anybody.
+///
+/// ```
+/// use resultity_core::environment::Environment;
+/// use resultity_core::receipt::SignedReceipt;
+/// use resultity_core::signing::Domain;
+/// use resultity_core::wire::output_hash;
+/// # use resultity_core::{B256, receipt::Receipt, signing::Keypair};
+/// # let key = Keypair::from_bytes(&[7; 32])?;
+/// # let (genesis, network_key) = (key.address(), key.address());
+/// # let receipt = Receipt {
+/// #     job_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse()?, environment: Environment::Testnet, model: "m".into(),
+/// #     model_version: "1".into(), request_hash: B256::ZERO, output_hash: output_hash([(0, "Paris.")]),
+/// #     prompt_tokens: 9, completion_tokens: 2, finish_reason: "stop".into(),
+/// #     cost: resultity_core::credits::Credits::from_micros(13),
+/// #     finished_at: resultity_core::clock::Timestamp::from_millis(1_700_000_000_000),
+/// # };
+/// # let signed = SignedReceipt::sign(receipt, &Domain::new(Environment::Testnet, genesis), &key);
+/// # let file = serde_json::to_string(&signed)?;
+/// // `file` is a receipt that was kept; `genesis` and `network_key` are the network's published addresses.
+/// let signed: SignedReceipt = serde_json::from_str(&file)?;
+/// signed.verify(&Domain::new(Environment::Testnet, genesis), network_key)?;
+/// // It is genuine. Is it for the answer that was seen?
+/// assert_eq!(signed.receipt.output_hash, output_hash([(0, "Paris.")]));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedReceipt {
+    /// What was signed.
+    #[serde(flatten)]
+    pub receipt: Receipt,
+    /// The address of the key that signed it. It says where to look, and proves nothing.
+    pub network_key: Address,
+    /// Over [`ReceiptData`].
+    pub signature: Signature,
+}
+
+impl SignedReceipt {
+    /// Signs a receipt with the network's key.
+    pub fn sign(receipt: Receipt, domain: &Domain, key: &Keypair) -> Self {
+        let signature = receipt.signed_data().sign(domain, key);
+        Self {
+            receipt,
+            network_key: key.address(),
+            signature,
+        }
+    }
+
+    /// Checks that it was signed by this network key, which the caller knows from elsewhere.
+    pub fn verify(&self, domain: &Domain, network_key: Address) -> Result<(), InvalidSignature> {
+        if self.network_key != network_key {
+            return Err(InvalidSignature::Mismatch);
+        }
+        self.receipt
+            .signed_data()
+            .verify(domain, &self.signature, network_key)
+            .map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SeededEntropy;
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    fn signed() -> (SignedReceipt, Domain, Keypair) {
+        let key = Keypair::generate(&SeededEntropy::new(1));
+        let domain = Domain::new(Environment::Testnet, key.address());
+        let receipt = Receipt {
+            job_id: "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap(),
+            environment: Environment::Testnet,
+            model: "demo".into(),
+            model_version: "1".into(),
+            request_hash: B256::repeat_byte(1),
+            output_hash: B256::repeat_byte(2),
+            prompt_tokens: 10,
+            completion_tokens: 20,
+            finish_reason: "stop".into(),
+            cost: Credits::from_micros(30),
+            finished_at: Timestamp::from_millis(1_700_000_000_000),
+        };
+        (SignedReceipt::sign(receipt, &domain, &key), domain, key)
+    }
+
+    #[test]
+    fn it_reads_back_and_verifies() {
+        let (signed, domain, key) = signed();
+        let json = serde_json::to_string_pretty(&signed).unwrap();
+        insta::assert_snapshot!(json);
+        let read: SignedReceipt = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, signed);
+        assert_eq!(read.verify(&domain, key.address()), Ok(()));
+    }
+
+    #[rstest]
+    #[case("job_id", json!("01890a5d-ac96-774b-bcce-b302099a8058"))]
+    #[case("environment", json!("mainnet"))]
+    #[case("model", json!("other"))]
+    #[case("model_version", json!("2"))]
+    #[case("request_hash", json!(B256::ZERO))]
+    #[case("output_hash", json!(B256::ZERO))]
+    #[case("prompt_tokens", json!(11))]
+    #[case("completion_tokens", json!(21))]
+    #[case("finish_reason", json!("length"))]
+    #[case("cost", json!(29))]
+    #[case("finished_at", json!(1_700_000_000_001i64))]
+    #[case("network_key", json!(Address::ZERO))]
+    fn no_field_can_be_changed(#[case] field: &str, #[case] value: Value) {
+        let (signed, domain, key) = signed();
+        let mut json = serde_json::to_value(&signed).unwrap();
+        json[field] = value;
+        let changed: SignedReceipt = serde_json::from_value(json).unwrap();
+        assert_ne!(changed, signed);
+        assert_eq!(changed.verify(&domain, key.address()), Err(InvalidSignature::Mismatch));
+    }
+
+    #[test]
+    fn a_receipt_of_somebody_else_proves_nothing() {
+        let (genuine, domain, key) = signed();
+        let forger = Keypair::generate(&SeededEntropy::new(2));
+        let forged = SignedReceipt::sign(genuine.receipt.clone(), &domain, &forger);
+        assert_eq!(forged.verify(&domain, key.address()), Err(InvalidSignature::Mismatch));
+        let disguised = SignedReceipt {
+            network_key: key.address(),
+            ..forged
+        };
+        assert_eq!(
+            disguised.verify(&domain, key.address()),
+            Err(InvalidSignature::Mismatch)
+        );
+    }
+}

@@ -1,0 +1,596 @@
+//! The node link's frames, byte for byte: nodes in the field speak them, so a change here has to be on purpose.
+
+use proptest::prelude::*;
+use resultity_core::clock::Timestamp;
+use resultity_core::environment::Environment;
+use resultity_core::id::{JobId, LeaseToken, NodeId, SessionId};
+use resultity_core::job::{Attempt, JobKind};
+use resultity_core::model::ModelState;
+use resultity_core::signing::{Outcome, Signature};
+use resultity_core::wire::{
+    Accept, Ack, AckOutcome, Cancel, CancelReason, Challenge, Chunk, Config, Decline, DeclineCode, ErrorFrame, Failed,
+    FailureCode, FrameError, Gpu, Hardware, Heartbeat, HeartbeatAck, Hello, Job, JobResult, LeaseView, Load, NodeFrame,
+    NodeModel, Reject, RejectCode, Renewal, Resume, RunningJob, RuntimeInfo, ServerFrame, Timings, Welcome, body_hash,
+};
+use resultity_core::{Address, B256};
+use rstest::rstest;
+use serde_json::value::RawValue;
+
+const JOB: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+const SESSION: &str = "01890a5d-ac96-774b-bcce-b302099a8058";
+const LEASE: &str = "01890a5d-ac96-774b-bcce-b302099a8059";
+
+/// Odd white space, numbers that no float holds, escapes that need none: all of it has to arrive as it is.
+const ODD: &str = r#"{ "b" :[ 1e400,-0.0 ,123456789012345678901234567890],  "a":"\u00e9\/\n", "type":"x","a":null }"#;
+
+fn raw(text: &str) -> Box<RawValue> {
+    RawValue::from_string(text.to_owned()).unwrap()
+}
+
+fn job_id() -> JobId {
+    JOB.parse().unwrap()
+}
+
+fn session_id() -> SessionId {
+    SESSION.parse().unwrap()
+}
+
+fn lease_token() -> LeaseToken {
+    LEASE.parse().unwrap()
+}
+
+fn node_id() -> NodeId {
+    NodeId::from_address(Address::repeat_byte(0xab))
+}
+
+fn signature() -> Signature {
+    Signature::from_bytes([0x1b; 65])
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + millis)
+}
+
+fn attempt(number: u32) -> Attempt {
+    Attempt::new(number).unwrap()
+}
+
+/// Every frame that the network sends, with all optional fields, and without any where that differs.
+fn server_frames() -> Vec<ServerFrame> {
+    vec![
+        Challenge {
+            session_id: session_id(),
+            nonce: B256::repeat_byte(1),
+            server_time: at(0),
+            environment: Environment::Testnet,
+            network_key: Address::repeat_byte(2),
+            genesis: Address::repeat_byte(3),
+            min_agent_version: "0.1.0".into(),
+        }
+        .into(),
+        Welcome {
+            heartbeat_interval_ms: 10_000,
+            config_digest: B256::repeat_byte(4),
+            bound: true,
+            state: "active".into(),
+            leases: vec![LeaseView {
+                job_id: job_id(),
+                attempt: Attempt::FIRST,
+                deadline: at(60_000),
+            }],
+        }
+        .into(),
+        Reject {
+            code: RejectCode::ClockSkew,
+            message: "set the clock".into(),
+            retry_after_ms: Some(5_000),
+        }
+        .into(),
+        Reject {
+            code: RejectCode::Banned,
+            message: "no".into(),
+            retry_after_ms: None,
+        }
+        .into(),
+        Job {
+            job_id: job_id(),
+            attempt: attempt(2),
+            lease_token: lease_token(),
+            deadline: at(600_000),
+            kind: JobKind::ChatCompletion,
+            model: "demo".into(),
+            model_digest: Some("ab".repeat(32)),
+            stream: true,
+            body: raw(ODD),
+        }
+        .into(),
+        Job {
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+            lease_token: lease_token(),
+            deadline: at(600_000),
+            kind: JobKind::ChatCompletion,
+            model: "org/external".into(),
+            model_digest: None,
+            stream: false,
+            body: raw(r#"{"model":"org/external","messages":[{"role":"user","content":"hi"}]}"#),
+        }
+        .into(),
+        Ack {
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+            outcome: AckOutcome::Recorded,
+        }
+        .into(),
+        Ack {
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+            outcome: AckOutcome::Superseded,
+        }
+        .into(),
+        Cancel {
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+            reason: CancelReason::ClientGone,
+        }
+        .into(),
+        HeartbeatAck {
+            server_time: at(0),
+            config_digest: B256::repeat_byte(4),
+            renewed: vec![Renewal {
+                job_id: job_id(),
+                attempt: Attempt::FIRST,
+                deadline: at(60_000),
+            }],
+        }
+        .into(),
+        Config {
+            digest: B256::repeat_byte(5),
+        }
+        .into(),
+        ErrorFrame {
+            code: "unknown_type".into(),
+            message: "\"x\"".into(),
+            frame: Some("x".into()),
+        }
+        .into(),
+    ]
+}
+
+fn models() -> Vec<NodeModel> {
+    vec![
+        NodeModel {
+            id: "demo".into(),
+            version: "1".into(),
+            digest: Some("ab".repeat(32)),
+            state: ModelState::Active,
+        },
+        NodeModel {
+            id: "org/external".into(),
+            version: "1".into(),
+            digest: None,
+            state: ModelState::Pending,
+        },
+    ]
+}
+
+fn hardware() -> Hardware {
+    Hardware {
+        cpu: "CPU".into(),
+        cpu_cores: 8,
+        memory: 16 << 30,
+        memory_used: 1 << 30,
+        gpus: vec![Gpu {
+            name: "GPU".into(),
+            memory: 8 << 30,
+        }],
+    }
+}
+
+fn hello() -> Hello {
+    Hello {
+        node_id: node_id(),
+        agent_version: "0.1.0".into(),
+        environment: Environment::Testnet,
+        runtime: RuntimeInfo {
+            kind: "openai".into(),
+            version: "1".into(),
+            healthy: true,
+        },
+        models: models(),
+        hardware: hardware(),
+        region: Some("eu".into()),
+        max_concurrency: 4,
+        config_digest: Some(B256::repeat_byte(4)),
+        resume: Some(Resume {
+            session_id: session_id(),
+            journal: vec![(job_id(), attempt(2))],
+        }),
+        issued_at: at(0),
+        signature: Some(signature()),
+    }
+}
+
+fn heartbeat() -> Heartbeat {
+    Heartbeat {
+        seq: 1,
+        issued_at: at(0),
+        load: Load {
+            running: 1,
+            queued: 2,
+            slots: 4,
+        },
+        running: vec![RunningJob {
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+        }],
+        models: models(),
+        runtime: RuntimeInfo {
+            kind: "embedded".into(),
+            version: "1".into(),
+            healthy: false,
+        },
+        hardware: hardware(),
+        config_digest: Some(B256::repeat_byte(4)),
+        signature: Some(signature()),
+    }
+}
+
+fn result(output: Option<&str>) -> JobResult {
+    JobResult {
+        node_id: node_id(),
+        job_id: job_id(),
+        attempt: Attempt::FIRST,
+        lease_token: lease_token(),
+        request_hash: B256::repeat_byte(6),
+        transcript_hash: B256::repeat_byte(7),
+        output_hash: B256::repeat_byte(8),
+        prompt_tokens: 10,
+        completion_tokens: 20,
+        finish_reason: "stop".into(),
+        outcome: if output.is_some() {
+            Outcome::Complete
+        } else {
+            Outcome::Partial
+        },
+        output: output.map(raw),
+        timings: Timings {
+            first_output_ms: 30,
+            total_ms: 40,
+        },
+        signature: signature(),
+    }
+}
+
+/// Every frame that a node sends, with all optional fields, and without any where that differs.
+fn node_frames() -> Vec<NodeFrame> {
+    let bare_hello = Hello {
+        region: None,
+        config_digest: None,
+        resume: None,
+        signature: None,
+        ..hello()
+    };
+    vec![
+        hello().into(),
+        bare_hello.into(),
+        Accept {
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+            lease_token: lease_token(),
+        }
+        .into(),
+        Decline {
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+            lease_token: lease_token(),
+            code: DeclineCode::ModelMissing,
+        }
+        .into(),
+        Chunk {
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+            index: 0,
+            delta: raw(r#"[{"index":0,"delta":{"content":"é"}}]"#),
+        }
+        .into(),
+        result(Some(ODD)).into(),
+        result(None).into(),
+        Failed {
+            node_id: node_id(),
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+            lease_token: lease_token(),
+            code: FailureCode::EngineUnavailable,
+            message: "the engine does not answer".into(),
+            retryable: true,
+            signature: signature(),
+        }
+        .into(),
+        heartbeat().into(),
+        ErrorFrame {
+            code: "unknown_type".into(),
+            message: "m".into(),
+            frame: None,
+        }
+        .into(),
+    ]
+}
+
+fn server_texts() -> Vec<String> {
+    server_frames().iter().map(ServerFrame::encode).collect()
+}
+
+fn node_texts() -> Vec<String> {
+    node_frames().iter().map(NodeFrame::encode).collect()
+}
+
+fn all_texts() -> Vec<String> {
+    [server_texts(), node_texts()].concat()
+}
+
+/// What a text reads as, written again: by whichever side knows its type.
+fn read_and_write(text: &str) -> Result<String, FrameError> {
+    match ServerFrame::parse(text) {
+        Err(FrameError::UnknownType(_)) => NodeFrame::parse(text).map(|frame| frame.encode()),
+        frame => frame.map(|frame| frame.encode()),
+    }
+}
+
+#[test]
+fn server_frames_stay_as_they_are() {
+    insta::assert_snapshot!(server_texts().join("\n"));
+}
+
+#[test]
+fn node_frames_stay_as_they_are() {
+    insta::assert_snapshot!(node_texts().join("\n"));
+}
+
+#[test]
+fn every_type_of_the_protocol_is_here() {
+    let mut kinds: Vec<_> = server_frames().iter().map(ServerFrame::kind).collect();
+    kinds.dedup();
+    let server = [
+        "challenge",
+        "welcome",
+        "reject",
+        "job",
+        "ack",
+        "cancel",
+        "heartbeat_ack",
+        "config",
+        "error",
+    ];
+    assert_eq!(kinds, server);
+    let mut kinds: Vec<_> = node_frames().iter().map(NodeFrame::kind).collect();
+    kinds.dedup();
+    assert_eq!(
+        kinds,
+        [
+            "hello",
+            "accept",
+            "decline",
+            "chunk",
+            "result",
+            "failed",
+            "heartbeat",
+            "error"
+        ]
+    );
+}
+
+#[test]
+fn every_frame_reads_back() {
+    for (frame, text) in server_frames().into_iter().zip(server_texts()) {
+        assert_eq!(
+            format!("{:?}", ServerFrame::parse(&text).unwrap()),
+            format!("{frame:?}")
+        );
+        assert_eq!(ServerFrame::parse(&text).unwrap().encode(), text);
+    }
+    for (frame, text) in node_frames().into_iter().zip(node_texts()) {
+        assert_eq!(format!("{:?}", NodeFrame::parse(&text).unwrap()), format!("{frame:?}"));
+        assert_eq!(NodeFrame::parse(&text).unwrap().encode(), text);
+    }
+}
+
+#[test]
+fn fields_of_a_later_version_are_ignored_wherever_they_stand() {
+    for text in all_texts() {
+        let inner = &text[1..text.len() - 1];
+        for with_more in [
+            format!(r#"{{"later":{{"x":[1e999]}},{inner}}}"#),
+            format!("{{{inner},\"later\":null}}"),
+            format!("\n{{ {inner} ,\t\"later\" : \"\\u0000\" }}\n"),
+        ] {
+            assert_eq!(read_and_write(&with_more).unwrap(), text, "{with_more}");
+        }
+    }
+}
+
+#[test]
+fn the_type_may_stand_anywhere_and_be_escaped() {
+    let text = format!(r#"{{"job_id":"{JOB}","attempt":1,"outcome":"recorded","type":"\u0061ck"}}"#);
+    assert!(matches!(ServerFrame::parse(&text), Ok(ServerFrame::Ack(_))));
+}
+
+#[rstest]
+#[case(r#"{"type":"telepathy"}"#, "telepathy")]
+#[case(r#"{"type":""}"#, "")]
+#[case(r#"{"type":"Job","body":1}"#, "Job")]
+#[case(r#"{"type":"hello"}"#, "hello")]
+fn unknown_types_are_told_apart_from_junk(#[case] text: &str, #[case] kind: &str) {
+    match ServerFrame::parse(text) {
+        Err(FrameError::UnknownType(unknown)) => assert_eq!(unknown, kind),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_long_unknown_type_is_cut() {
+    let text = format!(r#"{{"type":"{}"}}"#, "é".repeat(10_000));
+    assert!(matches!(NodeFrame::parse(&text), Err(FrameError::UnknownType(kind)) if kind.chars().count() == 64));
+}
+
+#[rstest]
+#[case::nothing("")]
+#[case::not_json("job")]
+#[case::cut_off(r#"{"type":"ack""#)]
+#[case::two_values(r#"{"type":"ack"} {}"#)]
+#[case::array("[]")]
+#[case::null("null")]
+#[case::no_type(r#"{"kind":"ack"}"#)]
+#[case::type_is_a_number(r#"{"type":5}"#)]
+#[case::type_is_null(r#"{"type":null}"#)]
+#[case::two_types(r#"{"type":"config","type":"config","digest":"0x0404040404040404040404040404040404040404040404040404040404040404"}"#)]
+#[case::no_fields(r#"{"type":"ack"}"#)]
+#[case::short_digest(r#"{"type":"config","digest":"0x04"}"#)]
+#[case::bad_id(r#"{"type":"ack","job_id":"7","attempt":1,"outcome":"recorded"}"#)]
+#[case::attempt_zero(
+    r#"{"type":"ack","job_id":"01890a5d-ac96-774b-bcce-b302099a8057","attempt":0,"outcome":"recorded"}"#
+)]
+#[case::negative_attempt(
+    r#"{"type":"ack","job_id":"01890a5d-ac96-774b-bcce-b302099a8057","attempt":-1,"outcome":"recorded"}"#
+)]
+#[case::huge_attempt(
+    r#"{"type":"ack","job_id":"01890a5d-ac96-774b-bcce-b302099a8057","attempt":4294967296,"outcome":"recorded"}"#
+)]
+#[case::bad_outcome(r#"{"type":"ack","job_id":"01890a5d-ac96-774b-bcce-b302099a8057","attempt":1,"outcome":"maybe"}"#)]
+#[case::field_twice(
+    r#"{"type":"ack","job_id":"01890a5d-ac96-774b-bcce-b302099a8057","attempt":1,"attempt":2,"outcome":"recorded"}"#
+)]
+#[case::lone_surrogate(r#"{"type":"error","code":"\ud800","message":""}"#)]
+fn junk_is_malformed(#[case] text: &str) {
+    assert!(
+        matches!(ServerFrame::parse(text), Err(FrameError::Malformed(_))),
+        "{text}"
+    );
+}
+
+#[test]
+fn codes_of_a_later_version_are_understood_as_other() {
+    let text = format!(r#"{{"type":"cancel","job_id":"{JOB}","attempt":1,"reason":"eclipse"}}"#);
+    assert!(matches!(
+        ServerFrame::parse(&text),
+        Ok(ServerFrame::Cancel(Cancel {
+            reason: CancelReason::Other,
+            ..
+        }))
+    ));
+    let text = r#"{"type":"reject","code":"eclipse","message":""}"#;
+    assert!(matches!(
+        ServerFrame::parse(text),
+        Ok(ServerFrame::Reject(Reject {
+            code: RejectCode::Other,
+            ..
+        }))
+    ));
+}
+
+#[test]
+fn bodies_and_outputs_arrive_byte_for_byte() {
+    for text in server_texts().iter().filter(|text| text.contains("1e400")) {
+        let ServerFrame::Job(job) = ServerFrame::parse(text).unwrap() else {
+            panic!("{text}")
+        };
+        assert_eq!(job.body.get(), ODD);
+        assert_eq!(job.request_hash(), resultity_core::canonical::sha256(ODD));
+    }
+    let text = NodeFrame::from(result(Some(ODD))).encode();
+    let NodeFrame::Result(result) = NodeFrame::parse(&text).unwrap() else {
+        panic!("{text}")
+    };
+    assert_eq!(result.output.unwrap().get(), ODD);
+}
+
+#[test]
+fn the_body_hash_is_over_the_meaning_of_all_fields_but_the_signature() {
+    let signed = NodeFrame::from(hello()).encode();
+    let unsigned = NodeFrame::from(Hello {
+        signature: None,
+        ..hello()
+    })
+    .encode();
+    let hash = body_hash(&unsigned).unwrap();
+    assert_eq!(body_hash(&signed).unwrap(), hash);
+
+    let sorted: serde_json::Value = serde_json::from_str(&signed).unwrap();
+    let mut fields: Vec<_> = sorted
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, value)| format!("\"{key}\": {value}"))
+        .collect();
+    fields.reverse();
+    let shuffled = format!("{{ {} }}", fields.join(",\n"));
+    assert_ne!(shuffled, signed);
+    assert_eq!(
+        body_hash(&shuffled).unwrap(),
+        hash,
+        "neither order nor white space counts"
+    );
+
+    for changed in [
+        signed.replacen('{', r#"{"later":1,"#, 1),
+        signed.replacen(r#""cpu_cores":8"#, r#""cpu_cores":8,"later":1"#, 1),
+        signed.replacen(r#""region":"eu""#, r#""region":"us""#, 1),
+        signed.replacen(r#""type":"hello""#, r#""type":"hullo""#, 1),
+    ] {
+        assert_ne!(changed, signed);
+        assert_ne!(body_hash(&changed).unwrap(), hash, "{changed}");
+    }
+    assert!(
+        body_hash(&signed.replacen('{', r#"{"later":0.5,"#, 1)).is_err(),
+        "floats have no canonical form"
+    );
+}
+
+#[test]
+fn deep_nesting_neither_panics_nor_overflows() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let text = format!(r#"{{"type":"chunk","job_id":"{JOB}","attempt":1,"index":0,"delta":{deep}}}"#);
+    if let Ok(frame) = NodeFrame::parse(&text) {
+        assert_eq!(frame.encode(), text);
+    }
+    assert!(body_hash(&text).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_text_panics_the_reader(text in any::<String>()) {
+        let _ = (ServerFrame::parse(&text), NodeFrame::parse(&text), body_hash(&text));
+    }
+
+    /// Real frames with a piece cut out, doubled or overwritten.
+    #[test]
+    fn no_damaged_frame_panics_the_reader(
+        which in any::<prop::sample::Index>(),
+        from in any::<prop::sample::Index>(),
+        length in 0usize..40,
+        patch in ".{0,8}",
+        double in any::<bool>(),
+    ) {
+        let texts = all_texts();
+        let chars: Vec<char> = which.get(&texts).chars().collect();
+        let from = from.index(chars.len());
+        let until = (from + length).min(chars.len());
+        let kept = if double { from } else { until };
+        let damaged: String = chars[..until].iter().copied().chain(patch.chars()).chain(chars[kept..].iter().copied()).collect();
+        // Whatever can be read can be written, and then reads the same.
+        if let Ok(written) = read_and_write(&damaged) {
+            prop_assert_eq!(read_and_write(&written).unwrap(), written);
+        }
+        let _ = body_hash(&damaged);
+    }
+
+    /// Any JSON that a client may send travels untouched.
+    #[test]
+    fn any_raw_body_survives(text in r#"[ \t\n]{0,2}(\{ ?"[a-zé]{0,5}" ?: ?(-?[1-9][0-9]{0,30}(\.[0-9]{1,20})?(e[0-9]{1,4})?|"(\\u00e9|\\/|x){0,4}"|\[\s?\]) ?\})[ \n]{0,2}"#) {
+        let Ok(body) = RawValue::from_string(text.trim().to_owned()) else { return Ok(()) };
+        let chunk = Chunk { job_id: job_id(), attempt: Attempt::FIRST, index: 3, delta: body.clone() };
+        let sent = NodeFrame::from(chunk).encode();
+        let NodeFrame::Chunk(read) = NodeFrame::parse(&sent).unwrap() else { panic!("{sent}") };
+        prop_assert_eq!(read.delta.get(), body.get());
+    }
+}
