@@ -90,7 +90,9 @@ mod tests {
             let whole = pieces.concat();
             prop_assert_eq!(hasher.finish(), output_hash([(0, whole.as_str())]));
             let (mut cut, mut uncut) = (Transcript::default(), Transcript::default());
-            pieces.iter().for_each(|piece| cut.add(piece));
+            for piece in &pieces {
+                cut.add(piece);
+            }
             uncut.add(&whole);
             prop_assert_eq!(cut.finish() == uncut.finish(), pieces.len() == 1);
         }
