@@ -14,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let question = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "Tell me about the sea.".into());
-    let client = CloudClient::from_env()?;
+    let client = CloudClient::from_env().map_err(|error| error.to_string())?;
 
     let models = client.models().await?;
     let model = &models.data.first().ok_or("no model can be asked now")?.id;

@@ -37,7 +37,7 @@ pub(crate) struct ConnectionArguments {
     /// Where a running `dev` keeps its data [default: the platform's data folder]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// How long to wait for an answer to begin
+    /// How long an answer may take; where it is streamed, to begin
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86400))]
     timeout: u64,
 }

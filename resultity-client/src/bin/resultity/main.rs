@@ -18,11 +18,11 @@ use crate::output::{Failure, Output};
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
-    connection: ConnectionArguments,
     /// Tell more on standard error: tokens, cost, job
     #[arg(short, long, global = true)]
     verbose: bool,
+    #[command(flatten)]
+    connection: ConnectionArguments,
 }
 
 #[derive(Subcommand)]
