@@ -1,0 +1,229 @@
+//! The bus inside one process: hints and chunks between the link of a node and the task that owns a job.
+//!
+//! Two kinds of topics: a node's (frames to be sent to it) and a job's (what its node says, what the scheduler decides).
+//! The database is the truth; a message lost here costs latency or a broken stream, never a job or a credit. A job's topic
+//! carries its lease, and what a node says counts only while it names that lease.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use resultity_core::clock::Timestamp;
+use resultity_core::id::{JobId, LeaseToken, NodeId, SessionId};
+use resultity_core::job::Attempt;
+use resultity_core::signing::PublicKey;
+use resultity_core::wire::{Chunk, DeclineCode, Failed, JobResult, LeaseView, ServerFrame};
+use tokio::sync::mpsc;
+
+/// How many frames may wait to be written to one node before it counts as too slow.
+pub const NODE_QUEUE: usize = 4096;
+
+/// What a job's owner is told.
+#[derive(Debug)]
+pub enum JobMessage {
+    /// A slot of this node is taken for the job.
+    Assigned(NodeId),
+    /// No node that is online can take the job any more.
+    Stranded,
+    /// The node works on it.
+    Accepted,
+    /// The node does not take it.
+    Declined(DeclineCode),
+    /// A piece of the answer.
+    Chunk(Chunk),
+    /// The answer; not verified yet.
+    Result(Box<JobResult>),
+    /// The node gave up; not verified yet.
+    Failed(Box<Failed>),
+    /// The lease goes on until then.
+    Renewed(Timestamp),
+    /// The node's link dropped.
+    LinkLost,
+    /// The node is back; whether it still has the job.
+    LinkResumed(bool),
+}
+
+/// The lease that a job is under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TopicLease {
+    /// Who holds it.
+    pub node: NodeId,
+    /// Which attempt.
+    pub attempt: Attempt,
+    /// The secret.
+    pub token: LeaseToken,
+    /// When it runs out.
+    pub deadline: Timestamp,
+}
+
+#[derive(Debug)]
+struct JobTopic {
+    sender: mpsc::Sender<JobMessage>,
+    lease: Option<TopicLease>,
+}
+
+/// A node's link.
+#[derive(Debug, Clone)]
+pub struct NodeTopic {
+    /// The connection; a later one replaces it.
+    pub session: SessionId,
+    /// What its signatures are verified with.
+    pub public_key: PublicKey,
+    /// Encoded frames to be written.
+    pub frames: mpsc::Sender<String>,
+}
+
+/// Whether a message reached the job's owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// It did.
+    Delivered,
+    /// The node does not hold this job's lease, or the job has ended.
+    NoLease,
+}
+
+/// All topics. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct LocalBus {
+    jobs: Arc<Mutex<HashMap<JobId, JobTopic>>>,
+    nodes: Arc<Mutex<HashMap<NodeId, NodeTopic>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LocalBus {
+    /// Opens the topic of a job; it closes when the subscription is dropped. `capacity` bounds what may wait there.
+    pub fn open_job(&self, job: JobId, capacity: usize) -> JobSubscription {
+        let (sender, inbox) = mpsc::channel(capacity);
+        lock(&self.jobs).insert(job, JobTopic { sender, lease: None });
+        JobSubscription {
+            bus: self.clone(),
+            job,
+            inbox,
+        }
+    }
+
+    /// Tells a job's owner something that is not said by a node.
+    pub fn tell_job(&self, job: JobId, message: JobMessage) {
+        let sender = lock(&self.jobs).get(&job).map(|topic| topic.sender.clone());
+        if let Some(sender) = sender {
+            // Full: the owner has more than enough to act on already.
+            let _ = sender.try_send(message);
+        }
+    }
+
+    /// Passes on what a node says of a job, if the job is its own. A node that says more than the job can hold loses it.
+    pub fn node_says(&self, node: NodeId, job: JobId, attempt: Attempt, message: JobMessage) -> Delivery {
+        let mut jobs = lock(&self.jobs);
+        let Some(topic) = jobs.get_mut(&job) else {
+            return Delivery::NoLease;
+        };
+        let holds = topic
+            .lease
+            .is_some_and(|lease| lease.node == node && lease.attempt == attempt);
+        if !holds {
+            return Delivery::NoLease;
+        }
+        if topic.sender.try_send(message).is_err() {
+            // The owner sees its inbox close and fails the attempt.
+            jobs.remove(&job);
+        }
+        Delivery::Delivered
+    }
+
+    /// The leases that a node holds.
+    pub fn leases_of(&self, node: NodeId) -> Vec<LeaseView> {
+        let held = |(job, topic): (&JobId, &JobTopic)| {
+            let lease = topic.lease.filter(|lease| lease.node == node)?;
+            Some(LeaseView {
+                job_id: *job,
+                attempt: lease.attempt,
+                deadline: lease.deadline,
+            })
+        };
+        lock(&self.jobs).iter().filter_map(held).collect()
+    }
+
+    /// Moves the end of a lease, if the node holds it. Gives the lease.
+    pub fn renew(&self, node: NodeId, job: JobId, attempt: Attempt, until: Timestamp) -> Option<TopicLease> {
+        let mut jobs = lock(&self.jobs);
+        let topic = jobs.get_mut(&job)?;
+        let lease = topic
+            .lease
+            .as_mut()
+            .filter(|lease| lease.node == node && lease.attempt == attempt)?;
+        lease.deadline = until;
+        let renewed = *lease;
+        let _ = topic.sender.try_send(JobMessage::Renewed(until));
+        Some(renewed)
+    }
+
+    /// Attaches a node's link; gives the one it replaces.
+    pub fn attach_node(&self, node: NodeId, topic: NodeTopic) -> Option<NodeTopic> {
+        lock(&self.nodes).insert(node, topic)
+    }
+
+    /// Detaches a node's link, unless another has replaced it. Whether it did.
+    pub fn detach_node(&self, node: NodeId, session: SessionId) -> bool {
+        let mut nodes = lock(&self.nodes);
+        let is_current = nodes.get(&node).is_some_and(|topic| topic.session == session);
+        if is_current {
+            nodes.remove(&node);
+        }
+        is_current
+    }
+
+    /// A node's link.
+    pub fn node(&self, node: NodeId) -> Option<NodeTopic> {
+        lock(&self.nodes).get(&node).cloned()
+    }
+
+    /// Sends a frame to a node. False: it has no link, or can't keep up.
+    pub fn send_to_node(&self, node: NodeId, frame: impl Into<ServerFrame>) -> bool {
+        let Some(topic) = self.node(node) else { return false };
+        topic.frames.try_send(frame.into().encode()).is_ok()
+    }
+
+    /// Sends a frame to all nodes.
+    pub fn send_to_all_nodes(&self, frame: impl Into<ServerFrame>) {
+        let text = frame.into().encode();
+        let topics: Vec<NodeTopic> = lock(&self.nodes).values().cloned().collect();
+        for topic in topics {
+            let _ = topic.frames.try_send(text.clone());
+        }
+    }
+}
+
+/// The owner's end of a job's topic.
+#[derive(Debug)]
+pub struct JobSubscription {
+    bus: LocalBus,
+    job: JobId,
+    inbox: mpsc::Receiver<JobMessage>,
+}
+
+impl JobSubscription {
+    /// Says which lease counts from now on.
+    pub fn set_lease(&self, lease: Option<TopicLease>) {
+        if let Some(topic) = lock(&self.bus.jobs).get_mut(&self.job) {
+            topic.lease = lease;
+        }
+    }
+
+    /// The next message; nothing if the topic was closed because a node said too much.
+    pub async fn next(&mut self) -> Option<JobMessage> {
+        self.inbox.recv().await
+    }
+
+    /// A message that waits already.
+    pub fn try_next(&mut self) -> Option<JobMessage> {
+        self.inbox.try_recv().ok()
+    }
+}
+
+impl Drop for JobSubscription {
+    fn drop(&mut self) {
+        lock(&self.bus.jobs).remove(&self.job);
+    }
+}

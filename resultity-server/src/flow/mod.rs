@@ -1,0 +1,303 @@
+//! The way of a job, and the only way through:
+//!
+//! ```text
+//! validate ─▶ admit ─▶ schedule ─▶ dispatch ─▶ verify ─▶ settle
+//!             (hold,    (pure)     (attempt)      │
+//!              durable)    ▲                      └─▶ reap: again with another node, or release
+//!                          └──────────────────────────┘
+//! ```
+//! A task owns each job from admission to its end; whoever asked only listens to its events. Dropping them cancels it.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use resultity_core::B256;
+use resultity_core::clock::{Clock, Entropy, Timestamp};
+use resultity_core::credits::Credits;
+use resultity_core::environment::Environment;
+use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId};
+use resultity_core::model::ModelSpec;
+use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
+use resultity_core::signing::{Domain, Keypair};
+use resultity_core::snapshot::{SignedSnapshot, Snapshot};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::task::TaskTracker;
+
+use crate::bus::{JobMessage, LocalBus};
+use crate::flow::schedule::{Assignment, Outcome, Scheduler};
+use crate::flow::validate::ValidChat;
+use crate::store::Store;
+
+mod attempt;
+pub(crate) use attempt::lease_ref as attempt_lease_ref;
+mod job;
+pub mod readiness;
+pub mod schedule;
+#[cfg(test)]
+pub(crate) mod testing;
+pub mod validate;
+pub mod verify;
+
+/// How many events may wait for whoever asked.
+const EVENT_QUEUE: usize = 256;
+
+/// How many jobs may be under way at once; more are refused with `no_capacity`.
+const MAX_JOBS: usize = 20_000;
+
+/// Who asks: what an API key resolves to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Principal {
+    /// The key.
+    pub key: KeyId,
+    /// Whose balance it spends.
+    pub namespace: NamespaceId,
+    /// Who owns it.
+    pub account: AccountId,
+    /// Where it counts.
+    pub environment: Environment,
+}
+
+/// What becomes of a job, as its asker sees it. `Answer` or `Failed` comes last.
+#[derive(Debug)]
+pub enum JobEvent {
+    /// New output of a stream.
+    Delta(Vec<ChunkChoice>),
+    /// The end: verified and paid for.
+    Answer(Box<Answer>),
+    /// The end: nothing was charged.
+    Failed(ApiError),
+}
+
+/// A verified and settled answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The whole answer, where it was not streamed.
+    pub choices: Vec<Choice>,
+    /// Why each choice of a stream ended.
+    pub finish_reasons: BTreeMap<u32, String>,
+    /// Token counts, as billed.
+    pub usage: Usage,
+    /// What it cost.
+    pub cost: Credits,
+}
+
+/// A job under way.
+#[derive(Debug)]
+pub struct JobHandle {
+    /// The job.
+    pub id: JobId,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// What becomes of it. Dropping this cancels the job.
+    pub events: mpsc::Receiver<JobEvent>,
+}
+
+/// The snapshot in force, with what is served of it.
+#[derive(Debug)]
+pub struct CurrentSnapshot {
+    /// What it says.
+    pub snapshot: Snapshot,
+    /// As it is served to nodes: the JSON of a [`SignedSnapshot`].
+    pub signed: String,
+    /// Its digest.
+    pub digest: B256,
+}
+
+impl CurrentSnapshot {
+    /// A snapshot as it was published.
+    pub fn new(snapshot: Snapshot, signed: &SignedSnapshot) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            snapshot,
+            digest: signed.digest,
+            signed: serde_json::to_string(signed)?,
+        })
+    }
+}
+
+/// What a [`Flow`] is made of.
+#[derive(Debug)]
+pub struct FlowParts {
+    /// Which network.
+    pub environment: Environment,
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The network's key.
+    pub network_key: Keypair,
+    /// The address of the network's first key.
+    pub genesis: resultity_core::Address,
+    /// The snapshot in force.
+    pub snapshot: CurrentSnapshot,
+}
+
+/// One environment's jobs, nodes and money in motion.
+#[derive(Debug)]
+pub struct Flow {
+    /// Which network.
+    pub environment: Environment,
+    /// The truth.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Links of nodes, topics of jobs.
+    pub bus: LocalBus,
+    /// Where signatures count.
+    pub domain: Domain,
+    /// The network's key.
+    pub network_key: Keypair,
+    /// The address of the network's first key.
+    pub genesis: resultity_core::Address,
+    /// The tasks that own jobs: a stop waits for them.
+    pub tasks: TaskTracker,
+    /// Tasks that end with the links of nodes.
+    pub background: TaskTracker,
+    scheduler: Mutex<Scheduler>,
+    current: ArcSwap<CurrentSnapshot>,
+    takes_jobs: AtomicBool,
+    permits: Arc<Semaphore>,
+}
+
+impl Flow {
+    /// A flow without nodes or jobs.
+    pub fn new(parts: FlowParts) -> Arc<Self> {
+        Arc::new(Self {
+            domain: Domain::new(parts.environment, parts.genesis),
+            environment: parts.environment,
+            store: parts.store,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            bus: LocalBus::default(),
+            network_key: parts.network_key,
+            genesis: parts.genesis,
+            tasks: TaskTracker::new(),
+            background: TaskTracker::new(),
+            scheduler: Mutex::default(),
+            current: ArcSwap::from_pointee(parts.snapshot),
+            takes_jobs: AtomicBool::new(true),
+            permits: Arc::new(Semaphore::new(MAX_JOBS)),
+        })
+    }
+
+    /// The snapshot in force, as served.
+    pub fn current(&self) -> Arc<CurrentSnapshot> {
+        self.current.load_full()
+    }
+
+    /// What the snapshot in force says.
+    pub fn snapshot(&self) -> Snapshotted {
+        Snapshotted(self.current.load_full())
+    }
+
+    /// The snapshot's entry for a name or alias, whether or not a node serves it now.
+    pub fn model(&self, name: &str) -> Result<ModelSpec, ApiError> {
+        self.current.load().snapshot.model(name).cloned().ok_or_else(|| {
+            let shown: String = name.chars().take(100).collect();
+            ApiError::new(
+                ErrorCode::ModelNotFound,
+                format!("there is no model {shown:?}: GET /v1/models lists them"),
+            )
+            .with_param("model")
+        })
+    }
+
+    /// The models that a node in rotation answers for, as the snapshot has them.
+    pub fn served_models(&self) -> Vec<ModelSpec> {
+        let served: HashSet<String> = self.scheduler().served_models().map(str::to_owned).collect();
+        let current = self.current.load();
+        current
+            .snapshot
+            .models
+            .iter()
+            .filter(|model| served.contains(&model.name))
+            .cloned()
+            .collect()
+    }
+
+    /// How many jobs wait for a node.
+    pub fn waiting(&self) -> usize {
+        self.scheduler().waiting()
+    }
+
+    /// Takes a job: from here on a task owns it.
+    pub fn submit(self: &Arc<Self>, principal: Principal, request: ValidChat) -> Result<JobHandle, ApiError> {
+        if !self.takes_jobs.load(Ordering::Relaxed) {
+            return Err(no_capacity("the server is about to stop"));
+        }
+        let permit = Arc::clone(&self.permits)
+            .try_acquire_owned()
+            .map_err(|_| no_capacity("the server has as many jobs as it can hold"))?;
+        let id = JobId::new(&*self.clock, &*self.entropy);
+        let created = self.clock.now();
+        let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        let flow = Arc::clone(self);
+        self.tasks.spawn(async move {
+            job::JobTask::new(flow, id, principal, request, created, sender)
+                .run()
+                .await;
+            drop(permit);
+        });
+        Ok(JobHandle { id, created, events })
+    }
+
+    /// Takes no more jobs; those under way go on.
+    pub fn stop_intake(&self) {
+        self.takes_jobs.store(false, Ordering::Relaxed);
+    }
+
+    /// A node is in rotation with these models.
+    pub fn node_ready(&self, node: NodeId, models: HashSet<String>, slots: u32) {
+        let assignments = self.scheduler().node_ready(node, models, slots);
+        self.announce(assignments);
+    }
+
+    /// A node is out of rotation. What it works on is not touched.
+    pub fn node_gone(&self, node: NodeId) {
+        let stranded = self.scheduler().node_gone(node);
+        for job in stranded {
+            self.bus.tell_job(job, JobMessage::Stranded);
+        }
+    }
+
+    fn slot_freed(&self, node: NodeId, outcome: Outcome) {
+        let assignments = self.scheduler().slot_freed(node, outcome);
+        self.announce(assignments);
+    }
+
+    fn announce(&self, assignments: Vec<Assignment>) {
+        for Assignment { job, node } in assignments {
+            self.bus.tell_job(job, JobMessage::Assigned(node));
+        }
+    }
+
+    fn scheduler(&self) -> std::sync::MutexGuard<'_, Scheduler> {
+        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the snapshot in force says; reads like it.
+#[derive(Debug, Clone)]
+pub struct Snapshotted(Arc<CurrentSnapshot>);
+
+impl std::ops::Deref for Snapshotted {
+    type Target = Snapshot;
+    fn deref(&self) -> &Snapshot {
+        &self.0.snapshot
+    }
+}
+
+/// Nothing can take the job now; a little later something may.
+fn no_capacity(why: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::NoCapacity,
+        format!("no node can take the request now: {why}"),
+    )
+    .with_retry_after(std::time::Duration::from_secs(2))
+}

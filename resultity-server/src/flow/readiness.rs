@@ -1,0 +1,98 @@
+//! The readiness job: before a node enters rotation with a model, it answers the model's test prompt, signed like any
+//! other result. Nobody pays for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use resultity_core::canonical::sha256;
+use resultity_core::id::{JobId, LeaseToken, NodeId};
+use resultity_core::job::Attempt;
+use resultity_core::model::ModelSpec;
+use resultity_core::openai::chat::{ChatRequest, Message};
+use resultity_core::wire::{Ack, AckOutcome};
+use tokio::time::Instant;
+
+use crate::bus::TopicLease;
+use crate::flow::Flow;
+use crate::flow::attempt::{self, AttemptEnd, Work};
+use crate::flow::verify::Limits;
+
+/// How long the answer may take: a cold engine loads its model first.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How many tokens are asked for.
+const TOKENS: u64 = 8;
+
+/// Why a node is not ready with a model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotReady(String);
+
+/// Asks the node the model's test prompt and verifies what comes.
+pub async fn check(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec) -> Result<(), NotReady> {
+    let request = ChatRequest::new(&model.name, [Message::user(&model.test_prompt)])
+        .max_tokens(TOKENS)
+        .temperature(0.0);
+    let body = serde_json::value::to_raw_value(&request).map_err(|error| NotReady(error.to_string()))?;
+    let work = Work {
+        job: JobId::new(&*flow.clock, &*flow.entropy),
+        model: model.name.clone(),
+        model_digest: model.files.first().map(|file| file.sha256.clone()),
+        stream: false,
+        request_hash: sha256(body.get()),
+        body,
+        limits: Limits {
+            choices: 1,
+            max_prompt_tokens: model.context_length,
+            max_completion_tokens: TOKENS,
+        },
+    };
+    let lease = TopicLease {
+        node,
+        attempt: Attempt::FIRST,
+        token: LeaseToken::new(&*flow.clock, &*flow.entropy),
+        deadline: flow.clock.now().after(PATIENCE),
+    };
+    let mut inbox = flow.bus.open_job(work.job, 16);
+    let attempt = attempt::Attempt {
+        flow,
+        work: &work,
+        lease,
+        inbox: &mut inbox,
+        events: None,
+        deadline: Instant::now() + PATIENCE,
+        is_recorded: true,
+        key: None,
+    };
+    let end = attempt.run().await;
+    let outcome = if matches!(end, AttemptEnd::Answer { .. }) {
+        AckOutcome::Recorded
+    } else {
+        AckOutcome::Superseded
+    };
+    flow.bus.send_to_node(
+        node,
+        Ack {
+            job_id: work.job,
+            attempt: lease.attempt,
+            outcome,
+        },
+    );
+    match end {
+        AttemptEnd::Answer { verified, .. } => {
+            let text = verified
+                .choices
+                .first()
+                .and_then(|choice| choice.message.content.as_deref())
+                .unwrap_or_default();
+            if text.trim().is_empty() {
+                Err(NotReady("it answered nothing".into()))
+            } else {
+                Ok(())
+            }
+        }
+        AttemptEnd::Retry { reason, .. } => Err(NotReady(format!("the attempt ended with {reason}"))),
+        AttemptEnd::Refused(code) => Err(NotReady(format!("it refused with {}", code.as_str()))),
+        AttemptEnd::ClientGone | AttemptEnd::Deadline => Err(NotReady("it took too long".into())),
+    }
+}

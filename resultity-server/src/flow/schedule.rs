@@ -1,0 +1,425 @@
+//! `schedule`: which node takes which job. Pure: event in, decision out; no I/O, no clock, no luck.
+//!
+//! Jobs wait in one queue per model. Between namespaces it is fair (each has had as many turns as the others, as far as it
+//! wants them), within a namespace oldest first. Among nodes with a free slot the better of two candidates is taken.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use resultity_core::id::{JobId, NamespaceId, NodeId};
+
+/// A job that wants a node.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    /// The job.
+    pub job: JobId,
+    /// Who pays.
+    pub namespace: NamespaceId,
+    /// The model's name in the snapshot.
+    pub model: String,
+    /// Nodes that tried it already.
+    pub excluded: HashSet<NodeId>,
+}
+
+/// What the scheduler says of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// The node's slot is taken for it.
+    Assigned(NodeId),
+    /// All that could take it are busy: it waits. Its place in the queue of its model, from 0.
+    Waits(usize),
+    /// No node that is online could ever take it.
+    NoNode,
+}
+
+/// A waiting job got a node; the node's slot is taken for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assignment {
+    /// The job.
+    pub job: JobId,
+    /// Its node.
+    pub node: NodeId,
+}
+
+/// How an attempt went, for the node's score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A verified result.
+    Success,
+    /// The node's fault.
+    Failure,
+    /// Nobody's fault: cancelled, declined as busy.
+    Neutral,
+}
+
+#[derive(Debug)]
+struct Node {
+    slots: u32,
+    taken: u32,
+    models: HashSet<String>,
+    /// Share of successes, in parts per thousand, moving.
+    success: u32,
+}
+
+impl Node {
+    fn is_free(&self) -> bool {
+        self.taken < self.slots
+    }
+
+    /// Higher is better: success first, then how much is free.
+    fn score(&self) -> u64 {
+        let free = u64::from(self.slots.saturating_sub(self.taken)) * 1000 / u64::from(self.slots.max(1));
+        u64::from(self.success) * 1000 + free
+    }
+}
+
+/// Queues and nodes of one environment.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    nodes: HashMap<NodeId, Node>,
+    by_model: HashMap<String, Vec<NodeId>>,
+    queues: HashMap<String, BTreeMap<NamespaceId, VecDeque<Waiting>>>,
+    /// Turns that a namespace has had; kept only while it waits or is served.
+    turns: HashMap<NamespaceId, u64>,
+    waiting: usize,
+    tick: u64,
+}
+
+impl Scheduler {
+    /// A job wants a node.
+    pub fn submit(&mut self, waiting: Waiting) -> Decision {
+        if let Some(node) = self.pick(&waiting.model, &waiting.excluded) {
+            self.take(node);
+            return Decision::Assigned(node);
+        }
+        let could = self
+            .by_model
+            .get(&waiting.model)
+            .is_some_and(|nodes| nodes.iter().any(|node| !waiting.excluded.contains(node)));
+        if !could {
+            return Decision::NoNode;
+        }
+        let queue = self.queues.entry(waiting.model.clone()).or_default();
+        let place = queue.values().map(VecDeque::len).sum();
+        // Who comes anew starts level with those who wait, not with a debt or a credit from long ago.
+        let level = queue
+            .keys()
+            .filter_map(|namespace| self.turns.get(namespace))
+            .min()
+            .copied()
+            .unwrap_or_default();
+        let turns = self.turns.entry(waiting.namespace).or_default();
+        if !queue.contains_key(&waiting.namespace) {
+            *turns = (*turns).max(level);
+        }
+        queue.entry(waiting.namespace).or_default().push_back(waiting);
+        self.waiting += 1;
+        Decision::Waits(place)
+    }
+
+    /// A job does not want a node any more.
+    pub fn withdraw(&mut self, job: JobId) {
+        for queue in self.queues.values_mut() {
+            for jobs in queue.values_mut() {
+                let before = jobs.len();
+                jobs.retain(|waiting| waiting.job != job);
+                self.waiting -= before - jobs.len();
+            }
+            queue.retain(|_, jobs| !jobs.is_empty());
+        }
+        self.tidy();
+    }
+
+    /// An attempt on a node ended: its slot is free again.
+    pub fn slot_freed(&mut self, node: NodeId, outcome: Outcome) -> Vec<Assignment> {
+        if let Some(state) = self.nodes.get_mut(&node) {
+            state.taken = state.taken.saturating_sub(1);
+            match outcome {
+                Outcome::Success => state.success = (state.success * 15 + 1000) / 16,
+                Outcome::Failure => state.success = state.success * 15 / 16,
+                Outcome::Neutral => {}
+            }
+        }
+        self.fill(node)
+    }
+
+    /// A node is in rotation with these models and slots; what it works on already stays counted.
+    pub fn node_ready(&mut self, node: NodeId, models: HashSet<String>, slots: u32) -> Vec<Assignment> {
+        self.forget_models(node);
+        for model in &models {
+            self.by_model.entry(model.clone()).or_default().push(node);
+        }
+        let state = self.nodes.entry(node).or_insert(Node {
+            slots,
+            taken: 0,
+            models: HashSet::new(),
+            success: 1000,
+        });
+        state.models = models;
+        state.slots = slots;
+        self.fill(node)
+    }
+
+    /// A node is out of rotation. Gives the waiting jobs that no node could take any more.
+    pub fn node_gone(&mut self, node: NodeId) -> Vec<JobId> {
+        self.forget_models(node);
+        if let Some(state) = self.nodes.get_mut(&node) {
+            state.models.clear();
+            if state.taken == 0 {
+                self.nodes.remove(&node);
+            }
+        }
+        let mut stranded = Vec::new();
+        for (model, queue) in &mut self.queues {
+            let nodes = self.by_model.get(model).map(Vec::as_slice).unwrap_or_default();
+            for jobs in queue.values_mut() {
+                jobs.retain(|waiting| {
+                    let could = nodes.iter().any(|node| !waiting.excluded.contains(node));
+                    if !could {
+                        stranded.push(waiting.job);
+                        self.waiting -= 1;
+                    }
+                    could
+                });
+            }
+            queue.retain(|_, jobs| !jobs.is_empty());
+        }
+        self.tidy();
+        stranded
+    }
+
+    /// The models that a node in rotation answers for.
+    pub fn served_models(&self) -> impl Iterator<Item = &str> {
+        self.by_model
+            .iter()
+            .filter(|(_, nodes)| !nodes.is_empty())
+            .map(|(model, _)| model.as_str())
+    }
+
+    /// How many jobs wait.
+    pub const fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    fn forget_models(&mut self, node: NodeId) {
+        if let Some(state) = self.nodes.get(&node) {
+            for model in &state.models {
+                if let Some(nodes) = self.by_model.get_mut(model) {
+                    nodes.retain(|other| *other != node);
+                }
+            }
+        }
+        self.by_model.retain(|_, nodes| !nodes.is_empty());
+    }
+
+    fn tidy(&mut self) {
+        self.queues.retain(|_, queue| !queue.is_empty());
+        if self.queues.is_empty() {
+            self.turns.clear();
+        }
+    }
+
+    fn take(&mut self, node: NodeId) {
+        if let Some(state) = self.nodes.get_mut(&node) {
+            state.taken += 1;
+        }
+    }
+
+    /// The better of two free nodes: two looks are nearly as good as all, and don't send everybody to the same one.
+    fn pick(&mut self, model: &str, excluded: &HashSet<NodeId>) -> Option<NodeId> {
+        let nodes = self.by_model.get(model)?;
+        self.tick = self.tick.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let start = (self.tick >> 32) as usize % nodes.len();
+        nodes[start..]
+            .iter()
+            .chain(&nodes[..start])
+            .filter(|node| !excluded.contains(node))
+            .filter_map(|node| {
+                self.nodes
+                    .get(node)
+                    .filter(|state| state.is_free())
+                    .map(|state| (node, state))
+            })
+            .take(2)
+            .max_by_key(|(_, state)| state.score())
+            .map(|(node, _)| *node)
+    }
+
+    /// Gives a node's free slots to those who wait.
+    fn fill(&mut self, node: NodeId) -> Vec<Assignment> {
+        let mut assignments = Vec::new();
+        while self.waiting > 0 && self.nodes.get(&node).is_some_and(Node::is_free) {
+            let Some((model, namespace, index)) = self.next_for(node) else {
+                break;
+            };
+            let queue = self.queues.get_mut(&model).and_then(|queue| queue.get_mut(&namespace));
+            let Some(waiting) = queue.and_then(|jobs| jobs.remove(index)) else {
+                break;
+            };
+            self.waiting -= 1;
+            *self.turns.entry(namespace).or_default() += 1;
+            self.take(node);
+            assignments.push(Assignment { job: waiting.job, node });
+            if let Some(queue) = self.queues.get_mut(&model) {
+                queue.retain(|_, jobs| !jobs.is_empty());
+            }
+        }
+        self.tidy();
+        if let Some(state) = self.nodes.get(&node) {
+            if state.models.is_empty() && state.taken == 0 {
+                self.nodes.remove(&node);
+            }
+        }
+        assignments
+    }
+
+    /// The job whose turn it is among those that this node may take.
+    fn next_for(&self, node: NodeId) -> Option<(String, NamespaceId, usize)> {
+        let models = &self.nodes.get(&node)?.models;
+        models
+            .iter()
+            .filter_map(|model| self.queues.get_key_value(model))
+            .flat_map(|(model, queue)| queue.iter().map(move |(namespace, jobs)| (model, namespace, jobs)))
+            .filter_map(|(model, namespace, jobs)| {
+                let index = jobs.iter().position(|waiting| !waiting.excluded.contains(&node))?;
+                let turns = self.turns.get(namespace).copied().unwrap_or_default();
+                Some(((turns, jobs[index].job), (model, namespace, index)))
+            })
+            .min_by_key(|(order, _)| *order)
+            .map(|(_, (model, namespace, index))| (model.clone(), *namespace, index))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use resultity_core::Address;
+    use uuid::Uuid;
+
+    fn node(number: u8) -> NodeId {
+        NodeId::from_address(Address::repeat_byte(number))
+    }
+
+    fn job(number: u128) -> JobId {
+        JobId::from_uuid(Uuid::from_u128(number))
+    }
+
+    fn waiting(number: u128, namespace: u128) -> Waiting {
+        Waiting {
+            job: job(number),
+            namespace: NamespaceId::from_uuid(Uuid::from_u128(namespace)),
+            model: "m".into(),
+            excluded: HashSet::new(),
+        }
+    }
+
+    fn with_nodes(slots: &[u32]) -> Scheduler {
+        let mut scheduler = Scheduler::default();
+        for (number, slots) in slots.iter().enumerate() {
+            scheduler.node_ready(node(number as u8 + 1), HashSet::from(["m".to_owned()]), *slots);
+        }
+        scheduler
+    }
+
+    #[test]
+    fn without_a_node_for_the_model_there_is_none() {
+        let mut scheduler = with_nodes(&[1]);
+        let other = Waiting {
+            model: "other".into(),
+            ..waiting(1, 1)
+        };
+        assert_eq!(scheduler.submit(other), Decision::NoNode);
+        let tried = Waiting {
+            excluded: HashSet::from([node(1)]),
+            ..waiting(2, 1)
+        };
+        assert_eq!(scheduler.submit(tried), Decision::NoNode);
+    }
+
+    #[test]
+    fn a_namespace_with_a_long_queue_does_not_starve_another() {
+        let mut scheduler = with_nodes(&[1]);
+        assert_eq!(scheduler.submit(waiting(0, 1)), Decision::Assigned(node(1)));
+        for number in 1..=10 {
+            assert_eq!(
+                scheduler.submit(waiting(number, 1)),
+                Decision::Waits(number as usize - 1)
+            );
+        }
+        assert_eq!(scheduler.submit(waiting(100, 2)), Decision::Waits(10));
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            order.extend(
+                scheduler
+                    .slot_freed(node(1), Outcome::Success)
+                    .into_iter()
+                    .map(|assignment| assignment.job),
+            );
+        }
+        assert_eq!(order, [job(1), job(100), job(2)]);
+    }
+
+    #[test]
+    fn a_job_is_not_given_to_a_node_that_tried_it() {
+        let mut scheduler = with_nodes(&[1, 1]);
+        let first = scheduler.submit(waiting(1, 1));
+        let Decision::Assigned(first) = first else {
+            panic!("{first:?}")
+        };
+        let again = Waiting {
+            excluded: HashSet::from([first]),
+            ..waiting(1, 1)
+        };
+        let second = scheduler.submit(again);
+        assert!(matches!(second, Decision::Assigned(other) if other != first));
+    }
+
+    #[test]
+    fn when_the_last_node_goes_those_who_wait_are_told() {
+        let mut scheduler = with_nodes(&[1]);
+        scheduler.submit(waiting(1, 1));
+        scheduler.submit(waiting(2, 1));
+        assert_eq!(scheduler.node_gone(node(1)), [job(2)]);
+        assert_eq!(scheduler.waiting(), 0);
+        assert_eq!(scheduler.submit(waiting(3, 1)), Decision::NoNode);
+        // The slot of the job that still runs is not given away twice when the node comes back.
+        scheduler.node_ready(node(1), HashSet::from(["m".to_owned()]), 1);
+        assert_eq!(scheduler.submit(waiting(4, 1)), Decision::Waits(0));
+    }
+
+    proptest! {
+        /// Whatever happens, no node gets more than its slots, and no job is both waiting and assigned.
+        #[test]
+        fn slots_are_never_overdrawn(events in proptest::collection::vec((0u8..5, 1u8..4, 0u128..3), 1..200)) {
+            let mut scheduler = with_nodes(&[1, 2]);
+            let mut running: HashMap<NodeId, usize> = HashMap::new();
+            let mut next = 0u128;
+            for (event, number, namespace) in events {
+                let mut assigned = Vec::new();
+                match event {
+                    0 | 1 => {
+                        next += 1;
+                        if let Decision::Assigned(node) = scheduler.submit(waiting(next, namespace)) {
+                            assigned.push(node);
+                        }
+                    }
+                    2 => {
+                        if let Some(count) = running.get_mut(&node(number)).filter(|count| **count > 0) {
+                            *count -= 1;
+                            assigned.extend(scheduler.slot_freed(node(number), Outcome::Success).into_iter().map(|a| a.node));
+                        }
+                    }
+                    3 => { scheduler.node_gone(node(number)); }
+                    _ => {
+                        let models = HashSet::from(["m".to_owned()]);
+                        assigned.extend(scheduler.node_ready(node(number), models, 2).into_iter().map(|a| a.node));
+                    }
+                }
+                for node in assigned {
+                    *running.entry(node).or_default() += 1;
+                }
+                prop_assert!(running.values().all(|count| *count <= 2));
+            }
+        }
+    }
+}

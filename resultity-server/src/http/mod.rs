@@ -1,0 +1,146 @@
+//! The HTTP surfaces: the one table of routes. Handlers extract, open the session, call it, encode what it says.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{any, get, post};
+use metrics_exporter_prometheus::PrometheusHandle;
+use resultity_core::B256;
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::Flow;
+use crate::link::LinkPolicy;
+use crate::session::Keys;
+
+mod auth;
+mod body;
+mod cloud;
+mod gate;
+mod io;
+mod operations;
+mod problem;
+mod request_id;
+pub mod serve;
+mod sse;
+
+/// Which surfaces a process serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// `/v1`: OpenAI's API.
+    Cloud,
+    /// `/gate/v1`: accounts, keys, credits.
+    Gate,
+    /// `/io/v1`: nodes.
+    Io,
+    /// `/status/v1`: what the public may see.
+    Status,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Cloud, Self::Gate, Self::Io, Self::Status];
+}
+
+/// What the handlers share.
+#[derive(Debug)]
+pub struct App {
+    /// Jobs, nodes, money.
+    pub flow: Arc<Flow>,
+    /// Who holds which key.
+    pub keys: Keys,
+    /// SHA-256 of the administrator's token; nobody is an administrator without.
+    pub admin_token: Option<B256>,
+    /// Rules for nodes.
+    pub link_policy: LinkPolicy,
+    /// Cancelled when the links of nodes have to end.
+    pub stop_links: CancellationToken,
+    /// Cancelled when no more work is taken: not ready any more.
+    pub stop_intake: CancellationToken,
+    /// Counters, where they are kept.
+    pub metrics: Option<PrometheusHandle>,
+}
+
+/// The address of whoever is at the other end of the connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// All routes of these roles. `/metrics` is there only if `with_metrics` says so: `serve` has it on a listener of its own.
+pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
+    let mut router = Router::new()
+        .route("/healthz", get(operations::healthz))
+        .route("/readyz", get(operations::readyz));
+    if with_metrics {
+        router = router.route("/metrics", get(operations::metrics));
+    }
+    for role in roles {
+        router = router.merge(match role {
+            Role::Cloud => cloud(),
+            Role::Gate => gate(),
+            Role::Io => io(),
+            Role::Status => status(),
+        });
+    }
+    router
+        .fallback(problem::not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(axum::middleware::from_fn(request_id::add))
+        .with_state(app)
+}
+
+/// The metrics alone, for a listener of their own.
+pub fn metrics_routes(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/metrics", get(operations::metrics))
+        .fallback(problem::not_found)
+        .with_state(app)
+}
+
+fn cloud() -> Router<Arc<App>> {
+    let not_built = [
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/responses",
+        "/v1/responses/{*rest}",
+        "/v1/files",
+        "/v1/files/{*rest}",
+        "/v1/batches",
+        "/v1/batches/{*rest}",
+        "/v1/jobs",
+        "/v1/jobs/{*rest}",
+        "/v1/usage",
+        "/v1/credits",
+        "/v1/images/{*rest}",
+        "/v1/audio/{*rest}",
+        "/v1/moderations",
+    ];
+    let router = Router::new()
+        .route("/v1/chat/completions", post(cloud::chat_completions))
+        .route("/v1/models", get(cloud::models))
+        .route("/v1/models/{*id}", get(cloud::model));
+    let router = not_built
+        .into_iter()
+        .fold(router, |router, path| router.route(path, any(problem::not_built)));
+    router.layer(cloud::cors())
+}
+
+fn gate() -> Router<Arc<App>> {
+    Router::new()
+        .route("/gate/v1/admin/credits", post(gate::grant_credits))
+        .route("/gate/v1", any(problem::not_built))
+        .route("/gate/v1/{*rest}", any(problem::not_built))
+}
+
+fn io() -> Router<Arc<App>> {
+    Router::new()
+        .route("/io/v1/ws", get(io::websocket))
+        .route("/io/v1/config", get(io::config))
+        .route("/io/v1/ping", get(io::ping))
+}
+
+fn status() -> Router<Arc<App>> {
+    Router::new()
+        .route("/status/v1", any(problem::not_built))
+        .route("/status/v1/{*rest}", any(problem::not_built))
+}

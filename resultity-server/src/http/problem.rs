@@ -1,0 +1,71 @@
+//! Errors as HTTP answers: the one place where they become a status, headers and a body.
+
+use axum::Json;
+use axum::http::header::{ALLOW, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use resultity_core::error::{ApiError, ErrorCode};
+
+/// An error on its way out.
+#[derive(Debug)]
+pub(super) struct Problem(ApiError);
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let error = self.0;
+        let status = error
+            .code
+            .http_status()
+            .and_then(|status| StatusCode::from_u16(status).ok());
+        let mut response = (
+            status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+            Json(error.to_body()),
+        )
+            .into_response();
+        let headers = response.headers_mut();
+        if let Some(after) = error.retry_after {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if error.code == ErrorCode::InsufficientQuota {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        if error.code == ErrorCode::InvalidApiKey {
+            headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+pub(super) async fn not_found(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    Problem(ApiError::new(
+        ErrorCode::NotFound,
+        format!("there is nothing at {method} {path}"),
+    ))
+}
+
+/// The router has put `Allow` into the answer already.
+pub(super) async fn method_not_allowed(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let path: String = uri.path().chars().take(200).collect();
+    let message = format!("{path} does not know the method {method}");
+    let mut response = Problem(ApiError::new(ErrorCode::MethodNotAllowed, message)).into_response();
+    if let Some(allow) = headers.get(ALLOW) {
+        response.headers_mut().insert(ALLOW, allow.clone());
+    }
+    response
+}
+
+pub(super) async fn not_built(uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    Problem(ApiError::new(
+        ErrorCode::NotImplemented,
+        format!("{path} is not built yet"),
+    ))
+}

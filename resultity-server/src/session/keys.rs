@@ -1,0 +1,105 @@
+//! API keys: made once, kept as a hash, looked up on every request.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use resultity_core::canonical::sha256;
+use resultity_core::clock::Entropy;
+use resultity_core::environment::Environment;
+use resultity_core::error::{ApiError, ErrorCode};
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::flow::Principal;
+use crate::store::{KeyHash, KeyRecord, Store};
+
+/// How many keys are remembered; beyond that all are forgotten and read again.
+const REMEMBERED: usize = 100_000;
+
+/// The longest key that is looked at.
+const MAX_KEY_BYTES: usize = 256;
+
+/// A new key of this environment: 192 random bits after the prefix.
+pub fn new_key(environment: Environment, entropy: &dyn Entropy) -> SecretString {
+    let mut secret = [0; 24];
+    entropy.fill(&mut secret);
+    SecretString::from(format!("{}{}", environment.key_prefix(), hex::encode(secret)))
+}
+
+/// What is stored of a key. It has 192 random bits, so a plain hash is enough: there is nothing to guess.
+pub fn hash_key(key: &SecretString) -> KeyHash {
+    sha256(key.expose_secret())
+}
+
+/// Resolves keys to their owners. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    store: Arc<dyn Store>,
+    known: Arc<RwLock<HashMap<KeyHash, KeyRecord>>>,
+}
+
+impl Keys {
+    /// Keys as this store knows them.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self {
+            store,
+            known: Arc::default(),
+        }
+    }
+
+    /// Who holds this key. The comparison is one of hashes, so its time tells nothing of the key.
+    pub async fn principal(&self, key: Option<&str>, environment: Environment) -> Result<Principal, ApiError> {
+        let invalid = |message: &str| ApiError::new(ErrorCode::InvalidApiKey, message);
+        let key = key.ok_or_else(|| invalid("there is no API key: send it as `Authorization: Bearer rk_…`"))?;
+        if key.is_empty() || key.len() > MAX_KEY_BYTES {
+            return Err(invalid("this is not an API key of this network"));
+        }
+        let record = self
+            .record(sha256(key))
+            .await?
+            .ok_or_else(|| invalid("this is not an API key of this network"))?;
+        if record.revoked {
+            return Err(invalid("this API key was revoked"));
+        }
+        if record.environment != environment {
+            return Err(invalid(
+                "this API key belongs to the other network (testnet or mainnet)",
+            ));
+        }
+        Ok(Principal {
+            key: record.id,
+            namespace: record.namespace,
+            account: record.account,
+            environment: record.environment,
+        })
+    }
+
+    /// The record of the key with this hash. Whether it was revoked since is seen again when a job is admitted.
+    pub async fn record(&self, hash: KeyHash) -> Result<Option<KeyRecord>, ApiError> {
+        let known = self
+            .known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&hash)
+            .cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let found = self.store.key(hash).await.map_err(|error| {
+            tracing::error!(%error, "a key could not be looked up");
+            ApiError::new(ErrorCode::Internal, "the key could not be looked up")
+        })?;
+        if let Some(record) = &found {
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            if known.len() >= REMEMBERED {
+                known.clear();
+            }
+            known.insert(hash, record.clone());
+        }
+        Ok(found)
+    }
+
+    /// Forgets a key, so that a revocation counts at once.
+    pub fn forget(&self, hash: KeyHash) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+    }
+}

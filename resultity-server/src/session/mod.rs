@@ -1,0 +1,10 @@
+//! What a caller may do: the API traits of core, bound to one caller. Every rule is here or below; the HTTP handlers only
+//! translate.
+
+mod cloud;
+mod gate;
+mod keys;
+
+pub use cloud::CloudSession;
+pub use gate::AdminSession;
+pub use keys::{Keys, hash_key, new_key};
