@@ -13,6 +13,7 @@ use resultity_core::job::{Attempt, JobKind, JobState};
 use resultity_core::openai::chat::Usage;
 use resultity_core::signing::{Outcome, Signature};
 
+#[cfg(any(test, feature = "testing"))]
 pub mod contract;
 pub mod sqlite;
 
@@ -34,6 +35,9 @@ pub enum StoreError {
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
+    /// The caller asked for what may never be, such as a grant of less than nothing. Nothing was changed.
+    #[error("the store was asked for something that may never be: {0}")]
+    Invalid(String),
     /// Something is in the database that never should be.
     #[error("the database holds something impossible: {0}")]
     Corrupt(String),
@@ -225,7 +229,7 @@ pub enum Ended {
     Now(JobEnd),
     /// It had ended before: nothing was changed.
     Before(JobEnd),
-    /// The lease is not the job's (any more): nothing was changed.
+    /// The lease is not the job's (any more), or a job that was to expire is leased: nothing was changed.
     LeaseLost,
     /// The cost is above the hold: nothing was changed.
     AboveHold,
@@ -323,6 +327,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// The key with this hash.
     async fn key(&self, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError>;
 
+    /// Revokes a key for good: no job is admitted with it from now on. False: no such key.
+    async fn revoke_key(&self, key: KeyId, now: Timestamp) -> Result<bool, StoreError>;
+
     /// Gives credits, once per idempotency key.
     async fn grant(&self, grant: Grant) -> Result<Granted, StoreError>;
 
@@ -360,14 +367,31 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     async fn recover(&self, now: Timestamp) -> Result<Recovered, StoreError>;
 
     /// Registers a node at first contact; gives what is known of it.
-    async fn register_node(&self, node: NodeId, environment: Environment, now: Timestamp) -> Result<NodeRecord, StoreError>;
+    async fn register_node(
+        &self,
+        node: NodeId,
+        environment: Environment,
+        now: Timestamp,
+    ) -> Result<NodeRecord, StoreError>;
 
     /// Binds a node to an account unless another one has it; gives what is known of it now.
-    async fn bind_node(&self, node: NodeId, environment: Environment, account: AccountId, now: Timestamp) -> Result<Option<NodeRecord>, StoreError>;
+    async fn bind_node(
+        &self,
+        node: NodeId,
+        environment: Environment,
+        account: AccountId,
+        now: Timestamp,
+    ) -> Result<Option<NodeRecord>, StoreError>;
 
     /// Keeps a published snapshot: the JSON of a [`SignedSnapshot`](resultity_core::snapshot). False: a snapshot of this
     /// or a later version is there already.
-    async fn publish_snapshot(&self, environment: Environment, version: u64, signed: String, now: Timestamp) -> Result<bool, StoreError>;
+    async fn publish_snapshot(
+        &self,
+        environment: Environment,
+        version: u64,
+        signed: String,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
     /// The newest snapshot.
     async fn latest_snapshot(&self, environment: Environment) -> Result<Option<String>, StoreError>;

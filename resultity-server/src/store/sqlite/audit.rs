@@ -1,0 +1,117 @@
+//! Checks the books, in one read transaction: it sees one state, whatever is written meanwhile.
+
+use rusqlite::Connection;
+
+use crate::store::{AuditReport, StoreError};
+
+/// The most findings of one check that are told in full.
+const TOLD: usize = 20;
+
+/// What to look for: each query gives one row of text, a sentence, per problem.
+const CHECKS: [&str; 14] = [
+    // Every transaction sums to zero.
+    "SELECT 'transaction ' || transaction_id || ' sums to ' || sum(amount) || ' instead of 0'
+     FROM ledger_entries GROUP BY transaction_id HAVING sum(amount) <> 0",
+    "SELECT 'an entry of ' || account || ' belongs to no transaction (' || transaction_id || ')'
+     FROM ledger_entries WHERE transaction_id NOT IN (SELECT id FROM ledger_transactions)",
+    // Balances are what the entries say.
+    "SELECT 'the balance of ' || account || ' is ' || coalesce(balance, 'missing') || ', its entries sum to ' || total
+     FROM (SELECT account, sum(amount) AS total FROM ledger_entries WHERE account NOT GLOB 'escrow:*' GROUP BY account)
+     LEFT JOIN balances USING (account) WHERE coalesce(balance, 0) <> total",
+    "SELECT 'the balance of ' || account || ' is ' || balance || ', but it has no entries'
+     FROM balances WHERE balance <> 0 AND account NOT IN (SELECT account FROM ledger_entries)",
+    "SELECT 'the balance of ' || account || ' is negative: ' || balance
+     FROM balances WHERE balance < 0 AND account NOT GLOB 'issuance:*'",
+    // A job that has not ended has exactly its hold, one that has ended nothing.
+    "SELECT 'job ' || id || ' (' || state || ') has ' || coalesce(total, 0) || ' in escrow instead of ' || due
+     FROM (SELECT id, state, CASE WHEN finished_at IS NULL THEN held ELSE 0 END AS due FROM jobs)
+     LEFT JOIN (SELECT substr(account, 8) AS job, sum(amount) AS total FROM ledger_entries
+                WHERE account GLOB 'escrow:*' GROUP BY account) ON job = id
+     WHERE coalesce(total, 0) <> due",
+    "SELECT DISTINCT account || ' belongs to no job' FROM ledger_entries
+     WHERE account GLOB 'escrow:*' AND substr(account, 8) NOT IN (SELECT id FROM jobs)",
+    // Every job has one hold, and one settlement or release if it has ended, none otherwise.
+    "SELECT 'job ' || id || ' (' || state || ') has ' || holds || ' holds, ' || settlements || ' settlements and '
+            || releases || ' releases'
+     FROM (SELECT jobs.id, jobs.state, jobs.finished_at,
+                  coalesce(sum(transactions.kind = 'hold'), 0) AS holds,
+                  coalesce(sum(transactions.kind = 'settle'), 0) AS settlements,
+                  coalesce(sum(transactions.kind = 'release'), 0) AS releases
+           FROM jobs LEFT JOIN ledger_transactions AS transactions ON transactions.job = jobs.id GROUP BY jobs.id)
+     WHERE holds <> 1 OR settlements + releases <> (finished_at IS NOT NULL)
+        OR (state = 'succeeded' AND settlements <> 1)
+        OR (state IN ('failed', 'expired') AND settlements <> 0)",
+    // The hold is what the job says; what left it for good is what the job cost.
+    "SELECT 'job ' || jobs.id || ' has a hold of ' || jobs.held || ', the ledger one of ' || -entries.amount
+     FROM jobs JOIN ledger_transactions AS transactions ON transactions.job = jobs.id AND transactions.kind = 'hold'
+     JOIN ledger_entries AS entries
+       ON entries.transaction_id = transactions.id AND entries.account = 'namespace:' || jobs.namespace
+     WHERE -entries.amount <> jobs.held",
+    "SELECT 'job ' || id || ' cost ' || coalesce(cost, 'nothing yet') || ', but ' || paid || ' was paid'
+     FROM (SELECT jobs.id, jobs.cost,
+                  coalesce(sum(CASE WHEN entries.account GLOB 'node:*' OR entries.account GLOB 'network:*'
+                                    THEN entries.amount END), 0) AS paid
+           FROM jobs JOIN ledger_transactions AS transactions ON transactions.job = jobs.id
+           LEFT JOIN ledger_entries AS entries ON entries.transaction_id = transactions.id GROUP BY jobs.id)
+     WHERE coalesce(cost, 0) <> paid",
+    // A settlement has its receipt and points, nothing else has.
+    "SELECT 'job ' || jobs.id || ' was settled, but its receipt or its contribution points are missing or differ'
+     FROM ledger_transactions AS transactions JOIN jobs ON jobs.id = transactions.job
+     LEFT JOIN receipts ON receipts.job = jobs.id AND receipts.cost = jobs.cost AND receipts.node = jobs.node
+     LEFT JOIN points ON points.job = jobs.id AND points.points = receipts.prompt_tokens + receipts.completion_tokens
+     WHERE transactions.kind = 'settle'
+       AND (receipts.job IS NULL OR points.job IS NULL
+            OR receipts.outcome <> CASE jobs.state WHEN 'succeeded' THEN 'complete' ELSE 'partial' END)",
+    "SELECT 'job ' || receipts.job || ' has a receipt, but was not settled' FROM receipts
+     WHERE receipts.job NOT IN (SELECT job FROM ledger_transactions WHERE kind = 'settle' AND job IS NOT NULL)",
+    // The two environments never mix.
+    "SELECT 'transaction ' || transactions.id || ' of ' || transactions.environment || ' has an entry of ' || account
+     FROM ledger_entries JOIN ledger_transactions AS transactions ON transactions.id = transaction_id
+     LEFT JOIN namespaces ON account = 'namespace:' || namespaces.id
+     WHERE CASE
+         WHEN account GLOB 'namespace:*' THEN namespaces.environment IS NOT transactions.environment
+         WHEN account GLOB 'node:*' THEN account NOT GLOB 'node:' || transactions.environment || ':*'
+         WHEN account GLOB 'network:fees:*' THEN account <> 'network:fees:' || transactions.environment
+         WHEN account GLOB 'issuance:*' THEN account <> 'issuance:' || transactions.environment
+         WHEN account GLOB 'escrow:*' THEN 0
+         ELSE 1
+     END",
+    "SELECT 'job ' || jobs.id || ' of ' || jobs.environment || ' is paid for by a namespace, key or transaction of another'
+     FROM jobs JOIN namespaces ON namespaces.id = jobs.namespace JOIN keys ON keys.id = jobs.key
+     JOIN ledger_transactions AS transactions ON transactions.job = jobs.id
+     WHERE namespaces.environment <> jobs.environment OR keys.namespace <> jobs.namespace
+        OR transactions.environment <> jobs.environment",
+];
+
+/// Reads everything once and tells what is wrong.
+pub(super) fn run(connection: &Connection) -> Result<AuditReport, StoreError> {
+    let transaction = connection.unchecked_transaction()?;
+    let number = |sql: &str| -> Result<u64, StoreError> {
+        let number: i64 = transaction.query_row(sql, [], |row| row.get(0))?;
+        Ok(number.unsigned_abs())
+    };
+    let mut report = AuditReport {
+        transactions: number("SELECT count(*) FROM ledger_transactions")?,
+        entries: number("SELECT count(*) FROM ledger_entries")?,
+        jobs: number("SELECT count(*) FROM jobs")?,
+        open_holds: number("SELECT count(*) FROM jobs WHERE finished_at IS NULL")?,
+        problems: Vec::new(),
+    };
+    for check in CHECKS {
+        let mut statement = transaction.prepare(check)?;
+        let mut rows = statement.query([])?;
+        let mut found = 0_usize;
+        while let Some(row) = rows.next()? {
+            if found < TOLD {
+                report.problems.push(row.get(0)?);
+            }
+            found += 1;
+        }
+        if found > TOLD {
+            report
+                .problems
+                .push(format!("… and {} more like the last one", found - TOLD));
+        }
+    }
+    Ok(report)
+}

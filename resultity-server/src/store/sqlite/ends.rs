@@ -1,0 +1,247 @@
+//! How a job ends: settled, released, or put right after a crash. Each end is one operation with all that belongs to it.
+
+use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
+use resultity_core::environment::Environment;
+use resultity_core::id::{JobId, NamespaceId};
+use resultity_core::job::JobState;
+use resultity_core::ledger::{Posting, Settlement};
+use resultity_core::signing::Outcome;
+use rusqlite::Connection;
+
+use super::jobs::keep_attempt;
+use super::ledger::{self, About};
+use super::rows::{count, credits, execute, first, parsed};
+use crate::store::{Ended, JobEnd, Release, Settle, StoreError};
+
+/// What a job is given as its error when its server was gone before it ended.
+const INTERRUPTED: &str = "interrupted";
+
+/// Pays for a verified result.
+pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, StoreError> {
+    if settle.cost < Credits::ZERO || settle.node_share > 10_000 {
+        return Err(StoreError::Invalid(format!(
+            "a settlement of {} with a node's share of {} basis points",
+            settle.cost, settle.node_share
+        )));
+    }
+    let state = match settle.outcome {
+        Outcome::Complete => JobState::Succeeded,
+        Outcome::Partial => JobState::Cancelled,
+    };
+    let id = settle.lease.job.to_string();
+    let node = settle.node.to_string();
+    let attempt = settle.lease.attempt.get();
+    let (prompt, completion) = (count(settle.usage.prompt_tokens), count(settle.usage.completion_tokens));
+    let now = settle.now.as_millis();
+    let ended = first(
+        connection,
+        "UPDATE jobs SET state = ?5, cost = ?6, prompt_tokens = ?7, completion_tokens = ?8, finished_at = ?9
+         WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND node = ?4 AND held >= ?6
+           AND state IN ('leased', 'running')
+         RETURNING environment, namespace, held",
+        &[
+            &id,
+            &attempt,
+            &settle.lease.token.to_string(),
+            &node,
+            &state.as_str(),
+            &settle.cost.micros(),
+            &prompt,
+            &completion,
+            &now,
+        ],
+        |row| {
+            Ok((
+                parsed::<Environment>(row, 0)?,
+                parsed::<NamespaceId>(row, 1)?,
+                credits(row, 2)?,
+            ))
+        },
+    )?;
+    let Some((environment, namespace, held)) = ended else {
+        return not_settled(connection, settle);
+    };
+    let posting = Posting::settle(&Settlement {
+        environment,
+        namespace,
+        job: settle.lease.job,
+        node: settle.node,
+        held,
+        cost: settle.cost,
+        node_share: settle.node_share,
+    })?;
+    let about = About {
+        reference: &id,
+        environment,
+        job: Some(&id),
+        reason: "result verified",
+        now: settle.now,
+    };
+    ledger::write_once(connection, &posting, &about)?;
+    ledger::apply(connection, &posting)?;
+    execute(
+        connection,
+        "INSERT INTO receipts (job, node, attempt, request_hash, transcript_hash, output_hash, prompt_tokens,
+                               completion_tokens, finish_reason, outcome, cost, signature, finished_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        &[
+            &id,
+            &node,
+            &attempt,
+            &settle.request_hash.as_slice(),
+            &settle.transcript_hash.as_slice(),
+            &settle.output_hash.as_slice(),
+            &prompt,
+            &completion,
+            &settle.finish_reason,
+            &settle.outcome.as_str(),
+            &settle.cost.micros(),
+            &settle.signature.as_bytes().as_slice(),
+            &now,
+        ],
+    )?;
+    execute(
+        connection,
+        "INSERT INTO points (job, environment, node, points, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        &[
+            &id,
+            &environment.as_str(),
+            &node,
+            &prompt.saturating_add(completion),
+            &now,
+        ],
+    )?;
+    Ok(Ended::Now(JobEnd {
+        state,
+        cost: settle.cost,
+    }))
+}
+
+fn not_settled(connection: &Connection, settle: &Settle) -> Result<Ended, StoreError> {
+    let lease = &settle.lease;
+    let found = first(
+        connection,
+        "SELECT state, cost, state IN ('leased', 'running') AND attempt = ?2 AND lease_token = ?3 AND node = ?4
+         FROM jobs WHERE id = ?1",
+        &[
+            &lease.job.to_string(),
+            &lease.attempt.get(),
+            &lease.token.to_string(),
+            &settle.node.to_string(),
+        ],
+        |row| {
+            Ok((
+                parsed::<JobState>(row, 0)?,
+                row.get::<_, Option<i64>>(1)?,
+                row.get::<_, Option<bool>>(2)?,
+            ))
+        },
+    )?;
+    Ok(match found {
+        None => Ended::UnknownJob,
+        Some((state, Some(cost), _)) => Ended::Before(JobEnd {
+            state,
+            cost: Credits::from_micros(cost),
+        }),
+        Some((_, None, Some(true))) => Ended::AboveHold,
+        Some((_, None, _)) => Ended::LeaseLost,
+    })
+}
+
+/// Ends a job without a payment.
+pub(super) fn release(connection: &Connection, release: &Release) -> Result<Ended, StoreError> {
+    // The states that may become the wanted one, as in the table of `JobState`.
+    let sql = match release.state {
+        JobState::Failed | JobState::Cancelled => {
+            "UPDATE jobs SET state = ?2, cost = 0, error_code = ?3, finished_at = ?4
+             WHERE id = ?1 AND state IN ('queued', 'leased', 'running')
+             RETURNING environment, namespace, held, attempt, node, lease_token IS NOT NULL"
+        }
+        JobState::Expired => {
+            "UPDATE jobs SET state = ?2, cost = 0, error_code = ?3, finished_at = ?4
+             WHERE id = ?1 AND state = 'queued'
+             RETURNING environment, namespace, held, attempt, node, lease_token IS NOT NULL"
+        }
+        other => return Err(StoreError::Invalid(format!("a release that leaves the job {other}"))),
+    };
+    let id = release.job.to_string();
+    let ended = first(
+        connection,
+        sql,
+        &[
+            &id,
+            &release.state.as_str(),
+            &release.error_code,
+            &release.now.as_millis(),
+        ],
+        |row| {
+            Ok((
+                parsed::<Environment>(row, 0)?,
+                parsed::<NamespaceId>(row, 1)?,
+                credits(row, 2)?,
+                row.get::<_, u32>(3)?,
+                row.get::<_, Option<String>>(4)?,
+                row.get::<_, bool>(5)?,
+            ))
+        },
+    )?;
+    let Some((environment, namespace, held, attempt, node, leased)) = ended else {
+        return not_released(connection, &id);
+    };
+    if let (true, Some(node)) = (leased, node) {
+        keep_attempt(connection, &id, attempt, &node, release.error_code, release.now)?;
+    }
+    let posting = Posting::release(namespace, release.job, held)?;
+    let about = About {
+        reference: &id,
+        environment,
+        job: Some(&id),
+        reason: release.error_code,
+        now: release.now,
+    };
+    ledger::write_once(connection, &posting, &about)?;
+    ledger::apply(connection, &posting)?;
+    Ok(Ended::Now(JobEnd {
+        state: release.state,
+        cost: Credits::ZERO,
+    }))
+}
+
+fn not_released(connection: &Connection, id: &str) -> Result<Ended, StoreError> {
+    let found = first(
+        connection,
+        "SELECT state, cost FROM jobs WHERE id = ?1",
+        &[&id],
+        |row| Ok((parsed::<JobState>(row, 0)?, row.get::<_, Option<i64>>(1)?)),
+    )?;
+    Ok(match found {
+        None => Ended::UnknownJob,
+        Some((state, Some(cost))) => Ended::Before(JobEnd {
+            state,
+            cost: Credits::from_micros(cost),
+        }),
+        // It was to expire, but a node has it.
+        Some((_, None)) => Ended::LeaseLost,
+    })
+}
+
+/// Cancels up to `limit` jobs that have not ended; gives how many there were.
+pub(super) fn recover(connection: &Connection, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT id FROM jobs WHERE finished_at IS NULL LIMIT ?1")?;
+    let open = statement
+        .query_map([limit], |row| parsed::<JobId>(row, 0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    for &job in &open {
+        release(
+            connection,
+            &Release {
+                job,
+                state: JobState::Cancelled,
+                error_code: INTERRUPTED,
+                now,
+            },
+        )?;
+    }
+    Ok(open.len() as u64)
+}

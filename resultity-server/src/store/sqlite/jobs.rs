@@ -1,0 +1,254 @@
+//! A job up to its end: admission with its hold, leases, and back to the queue.
+
+use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
+use resultity_core::id::JobId;
+use resultity_core::job::{Attempt, JobState};
+use resultity_core::ledger::{LedgerAccount, Posting};
+use rusqlite::{Connection, Row};
+
+use super::ledger::{self, About};
+use super::rows::{count, credits, execute, first, parsed, parsed_if_any};
+use crate::store::{Admission, JobRecord, LeaseRef, Leased, NewJob, NewLease, StoreError};
+
+/// Holds the ceiling and queues or leases the job.
+pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLease>) -> Result<Admission, StoreError> {
+    let posting = Posting::hold(job.namespace, job.id, job.hold)?;
+    let id = job.id.to_string();
+    let namespace = job.namespace.to_string();
+    let key = job.key.to_string();
+    let environment = job.environment.as_str();
+    let account = LedgerAccount::Namespace(job.namespace).to_string();
+    // Whatever stands against it is a condition here, so that a refusal has nothing to undo.
+    let held = execute(
+        connection,
+        "UPDATE balances SET balance = balance - ?1
+         WHERE account = ?2 AND balance >= ?1
+           AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?3)
+           AND EXISTS (SELECT 1 FROM keys JOIN namespaces ON namespaces.id = keys.namespace
+                       WHERE keys.id = ?4 AND keys.namespace = ?5 AND keys.revoked_at IS NULL
+                         AND namespaces.environment = ?6)",
+        &[&job.hold.micros(), &account, &id, &key, &namespace, &environment],
+    )?;
+    if held == 0 {
+        return refusal(connection, &id, &key, &namespace, environment, &account);
+    }
+    let (state, attempt) = match lease {
+        Some(_) => (JobState::Leased, Attempt::FIRST.get()),
+        None => (JobState::Queued, 0),
+    };
+    execute(
+        connection,
+        "INSERT INTO jobs (id, environment, namespace, key, kind, model, model_version, stream, held, request_hash,
+                           created_at, deadline, state, attempt, node, lease_token, lease_deadline)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+        &[
+            &id,
+            &environment,
+            &namespace,
+            &key,
+            &job.kind.as_str(),
+            &job.model,
+            &job.model_version,
+            &job.stream,
+            &job.hold.micros(),
+            &job.request_hash.as_slice(),
+            &job.now.as_millis(),
+            &job.deadline.as_millis(),
+            &state.as_str(),
+            &attempt,
+            &lease.map(|lease| lease.node.to_string()),
+            &lease.map(|lease| lease.token.to_string()),
+            &lease.map(|lease| lease.deadline.as_millis()),
+        ],
+    )?;
+    let about = About {
+        reference: &id,
+        environment: job.environment,
+        job: Some(&id),
+        reason: "job accepted",
+        now: job.now,
+    };
+    ledger::write_once(connection, &posting, &about)?;
+    Ok(Admission::Admitted)
+}
+
+/// Why nothing was held.
+fn refusal(
+    connection: &Connection,
+    id: &str,
+    key: &str,
+    namespace: &str,
+    environment: &str,
+    account: &str,
+) -> Result<Admission, StoreError> {
+    let (exists, key_good, available) = first(
+        connection,
+        "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1),
+                EXISTS (SELECT 1 FROM keys JOIN namespaces ON namespaces.id = keys.namespace
+                        WHERE keys.id = ?2 AND keys.namespace = ?3 AND keys.revoked_at IS NULL
+                          AND namespaces.environment = ?4),
+                coalesce((SELECT balance FROM balances WHERE account = ?5), 0)",
+        &[&id, &key, &namespace, &environment, &account],
+        |row| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, credits(row, 2)?)),
+    )?
+    .unwrap_or((false, false, Credits::ZERO));
+    Ok(match (exists, key_good) {
+        (true, _) => Admission::Admitted,
+        (false, false) => Admission::KeyRevoked,
+        (false, true) => Admission::Insufficient { available },
+    })
+}
+
+/// Leases a queued job.
+pub(super) fn lease(connection: &Connection, job: JobId, lease: &NewLease) -> Result<Leased, StoreError> {
+    let (id, token) = (job.to_string(), lease.token.to_string());
+    let leased = first(
+        connection,
+        "UPDATE jobs SET state = 'leased', attempt = attempt + 1, node = ?2, lease_token = ?3, lease_deadline = ?4
+         WHERE id = ?1 AND state = 'queued' RETURNING attempt",
+        &[&id, &lease.node.to_string(), &token, &lease.deadline.as_millis()],
+        |row| attempt(row, 0),
+    )?;
+    if let Some(Some(attempt)) = leased {
+        return Ok(Leased::Attempt(attempt));
+    }
+    let found = first(
+        connection,
+        "SELECT state, attempt, lease_token = ?2 FROM jobs WHERE id = ?1",
+        &[&id, &token],
+        |row| {
+            Ok((
+                parsed::<JobState>(row, 0)?,
+                attempt(row, 1)?,
+                row.get::<_, Option<bool>>(2)?,
+            ))
+        },
+    )?;
+    Ok(match found {
+        // The same call again.
+        Some((state, Some(attempt), Some(true))) if state.is_leased() => Leased::Attempt(attempt),
+        Some((state, ..)) => Leased::NotQueued(state),
+        None => Leased::UnknownJob,
+    })
+}
+
+/// `leased` becomes `running`.
+pub(super) fn mark_running(connection: &Connection, lease: &LeaseRef) -> Result<bool, StoreError> {
+    let (id, token) = (lease.job.to_string(), lease.token.to_string());
+    let changed = execute(
+        connection,
+        "UPDATE jobs SET state = 'running' WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND state = 'leased'",
+        &[&id, &lease.attempt.get(), &token],
+    )?;
+    if changed > 0 {
+        return Ok(true);
+    }
+    let running = first(
+        connection,
+        "SELECT 1 FROM jobs WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND state = 'running'",
+        &[&id, &lease.attempt.get(), &token],
+        |_| Ok(()),
+    )?;
+    Ok(running.is_some())
+}
+
+/// Moves deadlines; gives the leases that are still there.
+pub(super) fn renew(connection: &Connection, leases: &[(LeaseRef, Timestamp)]) -> Result<Vec<LeaseRef>, StoreError> {
+    let mut kept = Vec::with_capacity(leases.len());
+    for (lease, deadline) in leases {
+        let changed = execute(
+            connection,
+            "UPDATE jobs SET lease_deadline = ?4
+             WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND state IN ('leased', 'running')",
+            &[
+                &lease.job.to_string(),
+                &lease.attempt.get(),
+                &lease.token.to_string(),
+                &deadline.as_millis(),
+            ],
+        )?;
+        if changed > 0 {
+            kept.push(*lease);
+        }
+    }
+    Ok(kept)
+}
+
+/// Queues a leased job again. The token goes, so that nothing can be done in the name of the lost lease.
+pub(super) fn requeue(
+    connection: &Connection,
+    lease: &LeaseRef,
+    reason: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let id = lease.job.to_string();
+    let node: Option<String> = first(
+        connection,
+        "UPDATE jobs SET state = 'queued', lease_token = NULL, lease_deadline = NULL
+         WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND state IN ('leased', 'running') RETURNING node",
+        &[&id, &lease.attempt.get(), &lease.token.to_string()],
+        |row| row.get(0),
+    )?;
+    let Some(node) = node else { return Ok(false) };
+    keep_attempt(connection, &id, lease.attempt.get(), &node, reason, now)?;
+    Ok(true)
+}
+
+/// Writes down that a lease ended without a result.
+pub(super) fn keep_attempt(
+    connection: &Connection,
+    job: &str,
+    attempt: u32,
+    node: &str,
+    reason: &str,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "INSERT INTO attempts (job, attempt, node, reason, ended_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        &[&job, &attempt, &node, &reason, &now.as_millis()],
+    )?;
+    Ok(())
+}
+
+/// What is known of a job.
+pub(super) fn read(connection: &Connection, id: JobId) -> Result<Option<JobRecord>, StoreError> {
+    first(
+        connection,
+        "SELECT id, environment, namespace, state, attempt, node, held, cost, error_code FROM jobs WHERE id = ?1",
+        &[&id.to_string()],
+        |row| {
+            Ok(JobRecord {
+                id: parsed(row, 0)?,
+                environment: parsed(row, 1)?,
+                namespace: parsed(row, 2)?,
+                state: parsed(row, 3)?,
+                attempt: attempt(row, 4)?,
+                node: parsed_if_any(row, 5)?,
+                held: credits(row, 6)?,
+                cost: row.get::<_, Option<i64>>(7)?.map(Credits::from_micros),
+                error_code: row.get(8)?,
+            })
+        },
+    )
+}
+
+/// Writes one row to find out whether that is possible.
+pub(super) fn ping(connection: &Connection) -> Result<(), StoreError> {
+    let changed = execute(
+        connection,
+        "UPDATE write_checks SET count = count + ?1 WHERE id = 1",
+        &[&count(1)],
+    )?;
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(StoreError::Corrupt("the row for write checks is missing".to_owned()))
+    }
+}
+
+/// Zero leases are no attempt.
+fn attempt(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Attempt>> {
+    Ok(Attempt::new(row.get(column)?))
+}

@@ -1,0 +1,147 @@
+//! Accounts, namespaces, keys, and the credits they are given.
+
+use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
+use resultity_core::environment::Environment;
+use resultity_core::id::{KeyId, NamespaceId};
+use resultity_core::ledger::{LedgerAccount, Posting};
+use rusqlite::{Connection, Row};
+
+use super::ledger::{self, About};
+use super::rows::{credits, execute, first, parsed};
+use crate::store::{Balance, Grant, Granted, KeyHash, KeyRecord, NewTenant, StoreError};
+
+/// Makes what is missing of account, namespace and key.
+pub(super) fn ensure(connection: &Connection, tenant: &NewTenant) -> Result<KeyRecord, StoreError> {
+    let now = tenant.now.as_millis();
+    let environment = tenant.environment.as_str();
+    execute(
+        connection,
+        "INSERT INTO accounts (id, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING",
+        &[&tenant.account.to_string(), &tenant.account_name, &now],
+    )?;
+    execute(
+        connection,
+        "INSERT INTO namespaces (id, account, name, environment, created_at)
+         SELECT ?1, accounts.id, ?3, ?4, ?5 FROM accounts WHERE accounts.name = ?2
+         ON CONFLICT (account, environment, name) DO NOTHING",
+        &[
+            &tenant.namespace.to_string(),
+            &tenant.account_name,
+            &tenant.namespace_name,
+            &environment,
+            &now,
+        ],
+    )?;
+    execute(
+        connection,
+        "INSERT INTO keys (id, namespace, hash, label, created_at)
+         SELECT ?1, namespaces.id, ?5, ?6, ?7 FROM namespaces JOIN accounts ON accounts.id = namespaces.account
+         WHERE accounts.name = ?2 AND namespaces.name = ?3 AND namespaces.environment = ?4
+         ON CONFLICT (hash) DO NOTHING",
+        &[
+            &tenant.key.to_string(),
+            &tenant.account_name,
+            &tenant.namespace_name,
+            &environment,
+            &tenant.key_hash.as_slice(),
+            &tenant.key_label,
+            &now,
+        ],
+    )?;
+    let record = key(connection, tenant.key_hash)?
+        .ok_or_else(|| StoreError::Corrupt("a key that was just made is missing".to_owned()))?;
+    execute(
+        connection,
+        "INSERT INTO balances (account, balance) VALUES (?1, 0) ON CONFLICT (account) DO NOTHING",
+        &[&LedgerAccount::Namespace(record.namespace).to_string()],
+    )?;
+    Ok(record)
+}
+
+/// The key with this hash.
+pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError> {
+    first(
+        connection,
+        "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment, keys.revoked_at IS NOT NULL
+         FROM keys JOIN namespaces ON namespaces.id = keys.namespace WHERE keys.hash = ?1",
+        &[&hash.as_slice()],
+        key_record,
+    )
+}
+
+fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
+    Ok(KeyRecord {
+        id: parsed(row, 0)?,
+        namespace: parsed(row, 1)?,
+        account: parsed(row, 2)?,
+        environment: parsed(row, 3)?,
+        revoked: row.get(4)?,
+    })
+}
+
+/// Revokes a key; the first time counts. False: no such key.
+pub(super) fn revoke(connection: &Connection, key: KeyId, now: Timestamp) -> Result<bool, StoreError> {
+    let found = execute(
+        connection,
+        "UPDATE keys SET revoked_at = coalesce(revoked_at, ?2) WHERE id = ?1",
+        &[&key.to_string(), &now.as_millis()],
+    )?;
+    Ok(found > 0)
+}
+
+/// Gives credits, once per idempotency key.
+pub(super) fn grant(connection: &Connection, grant: &Grant) -> Result<Granted, StoreError> {
+    if grant.amount <= Credits::ZERO {
+        return Err(StoreError::Invalid(format!("a grant of {}", grant.amount)));
+    }
+    let environment = first(
+        connection,
+        "SELECT environment FROM namespaces WHERE id = ?1",
+        &[&grant.namespace.to_string()],
+        |row| parsed::<Environment>(row, 0),
+    )?;
+    let Some(environment) = environment else {
+        return Ok(Granted::UnknownNamespace);
+    };
+    let posting = Posting::grant(environment, grant.namespace, grant.amount)?;
+    let about = About {
+        reference: &grant.idempotency_key,
+        environment,
+        job: None,
+        reason: &grant.reason,
+        now: grant.now,
+    };
+    if ledger::write(connection, &posting, &about)? {
+        ledger::apply(connection, &posting)?;
+    }
+    Ok(Granted::Balance(available(connection, grant.namespace)?))
+}
+
+/// What a namespace has.
+pub(super) fn balance(connection: &Connection, namespace: NamespaceId) -> Result<Option<Balance>, StoreError> {
+    first(
+        connection,
+        "SELECT coalesce((SELECT balance FROM balances WHERE account = ?2), 0),
+                (SELECT coalesce(sum(held), 0) FROM jobs WHERE namespace = ?1 AND finished_at IS NULL)
+         FROM namespaces WHERE id = ?1",
+        &[&namespace.to_string(), &LedgerAccount::Namespace(namespace).to_string()],
+        |row| {
+            Ok(Balance {
+                available: credits(row, 0)?,
+                held: credits(row, 1)?,
+            })
+        },
+    )
+}
+
+fn available(connection: &Connection, namespace: NamespaceId) -> Result<Credits, StoreError> {
+    let account = LedgerAccount::Namespace(namespace).to_string();
+    let balance = first(
+        connection,
+        "SELECT balance FROM balances WHERE account = ?1",
+        &[&account],
+        |row| credits(row, 0),
+    )?;
+    Ok(balance.unwrap_or_default())
+}

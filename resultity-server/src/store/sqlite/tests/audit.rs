@@ -1,0 +1,72 @@
+//! An audit has to find what somebody did to the file behind the store's back.
+
+use rstest::rstest;
+use rusqlite::Connection;
+
+use super::open;
+use crate::store::Store;
+use crate::store::contract::world::{World, micros};
+use resultity_core::job::JobState;
+
+/// What lets a tampering hand write what the schema forbids.
+const UNLOCK: &str = "DROP TRIGGER ledger_entries_no_update; DROP TRIGGER ledger_entries_no_delete;
+                      DROP TRIGGER ledger_transactions_no_update; DROP TRIGGER ledger_transactions_no_delete;
+                      PRAGMA ignore_check_constraints = 1; PRAGMA foreign_keys = 0;";
+
+#[rstest]
+#[case::nothing("", &[])]
+#[case::an_amount("UPDATE ledger_entries SET amount = amount + 1 WHERE account GLOB 'node:*'", &["sums to", "balance of node:", "was paid"])]
+#[case::an_entry_deleted("DELETE FROM ledger_entries WHERE account GLOB 'network:*'", &["sums to", "balance of network:fees:testnet is", "was paid"])]
+#[case::a_balance("UPDATE balances SET balance = balance + 1 WHERE account GLOB 'namespace:*'", &["balance of namespace:"])]
+#[case::a_balance_gone("DELETE FROM balances WHERE account GLOB 'namespace:*'", &["missing"])]
+#[case::a_balance_from_nowhere("INSERT INTO balances VALUES ('namespace:x', 5)", &["has no entries"])]
+#[case::a_negative_balance("UPDATE balances SET balance = -1 WHERE account GLOB 'namespace:*'", &["negative"])]
+#[case::a_hold_whose_job_is_gone("DELETE FROM jobs WHERE state = 'queued'", &["belongs to no job"])]
+#[case::a_job_without_a_hold("UPDATE jobs SET id = 'copy' WHERE state = 'queued'", &["has 0 in escrow", "has 0 holds", "belongs to no job"])]
+#[case::a_hold_left_behind("UPDATE jobs SET state = 'failed', cost = 0, finished_at = 1 WHERE state = 'queued'", &["instead of 0", "0 settlements and 0 releases"])]
+#[case::another_hold_than_the_job_says("UPDATE jobs SET held = held + 1 WHERE state = 'queued'", &["in escrow instead of", "has a hold of"])]
+#[case::a_transaction_deleted("DELETE FROM ledger_transactions WHERE kind = 'settle'", &["belongs to no transaction", "0 settlements"])]
+#[case::a_whole_settlement_deleted("DELETE FROM ledger_entries WHERE transaction_id IN (SELECT id FROM ledger_transactions WHERE kind = 'settle');
+    DELETE FROM ledger_transactions WHERE kind = 'settle'", &["0 settlements", "in escrow instead of 0", "has a receipt, but was not settled"])]
+#[case::a_second_settlement("INSERT INTO ledger_transactions (id, kind, reference, environment, job, reason, created_at)
+    SELECT 1000, kind, reference || '-again', environment, job, reason, created_at FROM ledger_transactions WHERE kind = 'settle';
+    INSERT INTO ledger_entries SELECT 1000, account, amount FROM ledger_entries WHERE transaction_id =
+        (SELECT id FROM ledger_transactions WHERE kind = 'settle' AND id < 1000)", &["2 settlements", "in escrow instead of 0"])]
+#[case::settled_and_released("INSERT INTO ledger_transactions (kind, reference, environment, job, reason, created_at)
+    SELECT 'release', reference, environment, job, reason, created_at FROM ledger_transactions WHERE kind = 'settle'", &["1 settlements and 1 releases"])]
+#[case::a_cost("UPDATE jobs SET cost = cost - 1 WHERE state = 'succeeded'", &["was paid", "receipt"])]
+#[case::a_receipt_deleted("DELETE FROM receipts", &["receipt"])]
+#[case::points("UPDATE points SET points = points + 1", &["contribution points"])]
+#[case::environments_mixed("UPDATE ledger_entries SET account = replace(account, 'testnet', 'mainnet') WHERE account GLOB 'node:*'", &["has an entry of node:mainnet"])]
+#[case::a_namespace_moved("UPDATE namespaces SET environment = 'mainnet'", &["has an entry of namespace:", "of another"])]
+#[tokio::test]
+async fn an_audit_finds(#[case] tampering: &str, #[case] told: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(open(folder.path())).await;
+    world.queued(micros(50)).await;
+    let lease = world.leased(micros(1_000)).await;
+    world.store.settle(world.settle_of(lease, micros(500))).await.unwrap();
+    let failed = world.leased(micros(1_000)).await;
+    world
+        .store
+        .release(world.release_of(failed.job, JobState::Failed))
+        .await
+        .unwrap();
+    drop(world);
+
+    let raw = Connection::open(folder.path().join("store.db")).unwrap();
+    raw.execute_batch(UNLOCK).unwrap();
+    raw.execute_batch(tampering).unwrap();
+    drop(raw);
+
+    let report = open(folder.path()).audit().await.unwrap();
+    assert_eq!((report.transactions > 0, report.jobs > 0), (true, true));
+    assert_eq!(report.problems.is_empty(), told.is_empty(), "{:#?}", report.problems);
+    for part in told {
+        assert!(
+            report.problems.iter().any(|problem| problem.contains(part)),
+            "no {part:?} in {:#?}",
+            report.problems
+        );
+    }
+}
