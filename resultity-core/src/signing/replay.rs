@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::wire::MAX_CLOCK_SKEW_MS;
+
+/// How far a signed time may be from the reader's clock: milliseconds.
+pub const MAX_CLOCK_SKEW_MS: u64 = 60_000;
 
 /// A signed frame that was seen before, or is too old or too new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

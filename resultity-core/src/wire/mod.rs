@@ -20,14 +20,13 @@ pub use work::{
     Timings,
 };
 
+pub use crate::signing::MAX_CLOCK_SKEW_MS;
+
 /// The WebSocket subprotocol.
 pub const SUBPROTOCOL: &str = "resultity.io.v1";
 
 /// The largest frame that is read: 20 MiB.
 pub const MAX_FRAME_BYTES: usize = 20 * 1024 * 1024;
-
-/// How far a signed time may be from the reader's clock: milliseconds.
-pub const MAX_CLOCK_SKEW_MS: u64 = 60_000;
 
 /// How many times in a row a heartbeat may be missed before a node is out of rotation.
 pub const MISSED_HEARTBEATS: u32 = 3;
