@@ -30,7 +30,7 @@ const CONSUMER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is asked of a node.
 #[derive(Debug)]
-pub struct Work {
+pub(super) struct Work {
     /// The job.
     pub job: JobId,
     /// The model's name in the snapshot.
@@ -49,7 +49,7 @@ pub struct Work {
 
 /// How an attempt ended.
 #[derive(Debug)]
-pub enum AttemptEnd {
+pub(super) enum AttemptEnd {
     /// With a result that counts. `cancelled`: the asker has gone, or time ran out.
     Answer {
         /// What the node sent.

@@ -23,7 +23,7 @@ use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
 use resultity_core::signing::{Domain, Keypair};
 use resultity_core::snapshot::{SignedSnapshot, Snapshot};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{JobMessage, LocalBus};
@@ -163,6 +163,8 @@ pub struct Flow {
     current: ArcSwap<CurrentSnapshot>,
     takes_jobs: AtomicBool,
     permits: Arc<Semaphore>,
+    /// Counts changes of who is in rotation with what.
+    rotation: watch::Sender<u64>,
 }
 
 impl Flow {
@@ -183,6 +185,7 @@ impl Flow {
             current: ArcSwap::from_pointee(parts.snapshot),
             takes_jobs: AtomicBool::new(true),
             permits: Arc::new(Semaphore::new(MAX_JOBS)),
+            rotation: watch::Sender::new(0),
         })
     }
 
@@ -221,6 +224,14 @@ impl Flow {
             .collect()
     }
 
+    /// Waits until a node in rotation answers for this model.
+    pub async fn until_served(&self, model: &str) {
+        let mut changes = self.rotation.subscribe();
+        let is_served = || self.scheduler().served_models().any(|served| served == model);
+        // Fails only when this flow is gone, and with it the question.
+        let _ = changes.wait_for(|_| is_served()).await;
+    }
+
     /// How many jobs wait for a node.
     pub fn waiting(&self) -> usize {
         self.scheduler().waiting()
@@ -256,6 +267,7 @@ impl Flow {
     pub fn node_ready(&self, node: NodeId, models: HashSet<String>, slots: u32) {
         let assignments = self.scheduler().node_ready(node, models, slots);
         self.announce(assignments);
+        self.rotation.send_modify(|changes| *changes += 1);
     }
 
     /// A node is out of rotation. What it works on is not touched.

@@ -65,15 +65,16 @@ const CHECKS: [&str; 14] = [
     "SELECT 'job ' || receipts.job || ' has a receipt, but was not settled' FROM receipts
      WHERE receipts.job NOT IN (SELECT job FROM ledger_transactions WHERE kind = 'settle' AND job IS NOT NULL)",
     // The two environments never mix.
-    "SELECT 'transaction ' || transactions.id || ' of ' || transactions.environment || ' has an entry of ' || account
-     FROM ledger_entries JOIN ledger_transactions AS transactions ON transactions.id = transaction_id
-     LEFT JOIN namespaces ON account = 'namespace:' || namespaces.id
+    "SELECT 'transaction ' || transactions.id || ' of ' || transactions.environment || ' has an entry of '
+            || entries.account
+     FROM ledger_entries AS entries JOIN ledger_transactions AS transactions ON transactions.id = transaction_id
+     LEFT JOIN namespaces ON entries.account = 'namespace:' || namespaces.id
      WHERE CASE
-         WHEN account GLOB 'namespace:*' THEN namespaces.environment IS NOT transactions.environment
-         WHEN account GLOB 'node:*' THEN account NOT GLOB 'node:' || transactions.environment || ':*'
-         WHEN account GLOB 'network:fees:*' THEN account <> 'network:fees:' || transactions.environment
-         WHEN account GLOB 'issuance:*' THEN account <> 'issuance:' || transactions.environment
-         WHEN account GLOB 'escrow:*' THEN 0
+         WHEN entries.account GLOB 'namespace:*' THEN namespaces.environment IS NOT transactions.environment
+         WHEN entries.account GLOB 'node:*' THEN entries.account NOT GLOB 'node:' || transactions.environment || ':*'
+         WHEN entries.account GLOB 'network:fees:*' THEN entries.account <> 'network:fees:' || transactions.environment
+         WHEN entries.account GLOB 'issuance:*' THEN entries.account <> 'issuance:' || transactions.environment
+         WHEN entries.account GLOB 'escrow:*' THEN 0
          ELSE 1
      END",
     "SELECT 'job ' || jobs.id || ' of ' || jobs.environment || ' is paid for by a namespace, key or transaction of another'

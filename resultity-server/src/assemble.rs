@@ -1,0 +1,314 @@
+//! Putting a server together: store, key, snapshot, flow, routes; and taking it apart again in two stages.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use resultity_core::B256;
+use resultity_core::canonical::CanonicalError;
+use resultity_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use resultity_core::environment::Environment;
+use resultity_core::signing::{Domain, Keypair};
+use resultity_core::snapshot::{InvalidSnapshot, JobParameters, SignedSnapshot, Snapshot};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::{CurrentSnapshot, Flow, FlowParts};
+use crate::http::{self, App, Role, serve};
+use crate::link::LinkPolicy;
+use crate::network_key::{self, NetworkKeyError};
+use crate::private_file::{self, FileError};
+use crate::session::Keys;
+use crate::store::sqlite::SqliteStore;
+use crate::store::{Store, StoreError};
+
+/// How long links and connections get to say goodbye once no job is left.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A file or directory.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The network's key.
+    #[error(transparent)]
+    NetworkKey(#[from] NetworkKeyError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The models and parameters.
+    #[error("the configuration cannot be published: {0}")]
+    Snapshot(#[from] InvalidSnapshot),
+    /// The models and parameters.
+    #[error("the configuration cannot be published: {0}")]
+    Canonical(#[from] CanonicalError),
+    /// What was published last.
+    #[error("the snapshot in the database is damaged: {0}")]
+    DamagedSnapshot(#[from] serde_json::Error),
+    /// The address.
+    #[error("cannot listen on {address}: {source}.{hint}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+        /// What to do, with a space before it.
+        hint: &'static str,
+    },
+}
+
+/// What the network offers: the part of a snapshot that an operator decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// What is served.
+    pub models: Vec<resultity_core::model::ModelSpec>,
+    /// Limits and timeouts.
+    pub jobs: JobParameters,
+    /// How often nodes report: milliseconds.
+    pub heartbeat_interval_ms: u64,
+    /// The oldest Agent that may connect.
+    pub min_agent_version: String,
+}
+
+impl Offer {
+    /// These models, with defaults for all else.
+    pub fn new(models: Vec<resultity_core::model::ModelSpec>) -> Self {
+        Self {
+            models,
+            jobs: JobParameters::default(),
+            heartbeat_interval_ms: 10_000,
+            min_agent_version: "0.1.0".into(),
+        }
+    }
+}
+
+/// What a server is made of.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ServerOptions {
+    /// Which network.
+    pub environment: Environment,
+    /// Where its files are: database, key.
+    pub data_dir: PathBuf,
+    /// The database file; by default in the data directory.
+    pub database: Option<PathBuf>,
+    /// What it offers.
+    pub offer: Offer,
+    /// SHA-256 of the administrator's token.
+    pub admin_token: Option<B256>,
+    /// Rules for nodes.
+    pub link_policy: LinkPolicy,
+    /// The passphrase of the network key's file.
+    pub keystore_password: Option<SecretString>,
+    /// Counters, where they are kept.
+    pub metrics: Option<PrometheusHandle>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl ServerOptions {
+    /// A server with its files in `data_dir`; all else as is right for most.
+    pub fn new(environment: Environment, data_dir: impl Into<PathBuf>, offer: Offer) -> Self {
+        Self {
+            environment,
+            data_dir: data_dir.into(),
+            database: None,
+            offer,
+            admin_token: None,
+            link_policy: LinkPolicy::default(),
+            keystore_password: None,
+            metrics: None,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
+
+/// The file of the database in a data directory.
+pub fn database_path(data_dir: &std::path::Path) -> PathBuf {
+    data_dir.join("resultity.db")
+}
+
+/// Opens the store of a data directory.
+pub fn open_store(data_dir: &std::path::Path, database: Option<PathBuf>) -> Result<SqliteStore, StartError> {
+    private_file::create_dir(data_dir)?;
+    Ok(SqliteStore::open(database.unwrap_or_else(|| database_path(data_dir)))?)
+}
+
+/// A server that is put together and serves nobody yet.
+#[derive(Debug)]
+pub struct Server {
+    app: Arc<App>,
+}
+
+impl Server {
+    /// Opens the store, puts right what an earlier process left, reads or makes the key and publishes the snapshot if it
+    /// says something new.
+    pub async fn open(options: ServerOptions) -> Result<Self, StartError> {
+        let (data_dir, database) = (options.data_dir.clone(), options.database.clone());
+        let store: Arc<dyn Store> = Arc::new(open_store(&data_dir, database)?);
+        Self::with_store(options, store).await
+    }
+
+    /// The same with a store that is open already.
+    pub async fn with_store(options: ServerOptions, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        private_file::create_dir(&options.data_dir)?;
+        let key = network_key::open(&options.data_dir, options.keystore_password, &*options.entropy)?;
+        let recovered = store.recover(options.clock.now()).await?;
+        if recovered.cancelled > 0 {
+            tracing::warn!(jobs = recovered.cancelled, "jobs of an earlier process were cancelled and their holds released");
+        }
+        let snapshot = publish(&*store, options.environment, options.offer, &key, &*options.clock).await?;
+        let flow = Flow::new(FlowParts {
+            environment: options.environment,
+            store: Arc::clone(&store),
+            clock: options.clock,
+            entropy: options.entropy,
+            genesis: key.address(),
+            network_key: key,
+            snapshot,
+        });
+        let app = App {
+            flow,
+            keys: Keys::new(store),
+            admin_token: options.admin_token,
+            link_policy: options.link_policy,
+            stop_links: CancellationToken::new(),
+            stop_intake: CancellationToken::new(),
+            metrics: options.metrics,
+        };
+        Ok(Self { app: Arc::new(app) })
+    }
+
+    /// What the handlers share: an embedder can open sessions on it without HTTP.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Begins to serve these roles. `metrics` is a listener of its own for `/metrics`; without one it is on the main one.
+    pub fn start(self, listener: TcpListener, roles: &[Role], metrics: Option<TcpListener>) -> std::io::Result<Running> {
+        let address = listener.local_addr()?;
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let router = http::routes(Arc::clone(&self.app), roles, metrics.is_none());
+        let listening = tokio::spawn(serve::run(listener, router, stop.clone(), cut.clone()));
+        let metrics = metrics.map(|listener| {
+            let router = http::metrics_routes(Arc::clone(&self.app));
+            tokio::spawn(serve::run(listener, router, stop.clone(), cut.clone()))
+        });
+        Ok(Running { app: self.app, address, stop, cut, listening, metrics })
+    }
+}
+
+/// A server that serves.
+#[derive(Debug)]
+pub struct Running {
+    app: Arc<App>,
+    address: SocketAddr,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    listening: JoinHandle<()>,
+    metrics: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the handlers share.
+    pub fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Stops in two stages: first no new jobs, and those under way may finish for as long as `patience`; then links and
+    /// connections end. A job that is cut off all the same is cancelled and its hold released at the next start.
+    pub async fn stop(self, patience: Duration) {
+        let flow = &self.app.flow;
+        self.app.stop_intake.cancel();
+        flow.stop_intake();
+        flow.tasks.close();
+        if tokio::time::timeout(patience, flow.tasks.wait()).await.is_err() {
+            tracing::warn!(jobs = flow.tasks.len(), "jobs are cut off: they took longer than the stop may");
+        }
+        self.stop.cancel();
+        self.app.stop_links.cancel();
+        flow.background.close();
+        let goodbye = async {
+            flow.background.wait().await;
+            let _ = self.listening.await;
+            if let Some(metrics) = self.metrics {
+                let _ = metrics.await;
+            }
+        };
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
+            self.cut.cancel();
+        }
+    }
+}
+
+/// Binds a listener; what is in the way is said in words.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| {
+        let hint = match source.kind() {
+            std::io::ErrorKind::AddrInUse => " Another program has this port: stop it, or use --listen with another one (:0 picks a free one)",
+            std::io::ErrorKind::PermissionDenied => " Ports below 1024 are for the administrator of the machine: use a higher one",
+            std::io::ErrorKind::AddrNotAvailable => " This machine has no such address",
+            _ => "",
+        };
+        StartError::Listen { address, source, hint }
+    })
+}
+
+/// The snapshot in force: the newest of the store, or a new one if the offer differs from it.
+async fn publish(
+    store: &dyn Store,
+    environment: Environment,
+    offer: Offer,
+    key: &Keypair,
+    clock: &dyn Clock,
+) -> Result<CurrentSnapshot, StartError> {
+    let domain = Domain::new(environment, key.address());
+    let latest: Option<SignedSnapshot> = match store.latest_snapshot(environment).await? {
+        Some(json) => Some(serde_json::from_str(&json)?),
+        None => None,
+    };
+    // One that this key did not sign (the key was replaced) is followed by one that it did.
+    let opened = latest.as_ref().and_then(|signed| signed.open(&domain, key.address()).ok());
+    let version = match &latest {
+        Some(signed) => serde_json::from_str::<Snapshot>(signed.snapshot.get())?.version,
+        None => 0,
+    };
+    let Offer { models, jobs, heartbeat_interval_ms, min_agent_version } = offer;
+    let mut wanted = Snapshot {
+        environment,
+        version: version + 1,
+        issued_at: clock.now(),
+        rolls_back: None,
+        models,
+        jobs,
+        heartbeat_interval_ms,
+        min_agent_version,
+    };
+    if let (Some(opened), Some(signed)) = (opened, latest) {
+        let same = Snapshot { version: opened.version, issued_at: opened.issued_at, rolls_back: opened.rolls_back, ..wanted.clone() };
+        if same == opened {
+            return Ok(CurrentSnapshot::new(opened, &signed)?);
+        }
+        wanted.issued_at = wanted.issued_at.max(opened.issued_at);
+    }
+    wanted.validate()?;
+    let signed = SignedSnapshot::publish(&wanted, &domain, key)?;
+    let json = serde_json::to_string(&signed)?;
+    store.publish_snapshot(environment, wanted.version, json, clock.now()).await?;
+    tracing::info!(config.version = wanted.version, config.digest = %signed.digest, models = wanted.models.len(), "snapshot published");
+    Ok(CurrentSnapshot::new(wanted, &signed)?)
+}

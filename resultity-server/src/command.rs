@@ -1,0 +1,227 @@
+//! The subcommands of `resultity-server`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use resultity_core::clock::{SystemClock, SystemEntropy};
+use resultity_core::credits::Credits;
+use resultity_core::environment::Environment;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::assemble::{self, Server, ServerOptions};
+use crate::config::ServerConfig;
+use crate::http::Role;
+use crate::network_key::PASSWORD_VARIABLE;
+use crate::session::new_key;
+use crate::store::Store;
+use crate::tenant::{self, Tenant};
+use crate::{lifecycle, telemetry};
+
+/// Any failure, as a sentence.
+pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start all roles and one node in this process, for trying things
+    #[cfg(feature = "dev")]
+    Dev(DevArguments),
+    /// Run the servers from a configuration file
+    Serve(ServeArguments),
+    /// Check the books: entries sum to zero, balances match, no hold is orphaned
+    Audit(AuditArguments),
+    /// Make an API key for an account, with credits if wanted
+    Key(KeyArguments),
+}
+
+/// `dev`.
+#[cfg(feature = "dev")]
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  resultity-server dev\n  resultity-server dev --engine http://127.0.0.1:11434     (an Ollama beside it)\n  resultity-server dev --listen 127.0.0.1:0 --json         (for scripts)")]
+pub struct DevArguments {
+    /// Where to listen; port 0 picks a free one
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
+    listen: std::net::SocketAddr,
+    /// Where all files are [default: the platform's data folder]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// An OpenAI-compatible engine instead of the embedded model (repeatable)
+    #[arg(long, value_name = "URL")]
+    engine: Vec<String>,
+    /// The key that the engines want
+    #[arg(long, env = "RESULTITY_ENGINE_KEY", hide_env_values = true, value_name = "KEY")]
+    engine_key: Option<SecretString>,
+    /// Start the servers only
+    #[arg(long)]
+    no_node: bool,
+    /// A model file (GGUF) that is there already
+    #[arg(long, value_name = "FILE", conflicts_with = "engine")]
+    model_file: Option<PathBuf>,
+    /// Print one JSON line when ready, nothing else, on standard output
+    #[arg(long)]
+    json: bool,
+    /// What to log; RUST_LOG overrides it
+    #[arg(long, default_value = "warn", value_name = "LEVEL")]
+    log_level: String,
+}
+
+/// `serve`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  resultity-server serve --config server.toml\n\nserver.example.toml in the source documents every key.")]
+pub struct ServeArguments {
+    /// The configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Serve these surfaces only (overrides the file)
+    #[arg(long, value_delimiter = ',', value_name = "ROLES")]
+    roles: Option<Vec<Role>>,
+    /// Listen here (overrides the file)
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<std::net::SocketAddr>,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    /// The data directory of the server
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `key`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  resultity-server key --data-dir ./resultity-data --account alice --credits 100")]
+pub struct KeyArguments {
+    /// The data directory of the server
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The account's name; made if it is not there
+    #[arg(long)]
+    account: String,
+    /// The namespace in the account; made if it is not there
+    #[arg(long, default_value = "default")]
+    namespace: String,
+    /// What to call the key
+    #[arg(long, default_value = "")]
+    label: String,
+    /// Which network
+    #[arg(long, default_value = "testnet")]
+    environment: Environment,
+    /// Credits to give with it
+    #[arg(long)]
+    credits: Option<Credits>,
+}
+
+impl Command {
+    /// Does it.
+    pub async fn run(self) -> Result<ExitCode, CommandError> {
+        match self {
+            #[cfg(feature = "dev")]
+            Self::Dev(arguments) => dev(arguments).await,
+            Self::Serve(arguments) => serve(arguments).await,
+            Self::Audit(arguments) => audit(arguments).await,
+            Self::Key(arguments) => key(arguments).await,
+        }
+    }
+}
+
+#[cfg(feature = "dev")]
+async fn dev(arguments: DevArguments) -> Result<ExitCode, CommandError> {
+    telemetry::start_logs(&arguments.log_level, telemetry::LogFormat::Text);
+    let options = crate::dev::DevOptions {
+        listen: arguments.listen,
+        data_dir: arguments.data_dir.unwrap_or_else(crate::dev::default_data_dir),
+        engines: arguments.engine,
+        engine_key: arguments.engine_key,
+        no_node: arguments.no_node,
+        model_file: arguments.model_file,
+    };
+    let stop = lifecycle::stop_on_signal();
+    let dev = tokio::select! {
+        dev = crate::dev::start(options) => dev?,
+        () = stop.cancelled() => return Ok(ExitCode::from(130)),
+    };
+    crate::dev::announce(&dev.description, arguments.json)?;
+    stop.cancelled().await;
+    dev.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
+    let config = ServerConfig::read(&arguments.config)?;
+    telemetry::start_logs("info", config.log_format);
+    let stop = lifecycle::stop_on_signal();
+    let listener = assemble::listen(arguments.listen.unwrap_or(config.listen)).await?;
+    let metrics = assemble::listen(config.metrics_listen).await?;
+    let mut options = ServerOptions::new(config.environment, &config.data_dir, config.offer());
+    options.database.clone_from(&config.database);
+    options.admin_token = config.admin_token_sha256;
+    options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
+    options.metrics = telemetry::start_metrics();
+    let roles = arguments.roles.unwrap_or(config.roles);
+    let running = Server::open(options).await?.start(listener, &roles, Some(metrics))?;
+    tracing::info!(address = %running.address(), environment = %config.environment, ?roles, "serving");
+    stop.cancelled().await;
+    running.stop(Duration::from_secs(config.drain_seconds)).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn audit(arguments: AuditArguments) -> Result<ExitCode, CommandError> {
+    let store = existing_store(&arguments.data_dir)?;
+    let report = store.audit().await?;
+    let mut out = std::io::stdout().lock();
+    if arguments.json {
+        let report = serde_json::json!({
+            "transactions": report.transactions, "entries": report.entries, "jobs": report.jobs,
+            "open_holds": report.open_holds, "problems": report.problems,
+        });
+        writeln!(out, "{report}")?;
+    } else {
+        writeln!(
+            out,
+            "{} transactions, {} entries, {} jobs, {} open holds",
+            report.transactions, report.entries, report.jobs, report.open_holds
+        )?;
+        for problem in &report.problems {
+            writeln!(out, "PROBLEM: {problem}")?;
+        }
+        if report.problems.is_empty() {
+            writeln!(out, "The books are right.")?;
+        }
+    }
+    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn key(arguments: KeyArguments) -> Result<ExitCode, CommandError> {
+    let store = existing_store(&arguments.data_dir)?;
+    let (clock, entropy) = (SystemClock, SystemEntropy);
+    let key = new_key(arguments.environment, &entropy);
+    let tenant = Tenant {
+        account: &arguments.account,
+        namespace: &arguments.namespace,
+        key_label: &arguments.label,
+        environment: arguments.environment,
+    };
+    let record = tenant::ensure(&store, tenant, &key, &clock, &entropy).await?;
+    if let Some(credits) = arguments.credits {
+        tenant::grant_once(&store, &record, credits, format!("shell:{}", record.id), &clock).await?;
+    }
+    // The one time that it is shown: only its hash is kept.
+    writeln!(std::io::stdout().lock(), "{}", key.expose_secret())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The store of a server that has run before: a mistyped directory should not make a new one.
+fn existing_store(data_dir: &std::path::Path) -> Result<impl Store, CommandError> {
+    let path = assemble::database_path(data_dir);
+    if !path.exists() {
+        return Err(format!("there is no database at {}: is this the server's data directory?", path.display()).into());
+    }
+    Ok(assemble::open_store(data_dir, None)?)
+}

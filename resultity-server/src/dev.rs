@@ -1,0 +1,375 @@
+//! `resultity-server dev`: all roles and one node in one process, ready to be asked.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use resultity_core::canonical::sha256;
+use resultity_core::clock::{Entropy, SystemClock, SystemEntropy};
+use resultity_core::credits::{Credits, Price};
+use resultity_core::environment::Environment;
+use resultity_core::model::{ModelKind, ModelSpec};
+use resultity_core::{DEV_FILE, PROJECT};
+use resultity_node::agent::{Agent, AgentError};
+use resultity_node::identity::PasswordSource;
+use resultity_node::runtime::openai::{OpenAiRuntime, OpenAiRuntimeError};
+use resultity_node::runtime::several::Several;
+use resultity_node::runtime::{EngineModel, Runtime, RuntimeError};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::assemble::{self, Offer, Running, Server, ServerOptions, StartError};
+use crate::http::Role;
+use crate::network_key::PASSWORD_VARIABLE;
+use crate::private_file::{self, FileError};
+use crate::session::new_key;
+use crate::store::Store;
+use crate::tenant::{self, Tenant};
+
+#[cfg(feature = "embedded")]
+mod model;
+mod report;
+
+pub use report::announce;
+
+const ENVIRONMENT: Environment = Environment::Testnet;
+const CREDENTIALS_FILE: &str = "dev-credentials.json";
+const ACCOUNT: &str = "dev";
+
+/// What the key starts with.
+const CREDITS: Credits = Credits::from_whole(1_000_000);
+
+/// How long running jobs may take to finish at a stop.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long the node has to come into rotation; a cold engine loads its model first.
+const NODE_PATIENCE: Duration = Duration::from_secs(180);
+
+/// How much fits into a model whose engine does not say.
+const UNKNOWN_CONTEXT: u64 = 32_768;
+
+/// What `dev` is asked to do.
+#[derive(Debug, Clone)]
+pub struct DevOptions {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where all files are.
+    pub data_dir: PathBuf,
+    /// OpenAI-compatible engines instead of the embedded model.
+    pub engines: Vec<String>,
+    /// The key that the engines want.
+    pub engine_key: Option<SecretString>,
+    /// Start no node.
+    pub no_node: bool,
+    /// A model file that is there already.
+    pub model_file: Option<PathBuf>,
+}
+
+/// Why `dev` does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DevError {
+    /// The server.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// An engine's address.
+    #[error("--engine {url}: {source}")]
+    EngineUrl {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        source: OpenAiRuntimeError,
+    },
+    /// An engine that does not answer.
+    #[error("the engine at {url} does not list its models: {source}. Start it, or check the address: {url}/v1/models should answer")]
+    Engine {
+        /// Its address.
+        url: String,
+        /// Why not.
+        source: RuntimeError,
+    },
+    /// An engine without models.
+    #[error("the engine at {0} lists no model: load one first")]
+    NoModel(String),
+    /// The node.
+    #[error("the node did not start: {0}")]
+    Agent(#[from] AgentError),
+    /// The node did not come into rotation.
+    #[error("the node did not become ready within {} s; the log above says why", .0.as_secs())]
+    NodeNotReady(Duration),
+    /// The demo model.
+    #[error("{0}")]
+    Model(String),
+    /// Built without the embedded engine.
+    #[error("this build has no embedded engine: name one with --engine URL, or build with the feature `embedded`")]
+    NoEmbedded,
+    /// The listener.
+    #[error("cannot serve: {0}")]
+    Io(#[from] std::io::Error),
+    /// `dev` runs already.
+    #[error("another `resultity-server dev` (process {pid}) uses {}: stop it, or use another --data-dir", .data_dir.display())]
+    AlreadyRuns {
+        /// Its process.
+        pid: u32,
+        /// The directory.
+        data_dir: PathBuf,
+    },
+}
+
+/// What scripts need to know of a running `dev`: the content of `dev.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DevDescription {
+    /// `http://H:P`, without a slash.
+    pub base_url: String,
+    /// What an OpenAI SDK takes as its base URL.
+    pub cloud: String,
+    /// The Gate API.
+    pub gate: String,
+    /// What a node's `--io` takes.
+    pub io: String,
+    /// The Status API.
+    pub status: String,
+    /// A key with plenty of credits.
+    pub api_key: String,
+    /// Grants credits.
+    pub admin_token: String,
+    /// The model to ask.
+    pub model: String,
+    /// `testnet`.
+    pub environment: Environment,
+    /// The address of the network's key.
+    pub network_key: String,
+    /// The node that runs beside the servers.
+    pub node_id: Option<String>,
+    /// The process.
+    pub pid: u32,
+}
+
+/// Where `dev` keeps its files unless it is told otherwise.
+pub fn default_data_dir() -> PathBuf {
+    let (qualifier, organisation, application) = PROJECT;
+    directories::ProjectDirs::from(qualifier, organisation, application)
+        .map_or_else(|| PathBuf::from("resultity-data"), |dirs| dirs.data_dir().to_owned())
+}
+
+/// The same key and token at every start. They are in clear text, readable by the owner alone: this is for trying things.
+#[derive(Serialize, Deserialize)]
+struct Credentials {
+    api_key: String,
+    admin_token: String,
+}
+
+impl Credentials {
+    fn open(data_dir: &Path, entropy: &dyn Entropy) -> Result<Self, FileError> {
+        let path = data_dir.join(CREDENTIALS_FILE);
+        let known = private_file::read(&path)?.and_then(|text| serde_json::from_str(&text).ok());
+        if let Some(credentials) = known {
+            return Ok(credentials);
+        }
+        let mut token = [0; 24];
+        entropy.fill(&mut token);
+        let credentials = Self {
+            api_key: new_key(ENVIRONMENT, entropy).expose_secret().to_owned(),
+            admin_token: format!("ra_test_{}", hex::encode(token)),
+        };
+        let text = serde_json::to_string(&credentials).expect("texts are JSON");
+        private_file::write(&path, &text)?;
+        Ok(credentials)
+    }
+}
+
+/// A running `dev`.
+#[derive(Debug)]
+pub struct Dev {
+    /// What scripts need to know.
+    pub description: DevDescription,
+    server: Running,
+    node: Option<(JoinHandle<Result<(), AgentError>>, CancellationToken)>,
+    data_dir: PathBuf,
+}
+
+/// Starts everything and waits until the model can be asked.
+pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
+    let data_dir = options.data_dir.clone();
+    private_file::create_dir(&data_dir)?;
+    refuse_second(&data_dir)?;
+    // First of all, because it is what fails most often and costs nothing.
+    let listener = assemble::listen(options.listen).await?;
+    let (models, runtime) = models_and_runtime(&options).await?;
+    let model = models.first().map(|model| model.name.clone()).unwrap_or_default();
+
+    let (clock, entropy) = (SystemClock, SystemEntropy);
+    let credentials = Credentials::open(&data_dir, &entropy)?;
+    let store: Arc<dyn Store> = Arc::new(assemble::open_store(&data_dir, None)?);
+    let tenant = Tenant { account: ACCOUNT, namespace: "default", key_label: "dev", environment: ENVIRONMENT };
+    let api_key = SecretString::from(credentials.api_key.clone());
+    let record = tenant::ensure(&*store, tenant, &api_key, &clock, &entropy).await?;
+    tenant::grant_once(&*store, &record, CREDITS, format!("dev:{}", record.id), &clock).await?;
+
+    let mut server_options = ServerOptions::new(ENVIRONMENT, &data_dir, Offer::new(models));
+    server_options.admin_token = Some(sha256(&credentials.admin_token));
+    server_options.link_policy.bind_loopback_to = Some(record.account);
+    server_options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
+    server_options.metrics = crate::telemetry::start_metrics();
+    let server = Server::with_store(server_options, store).await?;
+    let network_key = server.app().flow.network_key.address();
+    let server = server.start(listener, &Role::ALL, None)?;
+    let address = server.address();
+    let base_url = format!("http://{}", reachable(address));
+    let io = format!("ws://{}/io/v1/ws", reachable(address));
+
+    let (node, node_id) = match runtime.filter(|_| !options.no_node) {
+        Some(runtime) => {
+            let agent = Agent::builder(&io, data_dir.join("node"))
+                .environment(ENVIRONMENT)
+                .network_key(Some(network_key))
+                .keystore_password(PasswordSource::from_file_or_environment(None))
+                .runtime(runtime)
+                .build()?;
+            let node_id = agent.node_id();
+            let cancel = CancellationToken::new();
+            let running = tokio::spawn(agent.run(cancel.clone()));
+            (Some((running, cancel)), Some(node_id.to_string()))
+        }
+        None => (None, None),
+    };
+    let dev = Dev {
+        description: DevDescription {
+            cloud: format!("{base_url}/v1"),
+            gate: format!("{base_url}/gate/v1"),
+            status: format!("{base_url}/status/v1"),
+            io,
+            base_url,
+            api_key: credentials.api_key,
+            admin_token: credentials.admin_token,
+            model,
+            environment: ENVIRONMENT,
+            network_key: format!("{network_key:#x}"),
+            node_id,
+            pid: std::process::id(),
+        },
+        server,
+        node,
+        data_dir,
+    };
+    dev.ready().await
+}
+
+impl Dev {
+    /// Waits for the node, then tells scripts.
+    async fn ready(mut self) -> Result<Self, DevError> {
+        if let Some((node, _)) = &mut self.node {
+            let flow = &self.server.app().flow;
+            let served = tokio::time::timeout(NODE_PATIENCE, flow.until_served(&self.description.model));
+            let ended = tokio::select! {
+                served = served => served.map_err(|_| DevError::NodeNotReady(NODE_PATIENCE)),
+                ended = node => Err(match ended {
+                    Ok(Err(error)) => DevError::Agent(error),
+                    _ => DevError::NodeNotReady(Duration::ZERO),
+                }),
+            };
+            if let Err(error) = ended {
+                self.node = None;
+                self.server.stop(Duration::ZERO).await;
+                return Err(error);
+            }
+        }
+        let text = serde_json::to_string_pretty(&self.description).expect("texts are JSON");
+        private_file::write(&self.data_dir.join(DEV_FILE), &text)?;
+        Ok(self)
+    }
+
+    /// Stops everything in order: no new jobs, running ones finish, node, links, connections.
+    pub async fn stop(self) {
+        let node = self.node;
+        self.server.stop(DRAIN).await;
+        if let Some((running, cancel)) = node {
+            cancel.cancel();
+            let _ = tokio::time::timeout(Duration::from_secs(5), running).await;
+        }
+        // Whoever finds it believes that `dev` runs.
+        let _ = std::fs::remove_file(self.data_dir.join(DEV_FILE));
+    }
+}
+
+/// What others on this machine connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address }
+}
+
+/// Two processes on one directory would take each other's jobs for left-overs.
+fn refuse_second(data_dir: &Path) -> Result<(), DevError> {
+    let Some(text) = private_file::read(&data_dir.join(DEV_FILE))? else { return Ok(()) };
+    let Ok(other) = serde_json::from_str::<DevDescription>(&text) else { return Ok(()) };
+    let runs = Path::new("/proc").is_dir() && Path::new("/proc").join(other.pid.to_string()).is_dir();
+    if runs && other.pid != std::process::id() {
+        return Err(DevError::AlreadyRuns { pid: other.pid, data_dir: data_dir.to_owned() });
+    }
+    Ok(())
+}
+
+async fn models_and_runtime(options: &DevOptions) -> Result<(Vec<ModelSpec>, Option<Arc<dyn Runtime>>), DevError> {
+    if options.engines.is_empty() {
+        return demo_model(options).await;
+    }
+    let mut models: Vec<ModelSpec> = Vec::new();
+    let mut runtimes: Vec<Arc<dyn Runtime>> = Vec::new();
+    for url in &options.engines {
+        let mut runtime =
+            OpenAiRuntime::new(url).map_err(|source| DevError::EngineUrl { url: url.clone(), source })?;
+        if let Some(key) = &options.engine_key {
+            runtime = runtime.with_key(key.clone());
+        }
+        let listed = runtime.models().await.map_err(|source| DevError::Engine { url: url.clone(), source })?;
+        if listed.is_empty() {
+            return Err(DevError::NoModel(url.clone()));
+        }
+        for model in listed {
+            if models.iter().all(|known| known.name != model.name) {
+                models.push(external(&model));
+            }
+        }
+        runtimes.push(Arc::new(runtime));
+    }
+    Ok((models, Some(Arc::new(Several::new(runtimes)))))
+}
+
+/// What an engine lists, as an entry of the snapshot.
+fn external(model: &EngineModel) -> ModelSpec {
+    let context_length = model.context_length.unwrap_or(UNKNOWN_CONTEXT);
+    ModelSpec {
+        name: model.name.clone(),
+        version: "engine".into(),
+        kind: ModelKind::External,
+        aliases: Vec::new(),
+        files: Vec::new(),
+        context_length,
+        default_max_tokens: context_length.min(1024),
+        capabilities: vec!["chat".into()],
+        price: Price {
+            input_per_million: Credits::from_whole(1),
+            output_per_million: Credits::from_whole(2),
+            per_request: Credits::from_micros(10),
+        },
+        test_prompt: "Answer with one word: what colour is the sky?".into(),
+    }
+}
+
+#[cfg(feature = "embedded")]
+async fn demo_model(options: &DevOptions) -> Result<(Vec<ModelSpec>, Option<Arc<dyn Runtime>>), DevError> {
+    model::demo(options).await
+}
+
+#[cfg(not(feature = "embedded"))]
+async fn demo_model(_options: &DevOptions) -> Result<(Vec<ModelSpec>, Option<Arc<dyn Runtime>>), DevError> {
+    std::future::ready(Err(DevError::NoEmbedded)).await
+}

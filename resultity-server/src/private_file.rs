@@ -1,0 +1,89 @@
+//! Files that only their owner may read: keys, passphrases, the description of a running `dev`.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A file or directory that could not be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} {}: {source}. Check that the directory exists, is writable and has space", .path.display())]
+pub struct FileError {
+    /// What was tried, such as `read`.
+    action: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileError {
+    let path = path.to_owned();
+    move |source| FileError { action, path, source }
+}
+
+/// Makes a directory (and those above it) that only the owner may enter, unless it is there.
+pub(crate) fn create_dir(path: &Path) -> Result<(), FileError> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt;
+        builder.mode(0o700);
+    }
+    builder.create(path).map_err(error("make the directory", path))
+}
+
+/// The file's text; nothing if it is not there.
+pub(crate) fn read(path: &Path) -> Result<Option<String>, FileError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(other) => Err(error("read", path)(other)),
+    }
+}
+
+/// Replaces the file in one step, so that nobody ever reads half of it. Mode 0600.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), FileError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    let temporary = path.with_file_name(name);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    let written = (|| {
+        let mut file = options.open(&temporary)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    })();
+    written.map_err(|failure| {
+        // What is left of a failed write is of no use to anybody.
+        let _ = fs::remove_file(&temporary);
+        error("write", path)(failure)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/secret");
+        assert!(write(&path, "x").unwrap_err().to_string().contains("secret"));
+        create_dir(path.parent().unwrap()).unwrap();
+        assert_eq!(read(&path).unwrap(), None);
+        write(&path, "first").unwrap();
+        write(&path, "second").unwrap();
+        assert_eq!(read(&path).unwrap().as_deref(), Some("second"));
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}
