@@ -94,7 +94,7 @@ async fn start_dev(data_dir: &Path) -> (Child, Value) {
 fn text<'a>(facts: &'a Value, name: &str) -> &'a str {
     facts[name]
         .as_str()
-        .unwrap_or_else(|| panic!("`dev` does not say its {name}"))
+        .expect("`dev` says how to reach it, and which model it serves")
 }
 
 #[tokio::test(flavor = "multi_thread")]
