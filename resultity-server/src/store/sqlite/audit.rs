@@ -23,11 +23,11 @@ const CHECKS: [&str; 14] = [
     "SELECT 'the balance of ' || account || ' is negative: ' || balance
      FROM balances WHERE balance < 0 AND account NOT GLOB 'issuance:*'",
     // A job that has not ended has exactly its hold, one that has ended nothing.
-    "SELECT 'job ' || id || ' (' || state || ') has ' || coalesce(total, 0) || ' in escrow instead of ' || due
-     FROM (SELECT id, state, CASE WHEN finished_at IS NULL THEN held ELSE 0 END AS due FROM jobs)
-     LEFT JOIN (SELECT substr(account, 8) AS job, sum(amount) AS total FROM ledger_entries
-                WHERE account GLOB 'escrow:*' GROUP BY account) ON job = id
-     WHERE coalesce(total, 0) <> due",
+    "SELECT 'job ' || job || ' has ' || sum(amount) || ' in escrow instead of ' || sum(due)
+     FROM (SELECT id AS job, CASE WHEN finished_at IS NULL THEN held ELSE 0 END AS due, 0 AS amount FROM jobs
+           UNION ALL
+           SELECT substr(account, 8), 0, amount FROM ledger_entries WHERE account GLOB 'escrow:*')
+     GROUP BY job HAVING sum(amount) <> sum(due)",
     "SELECT DISTINCT account || ' belongs to no job' FROM ledger_entries
      WHERE account GLOB 'escrow:*' AND substr(account, 8) NOT IN (SELECT id FROM jobs)",
     // Every job has one hold, and one settlement or release if it has ended, none otherwise.
@@ -68,7 +68,7 @@ const CHECKS: [&str; 14] = [
     "SELECT 'transaction ' || transactions.id || ' of ' || transactions.environment || ' has an entry of '
             || entries.account
      FROM ledger_entries AS entries JOIN ledger_transactions AS transactions ON transactions.id = transaction_id
-     LEFT JOIN namespaces ON entries.account = 'namespace:' || namespaces.id
+     LEFT JOIN namespaces ON namespaces.id = substr(entries.account, length('namespace:') + 1)
      WHERE CASE
          WHEN entries.account GLOB 'namespace:*' THEN namespaces.environment IS NOT transactions.environment
          WHEN entries.account GLOB 'node:*' THEN entries.account NOT GLOB 'node:' || transactions.environment || ':*'
