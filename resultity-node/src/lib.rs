@@ -1,3 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+pub mod agent;
+pub mod config;
+pub mod hardware;
+mod http_client;
+pub mod identity;
+pub mod models;
 pub mod runtime;

@@ -1,0 +1,141 @@
+//! The session's beginning: challenge, hello, welcome or reject, and what is taken up from the session before.
+
+use std::time::Duration;
+
+use resultity_core::Address;
+use resultity_core::clock::Timestamp;
+use resultity_core::id::SessionId;
+use resultity_core::signing::Domain;
+use resultity_core::wire::{Accept, Challenge, FailureCode, NodeFrame, Reject, Resume, Welcome};
+
+use super::{Finished, INTERVALS, Live, Phase, Session};
+use crate::agent::event::{GOING_AWAY, Output};
+use crate::agent::journal::Record;
+use crate::agent::{JobKey, Refusal, Text, signed};
+use crate::identity::NetworkPin;
+
+impl Session {
+    pub(super) fn challenged(&mut self, challenge: &Challenge, now: Timestamp, out: &mut Vec<Output>) {
+        if challenge.environment != self.about.environment {
+            let wanted = self.about.environment;
+            return self.end(
+                Err(Refusal::Environment {
+                    wanted,
+                    offered: challenge.environment,
+                }),
+                out,
+            );
+        }
+        let differs = |pinned: Option<Address>, offered| pinned.filter(|pinned| *pinned != offered);
+        let other = differs(self.about.network_key, challenge.network_key)
+            .map(|pinned| (pinned, challenge.network_key))
+            .or_else(|| differs(self.about.genesis, challenge.genesis).map(|pinned| (pinned, challenge.genesis)));
+        if let Some((pinned, offered)) = other {
+            return self.end(Err(Refusal::Network { pinned, offered }), out);
+        }
+        if self.about.genesis.is_none() || self.about.network_key.is_none() {
+            let pin = NetworkPin {
+                network_key: challenge.network_key,
+                genesis: challenge.genesis,
+            };
+            (self.about.network_key, self.about.genesis) = (Some(pin.network_key), Some(pin.genesis));
+            out.push(Output::Pin(pin));
+        }
+        let domain = Domain::new(self.about.environment, challenge.genesis);
+        let resume = self.previous.map(|session_id| Resume {
+            session_id,
+            journal: self.journal_keys(),
+        });
+        let hello = signed::hello(&self.about, &self.offer, &domain, challenge, resume, now);
+        self.domain = Some(domain);
+        self.phase = Phase::Greeted {
+            since: now,
+            session: challenge.session_id,
+        };
+        out.push(Output::Send(hello.into()));
+    }
+
+    pub(super) fn welcomed(&mut self, welcome: Welcome, session: SessionId, now: Timestamp, out: &mut Vec<Output>) {
+        let interval = Duration::from_millis(welcome.heartbeat_interval_ms).clamp(INTERVALS.0, INTERVALS.1);
+        self.phase = Phase::Live(Live {
+            session,
+            state: welcome.state,
+            interval,
+            seq: 0,
+            next_heartbeat: now.after(interval),
+            unanswered_since: None,
+        });
+        self.previous = Some(session);
+        out.push(Output::Record(Record::Session(session)));
+        for key in self.journal_keys() {
+            let wanted = welcome.leases.iter().any(|lease| (lease.job_id, lease.attempt) == key);
+            if wanted {
+                self.resume(key, out);
+            } else {
+                self.forget(key, out);
+            }
+        }
+        self.want(welcome.config_digest, out);
+    }
+
+    /// Goes on with an attempt that the server still wants. What the lost link carried may not have arrived, so
+    /// everything is sent again; chunks carry their index, and the server skips those that it has.
+    fn resume(&mut self, key: JobKey, out: &mut Vec<Output>) {
+        if let Some(job) = self.running.get(&key) {
+            let (job_id, attempt) = key;
+            out.push(Output::Send(
+                Accept {
+                    job_id,
+                    attempt,
+                    lease_token: job.lease_token,
+                }
+                .into(),
+            ));
+            out.extend(job.chunks.iter().cloned().map(Output::SendText));
+        } else if let Some(job) = self.finished.get(&key) {
+            out.extend(job.chunks.iter().cloned().map(Output::SendText));
+            out.push(Output::SendText(job.frame.clone()));
+        } else if let (Some(token), Some(domain)) = (self.interrupted.remove(&key), &self.domain) {
+            let message = "the node was stopped in the middle of it";
+            let failed = signed::failure(&self.about.key, domain, key, token, FailureCode::Interrupted, message);
+            let frame: Text = NodeFrame::Failed(failed).encode().into();
+            out.push(Output::Record(Record::Result(key, frame.clone())));
+            out.push(Output::SendText(frame.clone()));
+            self.finished.insert(
+                key,
+                Finished {
+                    chunks: Vec::new(),
+                    frame,
+                },
+            );
+        }
+    }
+
+    pub(super) fn rejected(&mut self, reject: Reject, out: &mut Vec<Output>) {
+        match reject.retry_after_ms {
+            Some(wait) => {
+                let reason = format!("rejected: {}", reject.message);
+                self.close(GOING_AWAY, reason, Some(Duration::from_millis(wait)), out);
+            }
+            None => self.end(
+                Err(Refusal::Rejected {
+                    code: reject.code,
+                    message: reject.message,
+                }),
+                out,
+            ),
+        }
+    }
+
+    fn journal_keys(&self) -> Vec<JobKey> {
+        let mut keys: Vec<_> = self
+            .running
+            .keys()
+            .chain(self.finished.keys())
+            .chain(self.interrupted.keys())
+            .copied()
+            .collect();
+        keys.sort_unstable();
+        keys
+    }
+}

@@ -1,0 +1,166 @@
+//! The configuration snapshot on a node: fetched, checked, kept, and turned into what the node offers.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::StreamExt;
+use resultity_core::B256;
+use resultity_core::environment::Environment;
+use resultity_core::model::ModelState;
+use resultity_core::snapshot::{SignedSnapshot, Snapshot, SnapshotRefused, accept};
+use resultity_core::wire::NodeModel;
+use url::Url;
+
+use super::AgentError;
+use crate::identity::{Durable, NetworkPin, replace_private};
+use crate::runtime::EngineModel;
+
+const TIMEOUT: Duration = Duration::from_secs(20);
+const MAX_BYTES: usize = 16 * 1024 * 1024;
+const FILE: &str = "snapshot.json";
+
+/// A snapshot that passed all checks.
+#[derive(Debug, Clone)]
+pub(super) struct Applied {
+    pub(super) digest: B256,
+    pub(super) snapshot: Snapshot,
+}
+
+/// Why a node stays with the snapshot that it has.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SyncError {
+    #[error("cannot fetch it: {0}")]
+    Fetch(#[from] reqwest::Error),
+    #[error("the network answers with HTTP status {0}")]
+    Status(u16),
+    #[error("it is larger than {MAX_BYTES} bytes")]
+    TooLarge,
+    #[error("it is not readable: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    #[error("{0}")]
+    Refused(#[from] SnapshotRefused),
+}
+
+/// Fetches snapshots and keeps the last good one.
+#[derive(Debug, Clone)]
+pub(super) struct Sync {
+    http: reqwest::Client,
+    url: Url,
+    path: PathBuf,
+    environment: Environment,
+}
+
+impl Sync {
+    /// For the network whose node link is at `io_url`: `…/io/v1/ws` has its snapshot at `…/io/v1/config`.
+    pub(super) fn new(io_url: &Url, environment_dir: PathBuf, environment: Environment) -> Result<Self, AgentError> {
+        let mut url = io_url.clone();
+        let scheme = if url.scheme() == "wss" { "https" } else { "http" };
+        let changed = url.set_scheme(scheme).and_then(|()| {
+            url.path_segments_mut()?.pop_if_empty().pop().push("config");
+            Ok(())
+        });
+        if changed.is_err() {
+            return Err(AgentError::Url {
+                url: io_url.to_string(),
+                reason: "it has no path",
+            });
+        }
+        let http = crate::http_client::builder()
+            .timeout(TIMEOUT)
+            .build()
+            .map_err(|error| AgentError::Start {
+                what: "the HTTP client",
+                reason: error.to_string(),
+            })?;
+        Ok(Self {
+            http,
+            url,
+            path: environment_dir.join(FILE),
+            environment,
+        })
+    }
+
+    /// The last good snapshot of an earlier run. A damaged file counts as none: the network has another copy.
+    pub(super) fn load(&self, pin: &NetworkPin) -> Option<Applied> {
+        let bytes = std::fs::read(&self.path).ok()?;
+        match self.check(&bytes, pin, None) {
+            Ok(applied) => Some(applied),
+            Err(error) => {
+                tracing::warn!(%error, path = %self.path.display(), "the stored snapshot is not used");
+                None
+            }
+        }
+    }
+
+    /// Fetches the snapshot in force, checks it against the current one and keeps it.
+    pub(super) async fn fetch(&self, pin: NetworkPin, current: Option<Snapshot>) -> Result<Applied, SyncError> {
+        let response = self.http.get(self.url.clone()).send().await?;
+        if !response.status().is_success() {
+            return Err(SyncError::Status(response.status().as_u16()));
+        }
+        let mut body = response.bytes_stream();
+        let mut bytes = Vec::new();
+        while let Some(part) = body.next().await {
+            bytes.extend_from_slice(&part?);
+            if bytes.len() > MAX_BYTES {
+                return Err(SyncError::TooLarge);
+            }
+        }
+        let applied = self.check(&bytes, &pin, current.as_ref())?;
+        if let Err(error) = replace_private(&self.path, &bytes, Durable::No) {
+            tracing::warn!(%error, path = %self.path.display(), "the snapshot cannot be stored");
+        }
+        Ok(applied)
+    }
+
+    fn check(&self, bytes: &[u8], pin: &NetworkPin, current: Option<&Snapshot>) -> Result<Applied, SyncError> {
+        let signed: SignedSnapshot = serde_json::from_slice(bytes)?;
+        let snapshot = signed.open(&pin.domain(self.environment), pin.network_key)?;
+        accept(current, &snapshot, self.environment)?;
+        Ok(Applied {
+            digest: signed.digest,
+            snapshot,
+        })
+    }
+}
+
+/// The models of the snapshot that the Runtime has. `healthy`: whether it can work on them now.
+pub(super) fn served(snapshot: Option<&Snapshot>, engine: &[EngineModel], healthy: bool) -> Vec<NodeModel> {
+    let Some(snapshot) = snapshot else { return Vec::new() };
+    let specs = snapshot
+        .models
+        .iter()
+        .filter(|spec| engine.iter().any(|model| model.serves(spec)));
+    specs
+        .map(|spec| NodeModel {
+            id: spec.name.clone(),
+            version: spec.version.clone(),
+            digest: spec.files.first().map(|file| file.sha256.clone()),
+            state: if healthy {
+                ModelState::Active
+            } else {
+                ModelState::Inactive
+            },
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_snapshot_lies_beside_the_link() {
+        let dir = PathBuf::new();
+        for (io, config) in [
+            ("ws://127.0.0.1:8080/io/v1/ws", "http://127.0.0.1:8080/io/v1/config"),
+            (
+                "wss://io.network.example.org/v1/ws/",
+                "https://io.network.example.org/v1/config",
+            ),
+        ] {
+            let sync = Sync::new(&io.parse().unwrap(), dir.clone(), Environment::Testnet).unwrap();
+            assert_eq!(sync.url.as_str(), config);
+        }
+    }
+}

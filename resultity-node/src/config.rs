@@ -1,0 +1,239 @@
+//! A whole node from a few settings: what the command `resultity-node run` does, as a library call.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use resultity_core::Address;
+use resultity_core::environment::Environment;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use crate::agent::{Agent, AgentBuilder, AgentError, DEFAULT_DRAIN_TIMEOUT};
+use crate::identity::PasswordSource;
+use crate::runtime::openai::{OpenAiRuntime, OpenAiRuntimeError};
+use crate::runtime::several::Several;
+use crate::runtime::{Runtime, RuntimeError};
+
+/// The settings of a node.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct NodeConfig {
+    /// The network's node link, such as `ws://127.0.0.1:8080/io/v1/ws`.
+    pub io_url: String,
+    /// Where the node keeps its key and its journal.
+    pub data_dir: PathBuf,
+    /// Which network.
+    pub environment: Environment,
+    /// OpenAI-compatible engines, by their base addresses. None: the embedded model.
+    pub engines: Vec<String>,
+    /// What the engines want as a bearer token.
+    pub engine_key: Option<SecretString>,
+    /// The file of the embedded model, if it is here already.
+    pub model_file: Option<PathBuf>,
+    /// The address of the network's key; without it, the first one seen is trusted.
+    pub network_key: Option<Address>,
+    /// Where the node is, in the operator's words.
+    pub region: Option<String>,
+    /// How many jobs it takes at once.
+    pub max_concurrency: Option<u32>,
+    /// The passphrase of the node's key.
+    pub password: PasswordSource,
+    /// How long running jobs may go on after a stop.
+    pub drain_timeout: Duration,
+}
+
+impl NodeConfig {
+    /// A node on the testnet with the embedded model.
+    pub fn new(io_url: impl Into<String>, data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            io_url: io_url.into(),
+            data_dir: data_dir.into(),
+            environment: Environment::Testnet,
+            engines: Vec::new(),
+            engine_key: None,
+            model_file: None,
+            network_key: None,
+            region: None,
+            max_concurrency: None,
+            password: PasswordSource::Generated,
+            drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+        }
+    }
+
+    fn builder(&self, runtime: Arc<dyn Runtime>) -> AgentBuilder {
+        Agent::builder(&self.io_url, &self.data_dir)
+            .environment(self.environment)
+            .runtime(runtime)
+            .network_key(self.network_key)
+            .keystore_password(self.password.clone())
+            .region(self.region.clone())
+            .max_concurrency(self.max_concurrency)
+            .drain_timeout(self.drain_timeout)
+    }
+}
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The Agent.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The address of an engine cannot be used.
+    #[error(transparent)]
+    EngineAddress(#[from] OpenAiRuntimeError),
+    /// An engine does not answer.
+    #[error(
+        "the engine at {url} cannot be used: {reason}. Check that it runs and that the address is its OpenAI-compatible one, such as http://127.0.0.1:8000/v1"
+    )]
+    Engine {
+        /// Its address.
+        url: String,
+        /// What it says.
+        reason: RuntimeError,
+    },
+    /// The embedded model cannot be fetched.
+    #[cfg(feature = "embedded")]
+    #[error("cannot fetch the demo model: {0}")]
+    Fetch(#[from] crate::models::FetchError),
+    /// The embedded model cannot be loaded.
+    #[cfg(feature = "embedded")]
+    #[error("cannot load the model: {0}")]
+    Load(#[from] crate::runtime::embedded::LoadError),
+    /// The file is not the model's.
+    #[error("{} is not the file of {model}: {reason}. Leave out --model-file to have the right one fetched", .path.display())]
+    ModelFile {
+        /// The file.
+        path: PathBuf,
+        /// The model.
+        model: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// This build has no embedded engine.
+    #[error(
+        "this build has no embedded engine: give the address of an engine with --engine, or build with the feature `embedded`"
+    )]
+    NoEmbeddedEngine,
+}
+
+/// Runs a node until it is cancelled: makes its Runtime, then its [`Agent`].
+///
+/// An engine that does not answer at the start is an error; one that goes away later is waited for.
+pub async fn run(config: NodeConfig, cancel: CancellationToken) -> Result<(), RunError> {
+    // A bad address of the network should be told before 100 MB are fetched.
+    let runtime = if config.engines.is_empty() {
+        let made = embedded(config.model_file.as_deref(), config.max_concurrency);
+        match cancel.run_until_cancelled(made).await {
+            Some(runtime) => runtime?,
+            None => return Ok(()),
+        }
+    } else {
+        engines(&config.engines, config.engine_key.as_ref(), config.max_concurrency).await?
+    };
+    let builder = config.builder(runtime);
+    let agent = tokio::task::spawn_blocking(|| builder.build())
+        .await
+        .map_err(|error| AgentError::Start {
+            what: "the Agent",
+            reason: error.to_string(),
+        })??;
+    Ok(agent.run(cancel).await?)
+}
+
+/// The engines at these addresses as one Runtime. Each is asked for its models once, so that a wrong address is seen
+/// now.
+pub async fn engines(
+    urls: &[String],
+    key: Option<&SecretString>,
+    slots: Option<u32>,
+) -> Result<Arc<dyn Runtime>, RunError> {
+    let mut runtimes: Vec<Arc<dyn Runtime>> = Vec::with_capacity(urls.len());
+    for url in urls {
+        let mut engine = OpenAiRuntime::new(url)?;
+        if let Some(key) = key {
+            engine = engine.with_key(key.clone());
+        }
+        if let Some(slots) = slots {
+            engine = engine.with_slots(slots);
+        }
+        let models = engine.models().await.map_err(|reason| RunError::Engine {
+            url: url.clone(),
+            reason,
+        })?;
+        let names: Vec<_> = models.iter().map(|model| model.name.as_str()).collect();
+        tracing::info!(engine.url = %url, models = ?names, "an engine is there");
+        runtimes.push(Arc::new(engine));
+    }
+    Ok(match (runtimes.pop(), runtimes.is_empty()) {
+        (Some(only), true) => only,
+        (last, _) => Arc::new(Several::new(runtimes.into_iter().chain(last).collect())),
+    })
+}
+
+/// The demo model in this process; fetched first, with a progress bar, unless its file is given.
+#[cfg(feature = "embedded")]
+pub async fn embedded(model_file: Option<&Path>, slots: Option<u32>) -> Result<Arc<dyn Runtime>, RunError> {
+    use crate::models::{Fetcher, TerminalProgress, cache_dir, demo_model};
+    use crate::runtime::embedded::EmbeddedRuntime;
+
+    let model = demo_model();
+    let wrong = |path: &Path, reason: &str| RunError::ModelFile {
+        path: path.to_owned(),
+        model: model.name.clone(),
+        reason: reason.to_owned(),
+    };
+    let path = match model_file {
+        Some(path) => {
+            let file = model.files.first().cloned();
+            let (path, given) = (path.to_owned(), path.to_owned());
+            let checked = tokio::task::spawn_blocking(move || file.is_none_or(|file| is_file(&path, &file))).await;
+            if !checked.unwrap_or(false) {
+                return Err(wrong(&given, "it is missing, or has another size or SHA-256"));
+            }
+            given
+        }
+        None => {
+            let fetcher = Fetcher::new()?.with_progress(TerminalProgress::new());
+            let files = fetcher.fetch_model(&model, &cache_dir()).await?;
+            files.into_iter().next().ok_or(RunError::NoEmbeddedEngine)?
+        }
+    };
+    let (name, tokens, shown) = (model.name.clone(), model.default_max_tokens, path.clone());
+    tracing::info!(model = %name, path = %shown.display(), "the model is loaded");
+    let loaded = tokio::task::spawn_blocking(move || EmbeddedRuntime::load(path, name)).await;
+    let mut runtime = loaded
+        .map_err(|_| wrong(&shown, "it cannot be loaded"))??
+        .with_default_max_tokens(tokens);
+    if let Some(slots) = slots {
+        runtime = runtime.with_slots(slots);
+    }
+    Ok(Arc::new(runtime))
+}
+
+/// There is none in this build.
+#[cfg(not(feature = "embedded"))]
+#[expect(clippy::unused_async, reason = "the same signature with and without the engine")]
+pub async fn embedded(_: Option<&Path>, _: Option<u32>) -> Result<Arc<dyn Runtime>, RunError> {
+    Err(RunError::NoEmbeddedEngine)
+}
+
+/// Whether it is the pinned file. A wrong size is seen without reading it.
+#[cfg(feature = "embedded")]
+fn is_file(path: &Path, file: &resultity_core::model::ModelFile) -> bool {
+    use sha2::Digest;
+    let hash = || -> std::io::Result<String> {
+        let (mut hasher, mut input) = (sha2::Sha256::new(), std::fs::File::open(path)?);
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match std::io::Read::read(&mut input, &mut buffer)? {
+                0 => break,
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+        Ok(crate::identity::hexadecimal(&hasher.finalize()))
+    };
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == file.size)
+        && hash().is_ok_and(|hash| hash == file.sha256)
+}

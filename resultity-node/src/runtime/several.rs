@@ -1,0 +1,161 @@
+//! Several Runtimes behind one: each model goes to the first that has it.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use resultity_core::openai::chat::ChatRequest;
+
+use super::{EngineModel, Runtime, RuntimeError, RuntimeStream};
+
+/// Sends every request to the first of its Runtimes that has the model.
+pub struct Several {
+    runtimes: Vec<Arc<dyn Runtime>>,
+    /// By model, as of the last time that the models were listed.
+    routes: RwLock<HashMap<String, usize>>,
+}
+
+impl Several {
+    /// Combines them. Where two have a model of one name, the earlier gets its requests.
+    pub fn new(runtimes: Vec<Arc<dyn Runtime>>) -> Self {
+        Self {
+            runtimes,
+            routes: RwLock::default(),
+        }
+    }
+
+    fn route(&self, model: &str) -> Option<Arc<dyn Runtime>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.get(model).and_then(|index| self.runtimes.get(*index)).cloned()
+    }
+}
+
+#[async_trait]
+impl Runtime for Several {
+    fn kind(&self) -> &'static str {
+        match self.runtimes.as_slice() {
+            [first, rest @ ..] if rest.iter().all(|other| other.kind() == first.kind()) => first.kind(),
+            _ => "several",
+        }
+    }
+
+    fn version(&self) -> String {
+        self.runtimes
+            .iter()
+            .map(|runtime| runtime.version())
+            .collect::<Vec<_>>()
+            .join(", ")
+    }
+
+    /// The models of all that can be reached; an error if none can.
+    async fn models(&self) -> Result<Vec<EngineModel>, RuntimeError> {
+        let lists = join_all(self.runtimes.iter().map(|runtime| runtime.models())).await;
+        let (mut all, mut routes, mut failure, mut reached) = (Vec::<EngineModel>::new(), HashMap::new(), None, false);
+        for (index, list) in lists.into_iter().enumerate() {
+            match list {
+                Ok(models) => {
+                    reached = true;
+                    for model in models {
+                        if !routes.contains_key(&model.name) {
+                            routes.insert(model.name.clone(), index);
+                            all.push(model);
+                        }
+                    }
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if !reached => return Err(error),
+            _ => {}
+        }
+        *self.routes.write().unwrap_or_else(PoisonError::into_inner) = routes;
+        Ok(all)
+    }
+
+    fn slots(&self) -> u32 {
+        self.runtimes
+            .iter()
+            .map(|runtime| runtime.slots())
+            .fold(0, u32::saturating_add)
+            .max(1)
+    }
+
+    async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
+        let runtime = match self.route(&request.model) {
+            Some(runtime) => Some(runtime),
+            None => {
+                self.models().await?;
+                self.route(&request.model)
+            }
+        };
+        match runtime {
+            Some(runtime) => runtime.chat(request).await,
+            None => Err(RuntimeError::ModelMissing(request.model)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::RuntimeEvent;
+    use futures::StreamExt;
+    use resultity_core::openai::chat::{ChunkChoice, Message, Usage};
+
+    struct Fixed(&'static str, Result<Vec<&'static str>, ()>);
+
+    #[async_trait]
+    impl Runtime for Fixed {
+        fn kind(&self) -> &'static str {
+            "fixed"
+        }
+        async fn models(&self) -> Result<Vec<EngineModel>, RuntimeError> {
+            let names = self.1.clone().map_err(|()| RuntimeError::Unavailable("down".into()))?;
+            Ok(names.into_iter().map(EngineModel::new).collect())
+        }
+        async fn chat(&self, _: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
+            let events = [
+                RuntimeEvent::Delta(vec![ChunkChoice::text(0, self.0)]),
+                RuntimeEvent::Done(Usage::new(1, 1)),
+            ];
+            Ok(futures::stream::iter(events.map(Ok)).boxed())
+        }
+    }
+
+    async fn who_answers(several: &Several, model: &str) -> Result<String, RuntimeError> {
+        let mut events = several.chat(ChatRequest::new(model, [Message::user("hi")])).await?;
+        match events.next().await {
+            Some(Ok(RuntimeEvent::Delta(pieces))) => Ok(pieces[0].delta.content.clone().unwrap_or_default()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_model_goes_to_the_first_that_has_it() {
+        let several = Several::new(vec![
+            Arc::new(Fixed("down", Err(()))),
+            Arc::new(Fixed("a", Ok(vec!["m", "n"]))),
+            Arc::new(Fixed("b", Ok(vec!["n", "o"]))),
+        ]);
+        for (model, who) in [("m", "a"), ("n", "a"), ("o", "b")] {
+            assert_eq!(who_answers(&several, model).await.unwrap(), who);
+        }
+        assert!(matches!(
+            who_answers(&several, "x").await,
+            Err(RuntimeError::ModelMissing(_))
+        ));
+        let names: Vec<_> = several
+            .models()
+            .await
+            .unwrap()
+            .into_iter()
+            .map(|model| model.name)
+            .collect();
+        assert_eq!(names, ["m", "n", "o"]);
+        assert_eq!((several.slots(), several.kind()), (3, "fixed"));
+        let down = Several::new(vec![Arc::new(Fixed("down", Err(())))]);
+        assert!(matches!(down.models().await, Err(RuntimeError::Unavailable(_))));
+    }
+}
