@@ -18,6 +18,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a worker waits after an error before it asks again.
 const ERROR_PAUSE: Duration = Duration::from_millis(20);
 
+/// How often a slice looks how far its workers are.
+const POLL: Duration = Duration::from_millis(2);
+
 /// How many kinds of errors are told apart, and how many examples of wrong answers each worker keeps.
 const KEPT_EXAMPLES: usize = 5;
 
@@ -134,6 +137,7 @@ struct Shared {
     question: Question,
     phase: AtomicU8,
     warm: AtomicUsize,
+    counted: AtomicUsize,
     turn: AtomicU64,
 }
 
@@ -155,6 +159,7 @@ impl Slice {
             question,
             phase: AtomicU8::new(WARMING),
             warm: AtomicUsize::new(0),
+            counted: AtomicUsize::new(0),
             turn: AtomicU64::new(0),
         });
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -191,16 +196,20 @@ impl Slice {
         };
         let limit = Instant::now() + ANSWER_TIMEOUT + spread;
         while slice.shared.warm.load(Ordering::Acquire) < slice.workers && Instant::now() < limit {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(POLL).await;
         }
         Ok(slice)
     }
 
-    /// Counts for this long.
+    /// Counts for this long, and on until there is one answer for each worker on average.
     pub async fn count(&mut self, window: Duration) {
         let began = Instant::now();
         self.shared.phase.store(COUNTING, Ordering::Release);
         tokio::time::sleep(window).await;
+        let limit = Instant::now() + ANSWER_TIMEOUT;
+        while self.shared.counted.load(Ordering::Acquire) < self.workers && Instant::now() < limit {
+            tokio::time::sleep(POLL).await;
+        }
         self.shared.phase.store(STOPPING, Ordering::Release);
         self.window = began.elapsed();
     }
@@ -276,6 +285,7 @@ impl Worker {
                     let total = asked.elapsed();
                     self.tally.checked += 1;
                     if self.counting() {
+                        self.shared.counted.fetch_add(1, Ordering::Release);
                         self.tally.total.push(total);
                         self.tally.first.extend(first.map(|first| first - asked));
                     }

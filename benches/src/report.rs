@@ -90,6 +90,8 @@ fn outcome_rows(outcome: &Outcome, rows: &mut Vec<Row>) {
             both("  p50", Unit::Micros, |side| side.p50_us);
             both("  p99", Unit::Micros, |side| side.p99_us);
             rows[rate].target = Some(Target::AtLeast(0.035));
+            rows[rate + 1].relation = Relation::Times;
+            rows[rate + 2].relation = Relation::Times;
             if let Some(network) = network {
                 rows.push(Row::network("  CPU a job: server", Unit::Micros, network.server_cpu_us));
                 rows.push(Row::network("    node", Unit::Micros, network.node_cpu_us));
