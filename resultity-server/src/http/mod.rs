@@ -75,16 +75,18 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
         router = router.route("/metrics", get(operations::metrics));
     }
     for role in roles {
-        router = router.merge(match role {
+        let surface = match role {
             Role::Cloud => cloud(),
             Role::Gate => gate(),
             Role::Io => io(),
             Role::Status => status(),
-        });
+        };
+        let surface = surface.method_not_allowed_fallback(problem::method_not_allowed);
+        // Outermost, so that a preflight is answered before any method is refused.
+        router = router.merge(if *role == Role::Cloud { surface.layer(cloud::cors()) } else { surface });
     }
     router
         .fallback(problem::not_found)
-        .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(axum::middleware::from_fn(request_id::add))
         .with_state(app)
 }
@@ -118,7 +120,8 @@ fn cloud() -> Router<Arc<App>> {
     let router = Router::new()
         .route("/v1/chat/completions", post(cloud::chat_completions))
         .route("/v1/models", get(cloud::models))
-        .route("/v1/models/{*id}", get(cloud::model));
+        .route("/v1/models/{*id}", get(cloud::model))
+        .route("/v1/{*rest}", any(problem::not_found));
     let router = not_built
         .into_iter()
         .fold(router, |router, path| router.route(path, any(problem::not_built)));

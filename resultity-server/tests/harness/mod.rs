@@ -1,0 +1,152 @@
+//! What the tests of the server share: a server in this process, and a node whose every step the test decides.
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use resultity_client::CloudClient;
+use resultity_core::clock::{SystemClock, SystemEntropy};
+use resultity_core::credits::{Credits, Price};
+use resultity_core::environment::Environment;
+use resultity_core::id::NamespaceId;
+use resultity_core::model::{ModelKind, ModelSpec};
+use resultity_server::assemble::{Offer, Running, Server, ServerOptions, listen, open_store};
+use resultity_server::flow::Principal;
+use resultity_server::http::Role;
+use resultity_server::session::{CloudSession, Keys, new_key};
+use resultity_server::store::{Balance, Store};
+use resultity_server::tenant::{self, Tenant};
+use secrecy::{ExposeSecret, SecretString};
+use tempfile::TempDir;
+
+pub mod node;
+
+/// How long anything in a test may take before it counts as hanging.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the key of a [`TestServer`] starts with.
+pub const CREDITS: Credits = Credits::from_whole(1000);
+
+/// Waits for something that must happen.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+/// A model that nodes bring themselves.
+pub fn model(name: &str) -> ModelSpec {
+    ModelSpec {
+        name: name.into(),
+        version: "1".into(),
+        kind: ModelKind::External,
+        aliases: Vec::new(),
+        files: Vec::new(),
+        context_length: 4096,
+        default_max_tokens: 64,
+        capabilities: vec!["chat".into()],
+        price: Price {
+            input_per_million: Credits::from_whole(1),
+            output_per_million: Credits::from_whole(2),
+            per_request: Credits::from_micros(10),
+        },
+        test_prompt: "Say yes.".into(),
+    }
+}
+
+/// A server in this process, on a free port, with a key that has credits.
+pub struct TestServer {
+    pub running: Running,
+    pub store: Arc<dyn Store>,
+    pub api_key: SecretString,
+    pub principal: Principal,
+    pub data_dir: TempDir,
+}
+
+impl TestServer {
+    /// One that serves the model `m`.
+    pub async fn start() -> Self {
+        Self::with(Offer::new(vec![model("m")])).await
+    }
+
+    /// One that offers this.
+    pub async fn with(offer: Offer) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(open_store(data_dir.path(), None).unwrap());
+        let api_key = new_key(Environment::Testnet, &SystemEntropy);
+        let tenant = Tenant {
+            account: "tester",
+            namespace: "default",
+            key_label: "",
+            environment: Environment::Testnet,
+        };
+        let record = tenant::ensure(&*store, tenant, &api_key, &SystemClock, &SystemEntropy).await.unwrap();
+        tenant::grant_once(&*store, &record, CREDITS, "first".into(), &SystemClock).await.unwrap();
+        let mut options = ServerOptions::new(Environment::Testnet, data_dir.path(), offer);
+        options.link_policy.bind_loopback_to = Some(record.account);
+        options.admin_token = Some(resultity_core::canonical::sha256("admin"));
+        let server = Server::with_store(options, Arc::clone(&store)).await.unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let running = server.start(listener, &Role::ALL, None).unwrap();
+        let keys = Keys::new(Arc::clone(&store));
+        let principal = keys.principal(Some(api_key.expose_secret()), Environment::Testnet).await.unwrap();
+        Self { running, store, api_key, principal, data_dir }
+    }
+
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.running.address())
+    }
+
+    pub fn io_url(&self) -> String {
+        format!("ws://{}/io/v1/ws", self.running.address())
+    }
+
+    /// A client over HTTP that does not try again by itself.
+    pub fn client(&self) -> CloudClient {
+        self.client_with(self.api_key.expose_secret())
+    }
+
+    /// The same with another key.
+    pub fn client_with(&self, key: &str) -> CloudClient {
+        CloudClient::builder()
+            .base_url(format!("{}/v1", self.base_url()))
+            .api_key(key.to_owned())
+            .max_retries(0)
+            .build()
+            .unwrap()
+    }
+
+    /// The same API without HTTP.
+    pub fn session(&self) -> CloudSession {
+        CloudSession::new(Arc::clone(&self.running.app().flow), self.principal)
+    }
+
+    /// Waits until a node in rotation serves the model.
+    pub async fn until_served(&self, model: &str) {
+        soon("a node in rotation", self.running.app().flow.until_served(model)).await;
+    }
+
+    pub async fn balance(&self) -> Balance {
+        balance(&*self.store, self.principal.namespace).await
+    }
+
+    /// Waits until no job is under way.
+    pub async fn until_idle(&self) {
+        let flow = &self.running.app().flow;
+        flow.tasks.close();
+        soon("the end of all jobs", flow.tasks.wait()).await;
+        flow.tasks.reopen();
+    }
+
+    /// The books are right, nothing is held, and exactly this was charged.
+    pub async fn assert_charged(&self, charged: Credits) {
+        self.until_idle().await;
+        let report = self.store.audit().await.unwrap();
+        assert_eq!(report.problems, Vec::<String>::new());
+        assert_eq!(report.open_holds, 0);
+        let left = Credits::from_micros(CREDITS.micros() - charged.micros());
+        assert_eq!(self.balance().await, Balance { available: left, held: Credits::ZERO });
+    }
+}
+
+pub async fn balance(store: &dyn Store, namespace: NamespaceId) -> Balance {
+    store.balance(namespace).await.unwrap().unwrap()
+}

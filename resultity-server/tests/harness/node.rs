@@ -1,0 +1,256 @@
+//! A node on a real WebSocket with real signatures, whose every step the test decides.
+
+use futures::{SinkExt, StreamExt};
+use resultity_core::canonical::sha256;
+use resultity_core::clock::{Clock, SystemClock, SystemEntropy};
+use resultity_core::id::{JobId, NodeId, SessionId};
+use resultity_core::job::Attempt;
+use resultity_core::model::ModelState;
+use resultity_core::openai::chat::ChunkChoice;
+use resultity_core::signing::{Domain, HelloData, Keypair, Outcome, TypedData};
+use resultity_core::wire::{
+    Accept, Ack, Chunk, Failed, FailureCode, Hello, Job, JobResult, NodeFrame, NodeModel, OutputHasher, Resume,
+    ServerFrame, Timings, Transcript, Welcome, body_hash,
+};
+use serde_json::value::RawValue;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::soon;
+
+/// A node in the hands of a test.
+pub struct TestNode {
+    pub key: Keypair,
+    pub domain: Domain,
+    pub session: SessionId,
+    pub welcome: Welcome,
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+/// What it sends of a stream, for its hashes.
+#[derive(Default)]
+pub struct Sent {
+    transcript: Transcript,
+    output: OutputHasher,
+    count: u64,
+}
+
+impl TestNode {
+    /// A new node that is in rotation with this model.
+    pub async fn ready(io_url: &str, model: &str, slots: u32) -> Self {
+        let mut node = Self::connect(io_url, Keypair::generate(&SystemEntropy), model, slots, None).await;
+        node.pass_readiness().await;
+        node
+    }
+
+    /// Dials in and says hello; the readiness job comes next.
+    pub async fn connect(io_url: &str, key: Keypair, model: &str, slots: u32, resume: Option<Resume>) -> Self {
+        let mut request = io_url.into_client_request().unwrap();
+        request.headers_mut().insert("sec-websocket-protocol", "resultity.io.v1".parse().unwrap());
+        let (mut socket, _) = soon("the link", connect_async(request)).await.unwrap();
+        let ServerFrame::Challenge(challenge) = receive(&mut socket).await else { panic!("no challenge") };
+        let domain = Domain::new(challenge.environment, challenge.genesis);
+        let mut hello = Hello {
+            node_id: key.node_id(),
+            agent_version: "0.1.0".into(),
+            environment: challenge.environment,
+            runtime: resultity_core::wire::RuntimeInfo::default(),
+            models: vec![NodeModel {
+                id: model.into(),
+                version: "1".into(),
+                digest: None,
+                state: ModelState::Active,
+            }],
+            hardware: resultity_core::wire::Hardware::default(),
+            region: None,
+            max_concurrency: slots,
+            config_digest: None,
+            resume,
+            issued_at: SystemClock.now(),
+            signature: None,
+        };
+        let data = HelloData {
+            nodeId: key.address(),
+            nonce: challenge.nonce,
+            sessionId: challenge.session_id.to_string(),
+            issuedAt: hello.issued_at.as_millis() as u64,
+            bodyHash: body_hash(&NodeFrame::from(hello.clone()).encode()).unwrap(),
+        };
+        hello.signature = Some(data.sign(&domain, &key));
+        socket.send(Message::text(NodeFrame::from(hello).encode())).await.unwrap();
+        let welcome = match receive(&mut socket).await {
+            ServerFrame::Welcome(welcome) => welcome,
+            other => panic!("no welcome, but {other:?}"),
+        };
+        Self { key, domain, session: challenge.session_id, welcome, socket }
+    }
+
+    /// Answers the readiness job.
+    pub async fn pass_readiness(&mut self) {
+        let job = self.next_job().await;
+        self.answer(&job, "yes").await;
+        self.ack_of(job.job_id).await;
+    }
+
+    pub fn id(&self) -> NodeId {
+        self.key.node_id()
+    }
+
+    pub async fn send(&mut self, frame: impl Into<NodeFrame>) {
+        self.send_text(frame.into().encode()).await;
+    }
+
+    pub async fn send_text(&mut self, text: String) {
+        self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The next frame, whatever it is.
+    pub async fn next(&mut self) -> ServerFrame {
+        receive(&mut self.socket).await
+    }
+
+    /// The code with which the server closes the link.
+    pub async fn close_code(&mut self) -> u16 {
+        soon("a close", async {
+            loop {
+                match self.socket.next().await {
+                    Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
+                    Some(Ok(_)) => {}
+                    other => panic!("no close frame, but {other:?}"),
+                }
+            }
+        })
+        .await
+    }
+
+    pub async fn next_job(&mut self) -> Job {
+        loop {
+            match self.next().await {
+                ServerFrame::Job(job) => return job,
+                ServerFrame::Ack(_) | ServerFrame::HeartbeatAck(_) | ServerFrame::Cancel(_) => {}
+                other => panic!("no job, but {other:?}"),
+            }
+        }
+    }
+
+    pub async fn ack_of(&mut self, job: JobId) -> Ack {
+        loop {
+            match self.next().await {
+                ServerFrame::Ack(ack) if ack.job_id == job => return ack,
+                ServerFrame::Ack(_) | ServerFrame::HeartbeatAck(_) | ServerFrame::Cancel(_) => {}
+                other => panic!("no ack, but {other:?}"),
+            }
+        }
+    }
+
+    /// Waits until it is told to stop working on the job.
+    pub async fn cancel_of(&mut self, job: JobId) {
+        loop {
+            match self.next().await {
+                ServerFrame::Cancel(cancel) if cancel.job_id == job => return,
+                ServerFrame::Ack(_) | ServerFrame::HeartbeatAck(_) => {}
+                other => panic!("no cancel, but {other:?}"),
+            }
+        }
+    }
+
+    pub async fn accept(&mut self, job: &Job) {
+        let accept = Accept { job_id: job.job_id, attempt: job.attempt, lease_token: job.lease_token };
+        self.send(accept).await;
+    }
+
+    /// Accepts and answers in one piece: three prompt tokens, two made.
+    pub async fn answer(&mut self, job: &Job, text: &str) {
+        self.accept(job).await;
+        let result = self.result(job, text);
+        self.send(result).await;
+    }
+
+    /// A good answer in one piece.
+    pub fn result(&self, job: &Job, text: &str) -> JobResult {
+        let output = serde_json::json!([
+            {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        ]);
+        let output: Box<RawValue> = serde_json::value::to_raw_value(&output).unwrap();
+        let mut sent = Sent::default();
+        sent.transcript.add(output.get());
+        sent.output.add(&[ChunkChoice::text(0, text)]);
+        self.signed(job, &sent, Outcome::Complete, Some(output))
+    }
+
+    /// Sends a piece of a stream.
+    pub async fn chunk(&mut self, job: &Job, sent: &mut Sent, choices: &[ChunkChoice]) {
+        let delta = serde_json::value::to_raw_value(choices).unwrap();
+        sent.transcript.add(delta.get());
+        sent.output.add(choices);
+        let chunk = Chunk { job_id: job.job_id, attempt: job.attempt, index: sent.count, delta };
+        sent.count += 1;
+        self.send(chunk).await;
+    }
+
+    /// The end of a stream.
+    pub fn stream_result(&self, job: &Job, sent: &Sent, outcome: Outcome) -> JobResult {
+        self.signed(job, sent, outcome, None)
+    }
+
+    fn signed(&self, job: &Job, sent: &Sent, outcome: Outcome, output: Option<Box<RawValue>>) -> JobResult {
+        let mut result = JobResult {
+            node_id: self.id(),
+            job_id: job.job_id,
+            attempt: job.attempt,
+            lease_token: job.lease_token,
+            request_hash: sha256(job.body.get()),
+            transcript_hash: sent.transcript.finish(),
+            output_hash: sent.output.finish(),
+            prompt_tokens: 3,
+            completion_tokens: 2,
+            finish_reason: "stop".into(),
+            outcome,
+            output,
+            timings: Timings::default(),
+            signature: self.key.sign(resultity_core::B256::ZERO),
+        };
+        self.sign(&mut result);
+        result
+    }
+
+    /// Signs a result anew, after a change.
+    pub fn sign(&self, result: &mut JobResult) {
+        result.signature = result.signed_data().sign(&self.domain, &self.key);
+    }
+
+    pub fn failure(&self, job: &Job, code: FailureCode) -> Failed {
+        let mut failed = Failed {
+            node_id: self.id(),
+            job_id: job.job_id,
+            attempt: job.attempt,
+            lease_token: job.lease_token,
+            code,
+            message: "made by a test".into(),
+            retryable: true,
+            signature: self.key.sign(resultity_core::B256::ZERO),
+        };
+        failed.signature = failed.signed_data().sign(&self.domain, &self.key);
+        failed
+    }
+
+    /// What this session leaves to the next one.
+    pub fn resume(&self, journal: Vec<(JobId, Attempt)>) -> Option<Resume> {
+        Some(Resume { session_id: self.session, journal })
+    }
+}
+
+async fn receive(socket: &mut WebSocketStream<MaybeTlsStream<TcpStream>>) -> ServerFrame {
+    soon("a frame", async {
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Text(text))) => return ServerFrame::parse(&text).unwrap(),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                other => panic!("the link ended: {other:?}"),
+            }
+        }
+    })
+    .await
+}
