@@ -7,9 +7,10 @@ use futures::stream::BoxStream;
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Usage};
 
-pub mod openai;
 #[cfg(feature = "embedded")]
 pub mod embedded;
+pub mod openai;
+pub mod several;
 pub mod testing;
 
 /// An engine that answers chat requests.
@@ -74,7 +75,10 @@ pub struct EngineModel {
 impl EngineModel {
     /// A model of this name.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), context_length: None }
+        Self {
+            name: name.into(),
+            context_length: None,
+        }
     }
 
     /// Says how much fits into it.

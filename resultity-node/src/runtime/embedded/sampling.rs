@@ -1,0 +1,211 @@
+//! Which token comes next.
+
+use std::collections::HashMap;
+
+use candle_core::{D, Tensor};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+/// How tokens are chosen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Sampling {
+    /// 0: always the likeliest.
+    pub(super) temperature: f64,
+    pub(super) top_p: f64,
+    pub(super) presence_penalty: f64,
+    pub(super) frequency_penalty: f64,
+}
+
+/// Chooses the tokens of one choice.
+pub(super) struct Sampler {
+    sampling: Sampling,
+    random: StdRng,
+    /// How often each token was chosen; kept only where there is a penalty.
+    chosen: HashMap<u32, u32>,
+}
+
+impl Sampler {
+    pub(super) fn new(sampling: Sampling, seed: u64) -> Self {
+        Self {
+            sampling,
+            random: StdRng::seed_from_u64(seed),
+            chosen: HashMap::new(),
+        }
+    }
+
+    /// The next token, given one number for each.
+    pub(super) fn sample(&mut self, logits: &Tensor) -> candle_core::Result<u32> {
+        let Sampling {
+            temperature,
+            presence_penalty,
+            frequency_penalty,
+            ..
+        } = self.sampling;
+        let penalised = presence_penalty != 0.0 || frequency_penalty != 0.0;
+        if temperature <= 0.0 && !penalised {
+            return logits.argmax(D::Minus1)?.to_scalar::<u32>();
+        }
+        let mut logits: Vec<f32> = logits.to_vec1()?;
+        for (token, times) in &self.chosen {
+            if let Some(logit) = logits.get_mut(*token as usize) {
+                *logit -= (presence_penalty + frequency_penalty * f64::from(*times)) as f32;
+            }
+        }
+        let token = if temperature <= 0.0 {
+            likeliest(&logits)
+        } else {
+            self.draw(&logits)
+        };
+        if penalised {
+            *self.chosen.entry(token).or_default() += 1;
+        }
+        Ok(token)
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> u32 {
+        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let scale = 1.0 / self.sampling.temperature as f32;
+        let weights: Vec<f32> = logits.iter().map(|logit| ((logit - highest) * scale).exp()).collect();
+        let total: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+        if self.sampling.top_p >= 1.0 {
+            return pick(weights.iter().copied().zip(0..), self.random.random::<f64>() * total).unwrap_or(0);
+        }
+        let nucleus = nucleus(&weights, self.sampling.top_p * total);
+        let total: f64 = nucleus.iter().map(|(weight, _)| f64::from(*weight)).sum();
+        pick(nucleus.into_iter(), self.random.random::<f64>() * total).unwrap_or(0)
+    }
+}
+
+fn likeliest(logits: &[f32]) -> u32 {
+    let mut best = 0;
+    for (token, logit) in logits.iter().enumerate() {
+        if *logit > logits[best] {
+            best = token;
+        }
+    }
+    best as u32
+}
+
+/// The fewest likeliest tokens that weigh `share` together; at least one.
+fn nucleus(weights: &[f32], share: f64) -> Vec<(f32, u32)> {
+    let mut all: Vec<(f32, u32)> = weights.iter().copied().zip(0..).collect();
+    // Sorting all is slow, and few are needed: sort more only if those are too light.
+    let mut sorted = 64;
+    loop {
+        if sorted < all.len() {
+            all.select_nth_unstable_by(sorted, heavier_first);
+        }
+        let end = sorted.min(all.len());
+        all[..end].sort_unstable_by(heavier_first);
+        let mut sum = 0.0;
+        for (index, (weight, _)) in all[..end].iter().enumerate() {
+            sum += f64::from(*weight);
+            if sum >= share {
+                all.truncate(index + 1);
+                return all;
+            }
+        }
+        if end == all.len() {
+            return all;
+        }
+        sorted *= 8;
+    }
+}
+
+/// By weight, and by token where that is equal, so that the order is always the same.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "sorting gives references")]
+fn heavier_first(left: &(f32, u32), right: &(f32, u32)) -> std::cmp::Ordering {
+    right.0.total_cmp(&left.0).then(left.1.cmp(&right.1))
+}
+
+/// The one in whose part of the sum `point` lies; the last that weighs anything if rounding leaves none.
+fn pick(weights: impl Iterator<Item = (f32, u32)>, point: f64) -> Option<u32> {
+    let mut sum = 0.0;
+    let mut last = None;
+    for (weight, token) in weights.filter(|(weight, _)| *weight > 0.0) {
+        sum += f64::from(weight);
+        last = Some(token);
+        if sum > point {
+            break;
+        }
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::Device;
+    use proptest::prelude::*;
+
+    const PLAIN: Sampling = Sampling {
+        temperature: 1.0,
+        top_p: 1.0,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+    };
+
+    fn draws(sampling: Sampling, seed: u64, logits: &[f32], count: usize) -> Vec<u32> {
+        let logits = Tensor::new(logits, &Device::Cpu).unwrap();
+        let mut sampler = Sampler::new(sampling, seed);
+        (0..count).map(|_| sampler.sample(&logits).unwrap()).collect()
+    }
+
+    #[test]
+    fn at_temperature_0_the_likeliest_comes() {
+        assert_eq!(
+            draws(
+                Sampling {
+                    temperature: 0.0,
+                    ..PLAIN
+                },
+                1,
+                &[0.1, 3.0, 2.9],
+                3
+            ),
+            [1, 1, 1]
+        );
+    }
+
+    #[test]
+    fn a_penalty_makes_what_was_there_less_likely() {
+        let sampling = Sampling {
+            temperature: 0.0,
+            presence_penalty: 0.5,
+            ..PLAIN
+        };
+        assert_eq!(draws(sampling, 1, &[0.0, 3.0, 2.9], 3), [1, 2, 1]);
+        let sampling = Sampling {
+            temperature: 0.0,
+            frequency_penalty: 1.0,
+            ..PLAIN
+        };
+        assert_eq!(draws(sampling, 1, &[0.0, 3.0, 1.5], 4), [1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn the_same_seed_draws_the_same_and_all_that_is_likely_comes() {
+        let logits = [1.0, 1.1, 0.9, -40.0];
+        let drawn = draws(PLAIN, 7, &logits, 200);
+        assert_eq!(drawn, draws(PLAIN, 7, &logits, 200));
+        assert_ne!(drawn, draws(PLAIN, 8, &logits, 200));
+        assert!([0, 1, 2].iter().all(|token| drawn.contains(token)) && !drawn.contains(&3));
+    }
+
+    proptest! {
+        #[test]
+        fn a_nucleus_is_the_fewest_that_are_heavy_enough(
+            weights in prop::collection::vec(0.0f32..1.0, 1..600),
+            top_p in 0.0f64..1.0,
+        ) {
+            let share = weights.iter().map(|weight| f64::from(*weight)).sum::<f64>() * top_p;
+            let nucleus = nucleus(&weights, share);
+            let sum = |part: &[(f32, u32)]| part.iter().map(|(weight, _)| f64::from(*weight)).sum::<f64>();
+            prop_assert!(!nucleus.is_empty());
+            prop_assert!(sum(&nucleus) >= share || nucleus.len() == weights.len());
+            prop_assert!(nucleus.len() == 1 || sum(&nucleus[..nucleus.len() - 1]) < share);
+            let lightest = nucleus.last().map_or(0.0, |(weight, _)| *weight);
+            prop_assert!(weights.iter().filter(|weight| **weight > lightest).count() < nucleus.len());
+        }
+    }
+}
