@@ -122,7 +122,8 @@ pub enum RunError {
 ///
 /// An engine that does not answer at the start is an error; one that goes away later is waited for.
 pub async fn run(config: NodeConfig, cancel: CancellationToken) -> Result<(), RunError> {
-    // A bad address of the network should be told before 100 MB are fetched.
+    // A bad address of the network is told before 100 MB are fetched.
+    Agent::check_url(&config.io_url)?;
     let runtime = if config.engines.is_empty() {
         let made = embedded(config.model_file.as_deref(), config.max_concurrency);
         match cancel.run_until_cancelled(made).await {

@@ -37,8 +37,11 @@ impl Assembler {
         }
     }
 
-    /// The choices, by index.
-    pub(super) fn finish(self) -> Vec<Choice> {
+    /// The choices, by index; at least one, because an engine with nothing to say has answered too.
+    pub(super) fn finish(mut self) -> Vec<Choice> {
+        if self.0.is_empty() {
+            self.add(vec![ChunkChoice::text(0, "")]);
+        }
         self.0.into_values().collect()
     }
 }

@@ -164,7 +164,7 @@ async fn read(mut stream: SplitStream<Socket>, generation: u64, events: mpsc::Se
                 let reason = frame
                     .map(|frame| format!("{} {}", u16::from(frame.code), frame.reason))
                     .unwrap_or_default();
-                tracing::debug!(link.reason = %reason.trim(), "the network closes the link");
+                tracing::info!(link.reason = %reason.trim(), "the network closes the link");
                 // Goes on until the closing handshake is through.
                 continue;
             }

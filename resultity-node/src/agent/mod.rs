@@ -240,11 +240,7 @@ impl AgentBuilder {
             what: "the Agent",
             reason: "it was given no Runtime".into(),
         })?;
-        let url = Url::parse(&self.io_url).map_err(|_| AgentError::Url {
-            url: self.io_url.clone(),
-            reason: "it cannot be read as a URL",
-        })?;
-        link::check_url(&url)?;
+        let url = Agent::check_url(&self.io_url)?;
         let identity = Identity::open(&self.data_dir, &self.password, &*self.entropy)?;
         let dir = self.data_dir.join(self.environment.as_str());
         create_private_dir(&dir)?;
@@ -333,6 +329,16 @@ impl Agent {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         }
+    }
+
+    /// Reads the address of a network's node link: `wss://` anywhere, `ws://` on this machine alone.
+    pub fn check_url(io_url: &str) -> Result<Url, AgentError> {
+        let url = Url::parse(io_url).map_err(|_| AgentError::Url {
+            url: io_url.to_owned(),
+            reason: "expected an address such as ws://127.0.0.1:8080/io/v1/ws",
+        })?;
+        link::check_url(&url)?;
+        Ok(url)
     }
 
     /// The node's id: the address of its key.
