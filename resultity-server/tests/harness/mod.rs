@@ -1,5 +1,5 @@
 //! What the tests of the server share: a server in this process, and a node whose every step the test decides.
-#![allow(dead_code, reason = "each test file uses its own part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -139,7 +139,8 @@ impl TestNode {
         loop {
             match self.next().await {
                 ServerFrame::Ack(ack) if ack.job_id == job => return ack,
-                ServerFrame::Ack(_) | ServerFrame::HeartbeatAck(_) | ServerFrame::Cancel(_) => {}
+                // A node that has just come back is asked its readiness job again.
+                ServerFrame::Job(_) | ServerFrame::Ack(_) | ServerFrame::HeartbeatAck(_) | ServerFrame::Cancel(_) => {}
                 other => panic!("no ack, but {other:?}"),
             }
         }
