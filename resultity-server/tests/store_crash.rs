@@ -1,6 +1,7 @@
 //! Whatever was acknowledged is there after the process was killed in the middle of its work, and the books are right.
 
 #![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test, and the child that it starts")]
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -160,7 +161,7 @@ async fn work(path: &Path) {
 async fn one_job(store: &SqliteStore, key: &KeyRecord, fails: bool) {
     let (clock, entropy) = (SystemClock, SystemEntropy);
     let (now, node) = (clock.now(), NodeId::from_address(Address::repeat_byte(1)));
-    let deadline = now.after(Duration::from_secs(60));
+    let deadline = now.after(Duration::from_mins(1));
     let job = NewJob {
         id: JobId::new(&clock, &entropy),
         environment: key.environment,

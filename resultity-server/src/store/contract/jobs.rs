@@ -286,7 +286,7 @@ pub(super) async fn leases_are_renewed_while_they_last(world: &World) {
         .release(world.release_of(ended.job, JobState::Failed))
         .await
         .expect("an answer");
-    let later = world.now().after(Duration::from_secs(60));
+    let later = world.now().after(Duration::from_mins(1));
     let leases = [lost, kept, ended].map(|lease| (lease, later)).to_vec();
     assert_eq!(world.store.renew(leases).await.expect("an answer"), [kept]);
     assert!(world.store.renew(Vec::new()).await.expect("an answer").is_empty());

@@ -100,7 +100,7 @@ impl World {
             hold,
             request_hash: B256::repeat_byte(1),
             now,
-            deadline: now.after(Duration::from_secs(60)),
+            deadline: now.after(Duration::from_mins(1)),
         }
     }
 

@@ -34,12 +34,11 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
     let attempt = settle.lease.attempt.get();
     let (prompt, completion) = (count(settle.usage.prompt_tokens), count(settle.usage.completion_tokens));
     let now = settle.now.as_millis();
-    let ended = first(
+    let ended = execute(
         connection,
         "UPDATE jobs SET state = ?5, cost = ?6, prompt_tokens = ?7, completion_tokens = ?8, finished_at = ?9
          WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND node = ?4 AND held >= ?6
-           AND state IN ('leased', 'running')
-         RETURNING environment, namespace, held",
+           AND (state = 'leased' OR state = 'running')",
         &[
             &id,
             &attempt,
@@ -51,6 +50,15 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
             &completion,
             &now,
         ],
+    )?;
+    if ended == 0 {
+        return not_settled(connection, settle);
+    }
+    // Not by RETURNING, for which SQLite makes a table: this is the busiest verb.
+    let payer = first(
+        connection,
+        "SELECT environment, namespace, held FROM jobs WHERE id = ?1",
+        &[&id],
         |row| {
             Ok((
                 parsed::<Environment>(row, 0)?,
@@ -59,8 +67,10 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
             ))
         },
     )?;
-    let Some((environment, namespace, held)) = ended else {
-        return not_settled(connection, settle);
+    let Some((environment, namespace, held)) = payer else {
+        return Err(StoreError::Corrupt(format!(
+            "the job {id} vanished while it was settled"
+        )));
     };
     let posting = Posting::settle(&Settlement {
         environment,
@@ -155,7 +165,7 @@ pub(super) fn release(connection: &Connection, release: &Release) -> Result<Ende
     let sql = match release.state {
         JobState::Failed | JobState::Cancelled => {
             "UPDATE jobs SET state = ?2, cost = 0, error_code = ?3, finished_at = ?4
-             WHERE id = ?1 AND state IN ('queued', 'leased', 'running')
+             WHERE id = ?1 AND (state = 'queued' OR state = 'leased' OR state = 'running')
              RETURNING environment, namespace, held, attempt, node, lease_token IS NOT NULL"
         }
         JobState::Expired => {

@@ -160,7 +160,7 @@ pub(super) fn renew(connection: &Connection, leases: &[(LeaseRef, Timestamp)]) -
         let changed = execute(
             connection,
             "UPDATE jobs SET lease_deadline = ?4
-             WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND state IN ('leased', 'running')",
+             WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND (state = 'leased' OR state = 'running')",
             &[
                 &lease.job.to_string(),
                 &lease.attempt.get(),
@@ -186,7 +186,7 @@ pub(super) fn requeue(
     let node: Option<String> = first(
         connection,
         "UPDATE jobs SET state = 'queued', lease_token = NULL, lease_deadline = NULL
-         WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND state IN ('leased', 'running') RETURNING node",
+         WHERE id = ?1 AND attempt = ?2 AND lease_token = ?3 AND (state = 'leased' OR state = 'running') RETURNING node",
         &[&id, &lease.attempt.get(), &lease.token.to_string()],
         |row| row.get(0),
     )?;

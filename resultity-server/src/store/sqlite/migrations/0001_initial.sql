@@ -55,13 +55,17 @@ CREATE TABLE jobs (
     prompt_tokens     INTEGER,
     completion_tokens INTEGER,
     finished_at       INTEGER,
-    CONSTRAINT job_environment_known CHECK (environment IN ('testnet', 'mainnet')),
-    CONSTRAINT job_state_known
-        CHECK (state IN ('queued', 'leased', 'running', 'succeeded', 'failed', 'expired', 'cancelled')),
+    CONSTRAINT job_environment_known CHECK (environment = 'testnet' OR environment = 'mainnet'),
+    -- Not `IN (…)` here: SQLite would build a table of the list at every change.
+    CONSTRAINT job_state_known CHECK (
+        state = 'queued' OR state = 'leased' OR state = 'running' OR state = 'succeeded' OR state = 'failed'
+        OR state = 'expired' OR state = 'cancelled'
+    ),
     CONSTRAINT job_hold_not_negative CHECK (held >= 0),
     CONSTRAINT job_cost_within_hold CHECK (cost IS NULL OR cost BETWEEN 0 AND held),
     CONSTRAINT job_ended_has_cost CHECK ((cost IS NULL) = (finished_at IS NULL)),
-    CONSTRAINT job_ended_has_final_state CHECK ((finished_at IS NULL) = (state IN ('queued', 'leased', 'running')))
+    CONSTRAINT job_ended_has_final_state
+        CHECK ((finished_at IS NULL) = (state = 'queued' OR state = 'leased' OR state = 'running'))
 ) STRICT, WITHOUT ROWID;
 
 -- Jobs that have not ended: what a namespace has held, and what recovery has to look at.
@@ -91,7 +95,7 @@ CREATE TABLE receipts (
     cost              INTEGER NOT NULL,
     signature         BLOB NOT NULL,
     finished_at       INTEGER NOT NULL,
-    CONSTRAINT receipt_outcome_known CHECK (outcome IN ('complete', 'partial'))
+    CONSTRAINT receipt_outcome_known CHECK (outcome = 'complete' OR outcome = 'partial')
 ) STRICT, WITHOUT ROWID;
 
 -- Contribution points: the total tokens of every settled job, once per job.
