@@ -202,7 +202,7 @@ pub async fn embedded(model_file: Option<&Path>, slots: Option<u32>) -> Result<A
         }
     };
     let (name, tokens, shown) = (model.name.clone(), model.default_max_tokens, path.clone());
-    tracing::info!(model = %name, path = %shown.display(), "the model is loaded");
+    tracing::info!(model = %name, path = %shown.display(), "loading the model");
     let loaded = tokio::task::spawn_blocking(move || EmbeddedRuntime::load(path, name)).await;
     let mut runtime = loaded
         .map_err(|_| wrong(&shown, "it cannot be loaded"))??

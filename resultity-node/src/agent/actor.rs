@@ -307,7 +307,7 @@ impl Actor {
             Output::Start(job, domain) => self.executor.start(job, domain),
             Output::Stop(key, how) => self.executor.stop(key, how),
             Output::Pin(pin) => {
-                tracing::info!(network.key = %pin.network_key, "this network is trusted from now on");
+                tracing::info!(network.key = ?pin.network_key, "this network is trusted from now on");
                 pin.store(&self.parts.dir)?;
                 self.parts.pin = Some(pin);
             }

@@ -228,21 +228,26 @@ fn compact(path: &Path, memory: &Memory) -> io::Result<(File, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use resultity_core::clock::{SeededEntropy, SystemClock};
+    use resultity_core::clock::{ManualClock, SeededEntropy, Timestamp};
+
+    /// Stands still, so that the same seed gives the same id.
+    fn clock() -> ManualClock {
+        ManualClock::new(Timestamp::from_millis(1_700_000_000_000))
+    }
 
     fn key(seed: u64) -> JobKey {
-        (JobId::new(&SystemClock, &SeededEntropy::new(seed)), Attempt::FIRST)
+        (JobId::new(&clock(), &SeededEntropy::new(seed)), Attempt::FIRST)
     }
 
     fn token() -> LeaseToken {
-        LeaseToken::new(&SystemClock, &SeededEntropy::new(99))
+        LeaseToken::new(&clock(), &SeededEntropy::new(99))
     }
 
     #[test]
     fn what_was_flushed_is_there_after_a_kill() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
-        let session = SessionId::new(&SystemClock, &SeededEntropy::new(5));
+        let session = SessionId::new(&clock(), &SeededEntropy::new(5));
         let (begun, answered, done) = (key(1), key(2), key(3));
         let mut journal = Journal::open(path.clone()).unwrap();
         journal.note(Record::Session(session));
