@@ -15,7 +15,11 @@ MODEL = os.environ["RESULTITY_MODEL"]
 
 QUESTION = {
     "model": MODEL,
-    "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    # Without the first message this small model answers in something like French.
+    "messages": [
+        {"role": "system", "content": "You are a helpful assistant."},
+        {"role": "user", "content": "What is the capital of France?"},
+    ],
     "temperature": 0,
     "max_tokens": 24,
 }
