@@ -10,7 +10,7 @@ use resultity_client::core::openai::chat::{ChatRequest, Message};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let question = std::env::args()
         .nth(1)
-        .unwrap_or_else(|| "What is the capital of France?".into());
+        .unwrap_or_else(|| "Name the capital of France.".into());
     let client = CloudClient::from_env().map_err(|error| error.to_string())?;
 
     let models = client.models().await?;

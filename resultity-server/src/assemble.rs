@@ -1,5 +1,6 @@
 //! Putting a server together: store, key, snapshot, flow, routes; and taking it apart again in two stages.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -51,6 +52,9 @@ pub enum StartError {
     /// What was published last.
     #[error("the snapshot in the database is damaged: {0}")]
     DamagedSnapshot(#[from] serde_json::Error),
+    /// Another server would take this one's jobs for left-overs.
+    #[error("another server uses {}: stop it, or use another data directory", .0.display())]
+    InUse(PathBuf),
     /// The address.
     #[error("cannot listen on {address}: {source}.{hint}")]
     Listen {
@@ -147,10 +151,12 @@ pub fn open_store(data_dir: &std::path::Path, database: Option<PathBuf>) -> Resu
 #[derive(Debug)]
 pub struct Server {
     app: Arc<App>,
+    /// Held for as long as the server runs.
+    lock: File,
 }
 
 impl Server {
-    /// Opens the store, puts right what an earlier process left, reads or makes the key and publishes the snapshot if it
+    /// Opens the store, takes the data directory for itself, puts right what an earlier process left, reads or makes the key and publishes the snapshot if it
     /// says something new.
     pub async fn open(options: ServerOptions) -> Result<Self, StartError> {
         let (data_dir, database) = (options.data_dir.clone(), options.database.clone());
@@ -161,6 +167,8 @@ impl Server {
     /// The same with a store that is open already.
     pub async fn with_store(options: ServerOptions, store: Arc<dyn Store>) -> Result<Self, StartError> {
         private_file::create_dir(&options.data_dir)?;
+        let lock = private_file::lock_dir(&options.data_dir)?;
+        let lock = lock.ok_or_else(|| StartError::InUse(options.data_dir.clone()))?;
         let key = network_key::open(&options.data_dir, options.keystore_password, &*options.entropy)?;
         let recovered = store.recover(options.clock.now()).await?;
         if recovered.cancelled > 0 {
@@ -185,7 +193,7 @@ impl Server {
             stop_intake: CancellationToken::new(),
             metrics: options.metrics,
         };
-        Ok(Self { app: Arc::new(app) })
+        Ok(Self { app: Arc::new(app), lock })
     }
 
     /// What the handlers share: an embedder can open sessions on it without HTTP.
@@ -203,7 +211,7 @@ impl Server {
             let router = http::metrics_routes(Arc::clone(&self.app));
             tokio::spawn(serve::run(listener, router, stop.clone(), cut.clone()))
         });
-        Ok(Running { app: self.app, address, stop, cut, listening, metrics })
+        Ok(Running { app: self.app, address, stop, cut, listening, metrics, lock: self.lock })
     }
 }
 
@@ -216,6 +224,7 @@ pub struct Running {
     cut: CancellationToken,
     listening: JoinHandle<()>,
     metrics: Option<JoinHandle<()>>,
+    lock: File,
 }
 
 impl Running {
@@ -252,6 +261,7 @@ impl Running {
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
             self.cut.cancel();
         }
+        drop(self.lock);
     }
 }
 

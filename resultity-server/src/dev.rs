@@ -115,14 +115,6 @@ pub enum DevError {
     /// The listener.
     #[error("cannot serve: {0}")]
     Io(#[from] std::io::Error),
-    /// `dev` runs already.
-    #[error("another `resultity-server dev` (process {pid}) uses {}: stop it, or use another --data-dir", .data_dir.display())]
-    AlreadyRuns {
-        /// Its process.
-        pid: u32,
-        /// The directory.
-        data_dir: PathBuf,
-    },
 }
 
 /// What scripts need to know of a running `dev`: the content of `dev.json`.
@@ -201,7 +193,6 @@ pub struct Dev {
 pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     let data_dir = options.data_dir.clone();
     private_file::create_dir(&data_dir)?;
-    refuse_second(&data_dir)?;
     // First of all, because it is what fails most often and costs nothing.
     let listener = assemble::listen(options.listen).await?;
     let (models, runtime) = models_and_runtime(&options).await?;
@@ -304,17 +295,6 @@ impl Dev {
 /// What others on this machine connect to.
 fn reachable(address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address }
-}
-
-/// Two processes on one directory would take each other's jobs for left-overs.
-fn refuse_second(data_dir: &Path) -> Result<(), DevError> {
-    let Some(text) = private_file::read(&data_dir.join(DEV_FILE))? else { return Ok(()) };
-    let Ok(other) = serde_json::from_str::<DevDescription>(&text) else { return Ok(()) };
-    let runs = Path::new("/proc").is_dir() && Path::new("/proc").join(other.pid.to_string()).is_dir();
-    if runs && other.pid != std::process::id() {
-        return Err(DevError::AlreadyRuns { pid: other.pid, data_dir: data_dir.to_owned() });
-    }
-    Ok(())
 }
 
 async fn models_and_runtime(options: &DevOptions) -> Result<(Vec<ModelSpec>, Option<Arc<dyn Runtime>>), DevError> {

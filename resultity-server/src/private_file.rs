@@ -1,6 +1,6 @@
 //! Files that only their owner may read: keys, passphrases, the description of a running `dev`.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -65,9 +65,33 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), FileError> {
     })
 }
 
+/// Locks the directory for one process, for as long as the file is kept. Nothing if another process has it. The system
+/// lets go of the lock whatever way the process ends.
+pub(crate) fn lock_dir(dir: &Path) -> Result<Option<File>, FileError> {
+    let path = dir.join("lock");
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    let file = options.open(&path).map_err(error("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(error("lock", &path)(source)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_locked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = lock_dir(dir.path()).unwrap();
+        assert!(first.is_some());
+        assert!(lock_dir(dir.path()).unwrap().is_none());
+        drop(first);
+        assert!(lock_dir(dir.path()).unwrap().is_some());
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_private() {

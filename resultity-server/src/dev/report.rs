@@ -39,14 +39,14 @@ fn block(description: &DevDescription, colours: bool) -> String {
     -H "Authorization: Bearer {api_key}" \
     -H "Content-Type: application/json" \
     -d '{{"model": "{model}", "messages":
-         [{{"role": "user", "content": "What is the capital of France?"}}]}}'
+         [{{"role": "user", "content": "Name the capital of France."}}]}}'
 
 {bold}Ask from Python{plain} (pip install openai)
   from openai import OpenAI
   client = OpenAI(base_url="{cloud}",
                   api_key="{api_key}")
   print(client.chat.completions.create(model="{model}", messages=[
-      {{"role": "user", "content": "What is the capital of France?"}}]))
+      {{"role": "user", "content": "Name the capital of France."}}]))
 
 {bold}Next{plain}
   resultity chat "Tell me a story"       streams to the terminal

@@ -35,7 +35,7 @@ enum Command {
 
 const EXAMPLES: &str = "\
 Examples:
-  resultity chat \"What is the capital of France?\"
+  resultity chat \"Name the capital of France.\"
   resultity models
   RESULTITY_API_KEY=rk_... resultity --base-url https://HOST/v1 chat \"hi\"
 
