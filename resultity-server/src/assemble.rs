@@ -172,7 +172,10 @@ impl Server {
         let key = network_key::open(&options.data_dir, options.keystore_password, &*options.entropy)?;
         let recovered = store.recover(options.clock.now()).await?;
         if recovered.cancelled > 0 {
-            tracing::warn!(jobs = recovered.cancelled, "jobs of an earlier process were cancelled and their holds released");
+            tracing::warn!(
+                jobs = recovered.cancelled,
+                "jobs of an earlier process were cancelled and their holds released"
+            );
         }
         let snapshot = publish(&*store, options.environment, options.offer, &key, &*options.clock).await?;
         let flow = Flow::new(FlowParts {
@@ -193,7 +196,10 @@ impl Server {
             stop_intake: CancellationToken::new(),
             metrics: options.metrics,
         };
-        Ok(Self { app: Arc::new(app), lock })
+        Ok(Self {
+            app: Arc::new(app),
+            lock,
+        })
     }
 
     /// What the handlers share: an embedder can open sessions on it without HTTP.
@@ -202,7 +208,12 @@ impl Server {
     }
 
     /// Begins to serve these roles. `metrics` is a listener of its own for `/metrics`; without one it is on the main one.
-    pub fn start(self, listener: TcpListener, roles: &[Role], metrics: Option<TcpListener>) -> std::io::Result<Running> {
+    pub fn start(
+        self,
+        listener: TcpListener,
+        roles: &[Role],
+        metrics: Option<TcpListener>,
+    ) -> std::io::Result<Running> {
         let address = listener.local_addr()?;
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let router = http::routes(Arc::clone(&self.app), roles, metrics.is_none());
@@ -211,7 +222,15 @@ impl Server {
             let router = http::metrics_routes(Arc::clone(&self.app));
             tokio::spawn(serve::run(listener, router, stop.clone(), cut.clone()))
         });
-        Ok(Running { app: self.app, address, stop, cut, listening, metrics, lock: self.lock })
+        Ok(Running {
+            app: self.app,
+            address,
+            stop,
+            cut,
+            listening,
+            metrics,
+            lock: self.lock,
+        })
     }
 }
 
@@ -246,7 +265,10 @@ impl Running {
         flow.stop_intake();
         flow.tasks.close();
         if tokio::time::timeout(patience, flow.tasks.wait()).await.is_err() {
-            tracing::warn!(jobs = flow.tasks.len(), "jobs are cut off: they took longer than the stop may");
+            tracing::warn!(
+                jobs = flow.tasks.len(),
+                "jobs are cut off: they took longer than the stop may"
+            );
         }
         self.stop.cancel();
         self.app.stop_links.cancel();
@@ -269,8 +291,12 @@ impl Running {
 pub async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| {
         let hint = match source.kind() {
-            std::io::ErrorKind::AddrInUse => " Another program has this port: stop it, or use --listen with another one (:0 picks a free one)",
-            std::io::ErrorKind::PermissionDenied => " Ports below 1024 are for the administrator of the machine: use a higher one",
+            std::io::ErrorKind::AddrInUse => {
+                " Another program has this port: stop it, or use --listen with another one (:0 picks a free one)"
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                " Ports below 1024 are for the administrator of the machine: use a higher one"
+            }
             std::io::ErrorKind::AddrNotAvailable => " This machine has no such address",
             _ => "",
         };
@@ -292,12 +318,19 @@ async fn publish(
         None => None,
     };
     // One that this key did not sign (the key was replaced) is followed by one that it did.
-    let opened = latest.as_ref().and_then(|signed| signed.open(&domain, key.address()).ok());
+    let opened = latest
+        .as_ref()
+        .and_then(|signed| signed.open(&domain, key.address()).ok());
     let version = match &latest {
         Some(signed) => serde_json::from_str::<Snapshot>(signed.snapshot.get())?.version,
         None => 0,
     };
-    let Offer { models, jobs, heartbeat_interval_ms, min_agent_version } = offer;
+    let Offer {
+        models,
+        jobs,
+        heartbeat_interval_ms,
+        min_agent_version,
+    } = offer;
     let mut wanted = Snapshot {
         environment,
         version: version + 1,
@@ -309,7 +342,12 @@ async fn publish(
         min_agent_version,
     };
     if let (Some(opened), Some(signed)) = (opened, latest) {
-        let same = Snapshot { version: opened.version, issued_at: opened.issued_at, rolls_back: opened.rolls_back, ..wanted.clone() };
+        let same = Snapshot {
+            version: opened.version,
+            issued_at: opened.issued_at,
+            rolls_back: opened.rolls_back,
+            ..wanted.clone()
+        };
         if same == opened {
             return Ok(CurrentSnapshot::new(opened, &signed)?);
         }
@@ -318,7 +356,9 @@ async fn publish(
     wanted.validate()?;
     let signed = SignedSnapshot::publish(&wanted, &domain, key)?;
     let json = serde_json::to_string(&signed)?;
-    store.publish_snapshot(environment, wanted.version, json, clock.now()).await?;
+    store
+        .publish_snapshot(environment, wanted.version, json, clock.now())
+        .await?;
     tracing::info!(config.version = wanted.version, config.digest = %signed.digest, models = wanted.models.len(), "snapshot published");
     Ok(CurrentSnapshot::new(wanted, &signed)?)
 }

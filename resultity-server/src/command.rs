@@ -40,7 +40,9 @@ pub enum Command {
 /// `dev`.
 #[cfg(feature = "dev")]
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  resultity-server dev\n  resultity-server dev --engine http://127.0.0.1:11434     (an Ollama beside it)\n  resultity-server dev --listen 127.0.0.1:0 --json         (for scripts)")]
+#[command(
+    after_help = "Examples:\n  resultity-server dev\n  resultity-server dev --engine http://127.0.0.1:11434     (an Ollama beside it)\n  resultity-server dev --listen 127.0.0.1:0 --json         (for scripts)"
+)]
 pub struct DevArguments {
     /// Where to listen; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "HOST:PORT")]
@@ -70,7 +72,9 @@ pub struct DevArguments {
 
 /// `serve`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  resultity-server serve --config server.toml\n\nserver.example.toml in the source documents every key.")]
+#[command(
+    after_help = "Example:\n  resultity-server serve --config server.toml\n\nserver.example.toml in the source documents every key."
+)]
 pub struct ServeArguments {
     /// The configuration file (TOML)
     #[arg(long, value_name = "FILE")]
@@ -195,7 +199,11 @@ async fn audit(arguments: AuditArguments) -> Result<ExitCode, CommandError> {
             writeln!(out, "The books are right.")?;
         }
     }
-    Ok(if report.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.problems.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 async fn key(arguments: KeyArguments) -> Result<ExitCode, CommandError> {
@@ -221,7 +229,11 @@ async fn key(arguments: KeyArguments) -> Result<ExitCode, CommandError> {
 fn existing_store(data_dir: &std::path::Path) -> Result<impl Store, CommandError> {
     let path = assemble::database_path(data_dir);
     if !path.exists() {
-        return Err(format!("there is no database at {}: is this the server's data directory?", path.display()).into());
+        return Err(format!(
+            "there is no database at {}: is this the server's data directory?",
+            path.display()
+        )
+        .into());
     }
     Ok(assemble::open_store(data_dir, None)?)
 }

@@ -104,8 +104,14 @@ fn default_min_agent_version() -> String {
 impl ServerConfig {
     /// Reads a file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            source: Box::new(source),
+        })
     }
 
     /// What the network offers.
@@ -131,8 +137,19 @@ mod tests {
         assert_eq!(config.roles, default_roles());
         let text = std::fs::read_to_string(path).unwrap();
         let keys = [
-            "listen", "metrics_listen", "data_dir", "database", "environment", "roles", "admin_token_sha256",
-            "drain_seconds", "log_format", "heartbeat_interval_ms", "min_agent_version", "[jobs]", "[[models]]",
+            "listen",
+            "metrics_listen",
+            "data_dir",
+            "database",
+            "environment",
+            "roles",
+            "admin_token_sha256",
+            "drain_seconds",
+            "log_format",
+            "heartbeat_interval_ms",
+            "min_agent_version",
+            "[jobs]",
+            "[[models]]",
         ];
         for key in keys {
             assert!(text.contains(key), "{key} is missing in the sample file");
@@ -143,7 +160,11 @@ mod tests {
     fn a_misspelt_key_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
-        std::fs::write(&path, "data_dir = \"x\"\nenvironment = \"testnet\"\nlisten_on = \"x\"\n").unwrap();
+        std::fs::write(
+            &path,
+            "data_dir = \"x\"\nenvironment = \"testnet\"\nlisten_on = \"x\"\n",
+        )
+        .unwrap();
         let error = ServerConfig::read(&path).unwrap_err();
         assert!(error.to_string().contains("listen_on"), "{error}");
     }

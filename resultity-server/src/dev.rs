@@ -90,7 +90,9 @@ pub enum DevError {
         source: OpenAiRuntimeError,
     },
     /// An engine that does not answer.
-    #[error("the engine at {url} does not list its models: {source}. Start it, or check the address: {url}/v1/models should answer")]
+    #[error(
+        "the engine at {url} does not list its models: {source}. Start it, or check the address: {url}/v1/models should answer"
+    )]
     Engine {
         /// Its address.
         url: String,
@@ -201,7 +203,12 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     let (clock, entropy) = (SystemClock, SystemEntropy);
     let credentials = Credentials::open(&data_dir, &entropy)?;
     let store: Arc<dyn Store> = Arc::new(assemble::open_store(&data_dir, None)?);
-    let tenant = Tenant { account: ACCOUNT, namespace: "default", key_label: "dev", environment: ENVIRONMENT };
+    let tenant = Tenant {
+        account: ACCOUNT,
+        namespace: "default",
+        key_label: "dev",
+        environment: ENVIRONMENT,
+    };
     let api_key = SecretString::from(credentials.api_key.clone());
     let record = tenant::ensure(&*store, tenant, &api_key, &clock, &entropy).await?;
     tenant::grant_once(&*store, &record, CREDITS, format!("dev:{}", record.id), &clock).await?;
@@ -294,7 +301,11 @@ impl Dev {
 
 /// What others on this machine connect to.
 fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], address.port())) } else { address }
+    if address.ip().is_unspecified() {
+        SocketAddr::from(([127, 0, 0, 1], address.port()))
+    } else {
+        address
+    }
 }
 
 async fn models_and_runtime(options: &DevOptions) -> Result<(Vec<ModelSpec>, Option<Arc<dyn Runtime>>), DevError> {
@@ -304,12 +315,17 @@ async fn models_and_runtime(options: &DevOptions) -> Result<(Vec<ModelSpec>, Opt
     let mut models: Vec<ModelSpec> = Vec::new();
     let mut runtimes: Vec<Arc<dyn Runtime>> = Vec::new();
     for url in &options.engines {
-        let mut runtime =
-            OpenAiRuntime::new(url).map_err(|source| DevError::EngineUrl { url: url.clone(), source })?;
+        let mut runtime = OpenAiRuntime::new(url).map_err(|source| DevError::EngineUrl {
+            url: url.clone(),
+            source,
+        })?;
         if let Some(key) = &options.engine_key {
             runtime = runtime.with_key(key.clone());
         }
-        let listed = runtime.models().await.map_err(|source| DevError::Engine { url: url.clone(), source })?;
+        let listed = runtime.models().await.map_err(|source| DevError::Engine {
+            url: url.clone(),
+            source,
+        })?;
         if listed.is_empty() {
             return Err(DevError::NoModel(url.clone()));
         }

@@ -26,7 +26,9 @@ pub enum NetworkKeyError {
     #[error("cannot unlock the network's key: {0}. Give the passphrase that it was made with, in {PASSWORD_VARIABLE}")]
     Locked(#[from] KeystoreError),
     /// The passphrase is gone.
-    #[error("the network's key is there, but its passphrase is not: set {PASSWORD_VARIABLE}, or bring the file {PASSWORD_FILE} back")]
+    #[error(
+        "the network's key is there, but its passphrase is not: set {PASSWORD_VARIABLE}, or bring the file {PASSWORD_FILE} back"
+    )]
     NoPassword,
 }
 
@@ -41,7 +43,9 @@ pub fn open(
     if let Some(json) = private_file::read(&key_path)? {
         let password = match password {
             Some(password) => password,
-            None => private_file::read(&password_path)?.ok_or(NetworkKeyError::NoPassword)?.into(),
+            None => private_file::read(&password_path)?
+                .ok_or(NetworkKeyError::NoPassword)?
+                .into(),
         };
         return Ok(keystore::decrypt(&json, password.expose_secret().as_bytes())?);
     }
@@ -57,7 +61,10 @@ pub fn open(
         }
     };
     let key = Keypair::generate(entropy);
-    private_file::write(&key_path, &keystore::encrypt(&key, password.expose_secret().as_bytes(), cost, entropy))?;
+    private_file::write(
+        &key_path,
+        &keystore::encrypt(&key, password.expose_secret().as_bytes(), cost, entropy),
+    )?;
     Ok(key)
 }
 
@@ -70,10 +77,16 @@ mod tests {
     fn the_key_stays_the_same_and_a_wrong_passphrase_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let first = open(dir.path(), None, &SystemEntropy).unwrap();
-        assert_eq!(open(dir.path(), None, &SystemEntropy).unwrap().address(), first.address());
+        assert_eq!(
+            open(dir.path(), None, &SystemEntropy).unwrap().address(),
+            first.address()
+        );
         let wrong = open(dir.path(), Some("wrong".to_owned().into()), &SystemEntropy).unwrap_err();
         assert!(wrong.to_string().contains(PASSWORD_VARIABLE), "{wrong}");
         std::fs::remove_file(dir.path().join(PASSWORD_FILE)).unwrap();
-        assert!(matches!(open(dir.path(), None, &SystemEntropy), Err(NetworkKeyError::NoPassword)));
+        assert!(matches!(
+            open(dir.path(), None, &SystemEntropy),
+            Err(NetworkKeyError::NoPassword)
+        ));
     }
 }

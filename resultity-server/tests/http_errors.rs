@@ -37,36 +37,91 @@ async fn every_bad_request_gets_its_status_and_the_four_keys() {
     let key = server.api_key.expose_secret();
     let chat = format!("{base}/v1/chat/completions");
     let hi = json!([{"role": "user", "content": "hi"}]);
-    let post = |body: String| http.post(&chat).bearer_auth(key).header("content-type", "application/json").body(body);
+    let post = |body: String| {
+        http.post(&chat)
+            .bearer_auth(key)
+            .header("content-type", "application/json")
+            .body(body)
+    };
     let good = json!({"model": "m", "messages": hi}).to_string();
     let cases = [
         (http.post(&chat).body(good.clone()), 401, "invalid_api_key"),
-        (http.post(&chat).bearer_auth("rk_test_wrong").body(good.clone()), 401, "invalid_api_key"),
-        (http.post(&chat).header("authorization", "Basic abc").body(good.clone()), 401, "invalid_api_key"),
+        (
+            http.post(&chat).bearer_auth("rk_test_wrong").body(good.clone()),
+            401,
+            "invalid_api_key",
+        ),
+        (
+            http.post(&chat).header("authorization", "Basic abc").body(good.clone()),
+            401,
+            "invalid_api_key",
+        ),
         (post("{".into()), 400, "invalid_json"),
         (post(String::new()), 400, "invalid_json"),
         (post("[1]".into()), 400, "invalid_value"),
         (post("{}".into()), 400, "missing_required_parameter"),
-        (post(json!({"model": "m", "messages": []}).to_string()), 400, "invalid_value"),
-        (post(json!({"model": "m", "messages": hi, "temperature": "hot"}).to_string()), 400, "invalid_value"),
-        (post(json!({"model": "m", "messages": hi, "max_tokens": 5000}).to_string()), 400, "context_length_exceeded"),
-        (post(json!({"model": "nope", "messages": hi}).to_string()), 404, "model_not_found"),
-        (http.post(&chat).bearer_auth(key).header("content-type", "text/plain").body(good.clone()), 400, "invalid_json"),
+        (
+            post(json!({"model": "m", "messages": []}).to_string()),
+            400,
+            "invalid_value",
+        ),
+        (
+            post(json!({"model": "m", "messages": hi, "temperature": "hot"}).to_string()),
+            400,
+            "invalid_value",
+        ),
+        (
+            post(json!({"model": "m", "messages": hi, "max_tokens": 5000}).to_string()),
+            400,
+            "context_length_exceeded",
+        ),
+        (
+            post(json!({"model": "nope", "messages": hi}).to_string()),
+            404,
+            "model_not_found",
+        ),
+        (
+            http.post(&chat)
+                .bearer_auth(key)
+                .header("content-type", "text/plain")
+                .body(good.clone()),
+            400,
+            "invalid_json",
+        ),
         (post("x".repeat(17 * 1024 * 1024)), 413, "payload_too_large"),
         (http.get(&chat), 405, "method_not_allowed"),
         (http.get(format!("{base}/v1/models")), 401, "invalid_api_key"),
-        (http.get(format!("{base}/v1/models/a/b")).bearer_auth(key), 404, "model_not_found"),
-        (http.get(format!("{base}/v1/models/a%2Fb")).bearer_auth(key), 404, "model_not_found"),
+        (
+            http.get(format!("{base}/v1/models/a/b")).bearer_auth(key),
+            404,
+            "model_not_found",
+        ),
+        (
+            http.get(format!("{base}/v1/models/a%2Fb")).bearer_auth(key),
+            404,
+            "model_not_found",
+        ),
         (http.get(format!("{base}/v2/nothing")), 404, "not_found"),
         (http.post(format!("{base}/v1/embeddings")), 501, "not_implemented"),
         (http.get(format!("{base}/gate/v1/keys")), 501, "not_implemented"),
         (http.get(format!("{base}/status/v1/network")), 501, "not_implemented"),
-        (http.post(format!("{base}/gate/v1/admin/credits")).bearer_auth(key).body("{}"), 401, "invalid_api_key"),
+        (
+            http.post(format!("{base}/gate/v1/admin/credits"))
+                .bearer_auth(key)
+                .body("{}"),
+            401,
+            "invalid_api_key",
+        ),
         (http.get(format!("{base}/io/v1/ws")), 400, "invalid_value"),
     ];
     for (index, (request, status, code)) in cases.into_iter().enumerate() {
         let answer = send(request).await;
-        assert_eq!((answer.status, answer.body["error"]["code"].as_str()), (status, Some(code)), "case {index}: {}", answer.body);
+        assert_eq!(
+            (answer.status, answer.body["error"]["code"].as_str()),
+            (status, Some(code)),
+            "case {index}: {}",
+            answer.body
+        );
         let error = answer.body["error"].as_object().unwrap();
         let mut keys: Vec<&str> = error.keys().map(String::as_str).collect();
         keys.sort_unstable();
@@ -88,7 +143,10 @@ async fn without_a_node_there_is_no_capacity_and_nothing_is_charged() {
         .bearer_auth(server.api_key.expose_secret())
         .json(&json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true}));
     let answer = send(request).await;
-    assert_eq!((answer.status, &answer.body["error"]["code"]), (503, &json!("no_capacity")));
+    assert_eq!(
+        (answer.status, &answer.body["error"]["code"]),
+        (503, &json!("no_capacity"))
+    );
     let after: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
     assert!(after >= 1);
     server.assert_charged(Credits::ZERO).await;
@@ -111,14 +169,19 @@ async fn without_credits_a_request_is_refused_until_they_are_granted() {
         environment: resultity_core::environment::Environment::Testnet,
     };
     let (clock, entropy) = (resultity_core::clock::SystemClock, resultity_core::clock::SystemEntropy);
-    resultity_server::tenant::ensure(&*server.store, tenant, &poor, &clock, &entropy).await.unwrap();
+    resultity_server::tenant::ensure(&*server.store, tenant, &poor, &clock, &entropy)
+        .await
+        .unwrap();
     let ask = || {
         http.post(format!("{base}/v1/chat/completions"))
             .bearer_auth(poor.expose_secret())
             .json(&json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10}))
     };
     let answer = send(ask()).await;
-    assert_eq!((answer.status, &answer.body["error"]["code"]), (402, &json!("insufficient_quota")));
+    assert_eq!(
+        (answer.status, &answer.body["error"]["code"]),
+        (402, &json!("insufficient_quota"))
+    );
     assert_eq!(answer.headers["x-should-retry"], "false");
     let grant = |credits: Value| {
         http.post(format!("{base}/gate/v1/admin/credits"))
@@ -140,14 +203,33 @@ async fn without_credits_a_request_is_refused_until_they_are_granted() {
 async fn browsers_may_call_and_read_the_request_id() {
     let server = TestServer::start().await;
     let preflight = http()
-        .request(reqwest::Method::OPTIONS, format!("{}/v1/chat/completions", server.base_url()))
+        .request(
+            reqwest::Method::OPTIONS,
+            format!("{}/v1/chat/completions", server.base_url()),
+        )
         .header("origin", "https://app.example")
         .header("access-control-request-method", "POST")
-        .header("access-control-request-headers", "authorization,content-type,x-stainless-os");
+        .header(
+            "access-control-request-headers",
+            "authorization,content-type,x-stainless-os",
+        );
     let answer = send(preflight).await;
     assert_eq!(answer.status, 200);
-    assert_eq!(answer.headers["access-control-allow-headers"], "authorization,content-type,x-stainless-os");
-    let error = send(http().get(format!("{}/v1/models", server.base_url())).header("origin", "https://app.example")).await;
+    assert_eq!(
+        answer.headers["access-control-allow-headers"],
+        "authorization,content-type,x-stainless-os"
+    );
+    let error = send(
+        http()
+            .get(format!("{}/v1/models", server.base_url()))
+            .header("origin", "https://app.example"),
+    )
+    .await;
     assert_eq!(error.headers["access-control-allow-origin"], "*");
-    assert!(error.headers["access-control-expose-headers"].to_str().unwrap().contains("x-request-id"));
+    assert!(
+        error.headers["access-control-expose-headers"]
+            .to_str()
+            .unwrap()
+            .contains("x-request-id")
+    );
 }

@@ -40,7 +40,10 @@ async fn an_answer_is_verified_paid_for_and_given() {
     assert_eq!(reply.meta.cost, Some(COST));
     assert_eq!(reply.meta.job_id, Some(job.job_id));
     let record = server.store.job(job.job_id).await.unwrap().unwrap();
-    assert_eq!((record.state, record.node, record.cost), (JobState::Succeeded, Some(node.id()), Some(COST)));
+    assert_eq!(
+        (record.state, record.node, record.cost),
+        (JobState::Succeeded, Some(node.id()), Some(COST))
+    );
     // The same result again: the same ack, and nothing happens.
     let again = node.result(&job, "hi there");
     node.send(again).await;
@@ -64,10 +67,16 @@ async fn a_stream_passes_chunks_on_and_ends_after_settlement() {
     let mut stream = soon("the stream", asked).await.unwrap().unwrap();
     let role = soon("the role", stream.next()).await.unwrap().unwrap();
     assert_eq!(role.choices[0].delta.role.as_deref(), Some("assistant"));
-    assert_eq!(soon("the first text", stream.next()).await.unwrap().unwrap().text(), "hi ");
+    assert_eq!(
+        soon("the first text", stream.next()).await.unwrap().unwrap().text(),
+        "hi "
+    );
     node.chunk(&job, &mut sent, &[ChunkChoice::text(0, "there")]).await;
     node.chunk(&job, &mut sent, &[ChunkChoice::finish(0, "length")]).await;
-    assert_eq!(soon("the second text", stream.next()).await.unwrap().unwrap().text(), "there");
+    assert_eq!(
+        soon("the second text", stream.next()).await.unwrap().unwrap().text(),
+        "there"
+    );
     let result = node.stream_result(&job, &sent, Outcome::Complete);
     node.send(result).await;
     let finish = soon("the end", stream.next()).await.unwrap().unwrap();
@@ -89,7 +98,10 @@ async fn a_job_whose_node_dies_before_output_moves_to_another() {
             async move {
                 if stream {
                     let chunks: Vec<_> = client.chat_stream(request()).await?.collect().await;
-                    chunks.into_iter().map(|chunk| chunk.map(|chunk| chunk.text().to_owned())).collect()
+                    chunks
+                        .into_iter()
+                        .map(|chunk| chunk.map(|chunk| chunk.text().to_owned()))
+                        .collect()
                 } else {
                     client.chat(request()).await.map(|reply| reply.text().to_owned())
                 }
@@ -130,12 +142,17 @@ async fn a_stream_whose_node_dies_after_output_ends_in_an_error_and_costs_nothin
         job = node.next_job() => (job, node),
         job = other.next_job() => (job, other),
     };
-    node.chunk(&job, &mut Sent::default(), &[ChunkChoice::text(0, "half an ")]).await;
+    node.chunk(&job, &mut Sent::default(), &[ChunkChoice::text(0, "half an ")])
+        .await;
     drop(node);
     let chunks = soon("the end of the stream", asked).await.unwrap();
     let error = chunks.last().unwrap().as_ref().unwrap_err();
     assert_eq!(error.code, ErrorCode::NodeFailed);
-    let text: String = chunks.iter().flatten().map(resultity_core::openai::chat::ChatChunk::text).collect();
+    let text: String = chunks
+        .iter()
+        .flatten()
+        .map(resultity_core::openai::chat::ChatChunk::text)
+        .collect();
     assert!(text.is_empty() || text == "half an ", "{text:?}");
     server.assert_charged(Credits::ZERO).await;
 }
@@ -158,7 +175,10 @@ async fn a_client_that_goes_away_cancels_its_job_at_the_node() {
     node.send(result).await;
     assert_eq!(node.ack_of(job.job_id).await.outcome, AckOutcome::Superseded);
     server.assert_charged(Credits::ZERO).await;
-    assert_eq!(server.store.job(job.job_id).await.unwrap().unwrap().state, JobState::Cancelled);
+    assert_eq!(
+        server.store.job(job.job_id).await.unwrap().unwrap().state,
+        JobState::Cancelled
+    );
 }
 
 #[tokio::test]
@@ -180,7 +200,10 @@ async fn a_client_that_leaves_a_stream_pays_for_what_was_made_until_then() {
     node.send(result).await;
     assert_eq!(node.ack_of(job.job_id).await.outcome, AckOutcome::Recorded);
     server.assert_charged(COST).await;
-    assert_eq!(server.store.job(job.job_id).await.unwrap().unwrap().state, JobState::Cancelled);
+    assert_eq!(
+        server.store.job(job.job_id).await.unwrap().unwrap().state,
+        JobState::Cancelled
+    );
 }
 
 #[tokio::test]
@@ -225,7 +248,11 @@ async fn when_all_nodes_fail_nothing_is_charged() {
         let job = node.next_job().await;
         let failure = node.failure(&job, code);
         node.send(failure).await;
-        assert_eq!(soon("the error", asked).await.unwrap().unwrap_err().code, expected, "{code:?}");
+        assert_eq!(
+            soon("the error", asked).await.unwrap().unwrap_err().code,
+            expected,
+            "{code:?}"
+        );
     }
     server.assert_charged(Credits::ZERO).await;
 }
@@ -283,9 +310,15 @@ async fn a_node_whose_link_drops_may_come_back_and_deliver() {
     let key = node.key.clone();
     drop(node);
     let mut node = TestNode::connect(&server.io_url(), key, "m", 1, resume).await;
-    assert_eq!(node.welcome.leases.iter().map(|lease| lease.job_id).collect::<Vec<_>>(), [job.job_id]);
+    assert_eq!(
+        node.welcome.leases.iter().map(|lease| lease.job_id).collect::<Vec<_>>(),
+        [job.job_id]
+    );
     node.send(result).await;
-    assert_eq!(soon("the answer", asked).await.unwrap().unwrap().text(), "after the break");
+    assert_eq!(
+        soon("the answer", asked).await.unwrap().unwrap().text(),
+        "after the break"
+    );
     server.assert_charged(COST).await;
 }
 

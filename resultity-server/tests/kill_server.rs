@@ -48,8 +48,14 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = soon("the server's line", lines.next_line()).await.unwrap().expect("the server did not start");
-        Self { child, description: serde_json::from_str(&line).unwrap() }
+        let line = soon("the server's line", lines.next_line())
+            .await
+            .unwrap()
+            .expect("the server did not start");
+        Self {
+            child,
+            description: serde_json::from_str(&line).unwrap(),
+        }
     }
 
     /// SIGKILL; gone when this returns.
@@ -164,7 +170,11 @@ async fn books_after(moment: Moment) {
     let server = Process::start(data_dir.path()).await;
     let store: Arc<dyn Store> = Arc::new(open_store(data_dir.path(), None).unwrap());
     let report = store.audit().await.unwrap();
-    assert_eq!((report.open_holds, report.problems.clone()), (0, Vec::new()), "{moment:?}");
+    assert_eq!(
+        (report.open_holds, report.problems.clone()),
+        (0, Vec::new()),
+        "{moment:?}"
+    );
     let ended = state(&*store, job.job_id).await;
     let expected: &[JobState] = match moment {
         Moment::Acknowledged => &[JobState::Succeeded],
@@ -173,11 +183,26 @@ async fn books_after(moment: Moment) {
         _ => &[JobState::Cancelled],
     };
     assert!(expected.contains(&ended), "{moment:?}: {ended}");
-    let charged = if ended == JobState::Succeeded { COST } else { Credits::ZERO };
-    let record = store.key(hash_key(&server.description.api_key.clone().into())).await.unwrap().unwrap();
+    let charged = if ended == JobState::Succeeded {
+        COST
+    } else {
+        Credits::ZERO
+    };
+    let record = store
+        .key(hash_key(&server.description.api_key.clone().into()))
+        .await
+        .unwrap()
+        .unwrap();
     let balance = store.balance(record.namespace).await.unwrap().unwrap();
     let left = Credits::from_micros(CREDITS.micros() - charged.micros());
-    assert_eq!(balance, Balance { available: left, held: Credits::ZERO }, "{moment:?}");
+    assert_eq!(
+        balance,
+        Balance {
+            available: left,
+            held: Credits::ZERO
+        },
+        "{moment:?}"
+    );
 
     // The node comes back with what it made. It is told how it ended, and neither paid twice nor asked again.
     let mut node = TestNode::connect(&server.description.io, key, &server.description.model, 1, None).await;
@@ -188,9 +213,17 @@ async fn books_after(moment: Moment) {
     };
     node.send(result).await;
     let outcome = node.ack_of(job.job_id).await.outcome;
-    let expected = if ended == JobState::Succeeded { AckOutcome::Recorded } else { AckOutcome::Superseded };
+    let expected = if ended == JobState::Succeeded {
+        AckOutcome::Recorded
+    } else {
+        AckOutcome::Superseded
+    };
     assert_eq!(outcome, expected, "{moment:?}");
-    assert_eq!(store.balance(record.namespace).await.unwrap().unwrap(), balance, "{moment:?}");
+    assert_eq!(
+        store.balance(record.namespace).await.unwrap().unwrap(),
+        balance,
+        "{moment:?}"
+    );
     assert_eq!(store.audit().await.unwrap().jobs, report.jobs, "{moment:?}");
 }
 

@@ -33,17 +33,33 @@ impl Network {
     async fn start() -> Self {
         let spec = models::demo_model();
         let fetcher = Fetcher::new().unwrap();
-        let path = fetcher.fetch_model(&spec, &models::cache_dir()).await.unwrap().remove(0);
+        let path = fetcher
+            .fetch_model(&spec, &models::cache_dir())
+            .await
+            .unwrap()
+            .remove(0);
         let name = spec.name.clone();
-        let runtime = tokio::task::spawn_blocking(move || EmbeddedRuntime::load(path, name)).await.unwrap().unwrap();
+        let runtime = tokio::task::spawn_blocking(move || EmbeddedRuntime::load(path, name))
+            .await
+            .unwrap()
+            .unwrap();
         let model = spec.name.clone();
         let server = TestServer::with(Offer::new(vec![spec])).await;
         let node_dir = tempfile::tempdir().unwrap();
-        let agent = Agent::builder(server.io_url(), node_dir.path()).runtime(Arc::new(runtime)).build().unwrap();
+        let agent = Agent::builder(server.io_url(), node_dir.path())
+            .runtime(Arc::new(runtime))
+            .build()
+            .unwrap();
         let stop_node = CancellationToken::new();
         let node = tokio::spawn(agent.run(stop_node.clone()));
         server.until_served(&model).await;
-        Self { server, model, node_dir, stop_node, node }
+        Self {
+            server,
+            model,
+            node_dir,
+            stop_node,
+            node,
+        }
     }
 
     async fn stop(self) {
@@ -59,7 +75,9 @@ async fn a_real_model_answers_over_the_whole_way_and_the_books_are_right() {
     let network = Network::start().await;
     let client = network.server.client();
     let question = Message::user("What is the capital of France? Answer in one sentence.");
-    let request = ChatRequest::new(&network.model, [question]).temperature(0.0).max_tokens(24);
+    let request = ChatRequest::new(&network.model, [question])
+        .temperature(0.0)
+        .max_tokens(24);
 
     let whole = client.chat(request.clone()).await.unwrap();
     assert!(whole.text().contains("Paris"), "{}", whole.text());
@@ -68,13 +86,19 @@ async fn a_real_model_answers_over_the_whole_way_and_the_books_are_right() {
 
     let stream = client.chat_stream(request.include_usage()).await.unwrap();
     let chunks: Vec<_> = stream.map(Result::unwrap).collect().await;
-    let text: String = chunks.iter().map(resultity_core::openai::chat::ChatChunk::text).collect();
+    let text: String = chunks
+        .iter()
+        .map(resultity_core::openai::chat::ChatChunk::text)
+        .collect();
     assert_eq!(text, whole.text());
     assert_eq!(chunks.last().unwrap().usage, Some(usage));
 
     let cost = whole.meta.cost.unwrap();
     assert!(cost > Credits::ZERO);
-    network.server.assert_charged(Credits::from_micros(2 * cost.micros())).await;
+    network
+        .server
+        .assert_charged(Credits::from_micros(2 * cost.micros()))
+        .await;
     network.stop().await;
 }
 
@@ -82,8 +106,12 @@ async fn a_real_model_answers_over_the_whole_way_and_the_books_are_right() {
 async fn the_contract_holds_in_process_and_over_http() {
     let network = Network::start().await;
     let (session, client) = (network.server.session(), network.server.client());
-    tokio::time::timeout(LONG, testing::cloud::all(&session, &network.model)).await.expect("in process");
-    tokio::time::timeout(LONG, testing::cloud::all(&client, &network.model)).await.expect("over HTTP");
+    tokio::time::timeout(LONG, testing::cloud::all(&session, &network.model))
+        .await
+        .expect("in process");
+    tokio::time::timeout(LONG, testing::cloud::all(&client, &network.model))
+        .await
+        .expect("over HTTP");
     network.server.until_idle().await;
     let report = network.server.store.audit().await.unwrap();
     assert_eq!((report.open_holds, report.problems), (0, Vec::new()));

@@ -6,7 +6,12 @@ use clap::Parser;
 use resultity_server::command::Command;
 
 #[derive(Debug, Parser)]
-#[command(name = "resultity-server", version, about = "The servers of the Resultity inference network", propagate_version = true)]
+#[command(
+    name = "resultity-server",
+    version,
+    about = "The servers of the Resultity inference network",
+    propagate_version = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -33,9 +33,14 @@ pub(super) async fn demo(options: &DevOptions) -> Result<(Vec<ModelSpec>, Option
 
 async fn fetch(spec: &ModelSpec) -> Result<PathBuf, DevError> {
     let failed = |error: models::FetchError| {
-        DevError::Model(format!("{error}. A model file that is there already can be named with --model-file"))
+        DevError::Model(format!(
+            "{error}. A model file that is there already can be named with --model-file"
+        ))
     };
     let fetcher = Fetcher::new().map_err(failed)?.with_progress(TerminalProgress::new());
     let files = fetcher.fetch_model(spec, &models::cache_dir()).await.map_err(failed)?;
-    files.into_iter().next().ok_or_else(|| DevError::Model("the demo model has no file".into()))
+    files
+        .into_iter()
+        .next()
+        .ok_or_else(|| DevError::Model("the demo model has no file".into()))
 }

@@ -19,7 +19,14 @@ pub fn announce(description: &DevDescription, json: bool) -> std::io::Result<()>
 
 fn block(description: &DevDescription, colours: bool) -> String {
     let (bold, plain) = if colours { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
-    let DevDescription { cloud, io, api_key, model, base_url, .. } = description;
+    let DevDescription {
+        cloud,
+        io,
+        api_key,
+        model,
+        base_url,
+        ..
+    } = description;
     let node = match &description.node_id {
         Some(id) => id.clone(),
         None => "none yet: start one with the line below".into(),

@@ -83,7 +83,11 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
         };
         let surface = surface.method_not_allowed_fallback(problem::method_not_allowed);
         // Outermost, so that a preflight is answered before any method is refused.
-        router = router.merge(if *role == Role::Cloud { surface.layer(cloud::cors()) } else { surface });
+        router = router.merge(if *role == Role::Cloud {
+            surface.layer(cloud::cors())
+        } else {
+            surface
+        });
     }
     router
         .fallback(problem::not_found)

@@ -61,8 +61,13 @@ fn connection(
     }
     let service = TowerToHyperService::new(router.clone().layer(axum::Extension(peer)));
     let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(socket), service).into_owned();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    let connection = builder
+        .serve_connection_with_upgrades(TokioIo::new(socket), service)
+        .into_owned();
     let connection = graceful.watch(connection);
     async move {
         tokio::select! {

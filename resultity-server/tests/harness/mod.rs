@@ -29,7 +29,9 @@ pub const CREDITS: Credits = Credits::from_whole(1000);
 
 /// Waits for something that must happen.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain: {what}"))
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("waited in vain: {what}"))
 }
 
 /// A model that nodes bring themselves.
@@ -78,8 +80,12 @@ impl TestServer {
             key_label: "",
             environment: Environment::Testnet,
         };
-        let record = tenant::ensure(&*store, tenant, &api_key, &SystemClock, &SystemEntropy).await.unwrap();
-        tenant::grant_once(&*store, &record, CREDITS, "first".into(), &SystemClock).await.unwrap();
+        let record = tenant::ensure(&*store, tenant, &api_key, &SystemClock, &SystemEntropy)
+            .await
+            .unwrap();
+        tenant::grant_once(&*store, &record, CREDITS, "first".into(), &SystemClock)
+            .await
+            .unwrap();
         let mut options = ServerOptions::new(Environment::Testnet, data_dir.path(), offer);
         options.link_policy.bind_loopback_to = Some(record.account);
         options.admin_token = Some(resultity_core::canonical::sha256("admin"));
@@ -87,8 +93,17 @@ impl TestServer {
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let running = server.start(listener, &Role::ALL, None).unwrap();
         let keys = Keys::new(Arc::clone(&store));
-        let principal = keys.principal(Some(api_key.expose_secret()), Environment::Testnet).await.unwrap();
-        Self { running, store, api_key, principal, data_dir }
+        let principal = keys
+            .principal(Some(api_key.expose_secret()), Environment::Testnet)
+            .await
+            .unwrap();
+        Self {
+            running,
+            store,
+            api_key,
+            principal,
+            data_dir,
+        }
     }
 
     pub fn base_url(&self) -> String {
@@ -143,7 +158,13 @@ impl TestServer {
         assert_eq!(report.problems, Vec::<String>::new());
         assert_eq!(report.open_holds, 0);
         let left = Credits::from_micros(CREDITS.micros() - charged.micros());
-        assert_eq!(self.balance().await, Balance { available: left, held: Credits::ZERO });
+        assert_eq!(
+            self.balance().await,
+            Balance {
+                available: left,
+                held: Credits::ZERO
+            }
+        );
     }
 }
 

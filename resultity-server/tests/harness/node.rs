@@ -48,9 +48,13 @@ impl TestNode {
     /// Dials in and says hello; the readiness job comes next.
     pub async fn connect(io_url: &str, key: Keypair, model: &str, slots: u32, resume: Option<Resume>) -> Self {
         let mut request = io_url.into_client_request().unwrap();
-        request.headers_mut().insert("sec-websocket-protocol", "resultity.io.v1".parse().unwrap());
+        request
+            .headers_mut()
+            .insert("sec-websocket-protocol", "resultity.io.v1".parse().unwrap());
         let (mut socket, _) = soon("the link", connect_async(request)).await.unwrap();
-        let ServerFrame::Challenge(challenge) = receive(&mut socket).await else { panic!("no challenge") };
+        let ServerFrame::Challenge(challenge) = receive(&mut socket).await else {
+            panic!("no challenge")
+        };
         let domain = Domain::new(challenge.environment, challenge.genesis);
         let mut hello = Hello {
             node_id: key.node_id(),
@@ -79,12 +83,21 @@ impl TestNode {
             bodyHash: body_hash(&NodeFrame::from(hello.clone()).encode()).unwrap(),
         };
         hello.signature = Some(data.sign(&domain, &key));
-        socket.send(Message::text(NodeFrame::from(hello).encode())).await.unwrap();
+        socket
+            .send(Message::text(NodeFrame::from(hello).encode()))
+            .await
+            .unwrap();
         let welcome = match receive(&mut socket).await {
             ServerFrame::Welcome(welcome) => welcome,
             other => panic!("no welcome, but {other:?}"),
         };
-        Self { key, domain, session: challenge.session_id, welcome, socket }
+        Self {
+            key,
+            domain,
+            session: challenge.session_id,
+            welcome,
+            socket,
+        }
     }
 
     /// Answers the readiness job.
@@ -158,7 +171,11 @@ impl TestNode {
     }
 
     pub async fn accept(&mut self, job: &Job) {
-        let accept = Accept { job_id: job.job_id, attempt: job.attempt, lease_token: job.lease_token };
+        let accept = Accept {
+            job_id: job.job_id,
+            attempt: job.attempt,
+            lease_token: job.lease_token,
+        };
         self.send(accept).await;
     }
 
@@ -186,7 +203,12 @@ impl TestNode {
         let delta = serde_json::value::to_raw_value(choices).unwrap();
         sent.transcript.add(delta.get());
         sent.output.add(choices);
-        let chunk = Chunk { job_id: job.job_id, attempt: job.attempt, index: sent.count, delta };
+        let chunk = Chunk {
+            job_id: job.job_id,
+            attempt: job.attempt,
+            index: sent.count,
+            delta,
+        };
         sent.count += 1;
         self.send(chunk).await;
     }
@@ -239,7 +261,10 @@ impl TestNode {
 
     /// What this session leaves to the next one.
     pub fn resume(&self, journal: Vec<(JobId, Attempt)>) -> Option<Resume> {
-        Some(Resume { session_id: self.session, journal })
+        Some(Resume {
+            session_id: self.session,
+            journal,
+        })
     }
 }
 
