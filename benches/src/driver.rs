@@ -53,7 +53,7 @@ impl Target {
             .as_ref()
             .map_or_else(String::new, |key| format!("authorization: Bearer {key}\r\n"));
         let (model, chunks) = (&self.model, question.chunks);
-        let text = prompt::question(nonce, chunks, question.pace);
+        let text = prompt::question(nonce, chunks, question.pace, question.flush);
         let options = match chunks {
             None => format!("\"max_tokens\":{}", ANSWER_TOKENS * 2),
             Some(chunks) => {
@@ -74,6 +74,8 @@ pub struct Question {
     pub chunks: Option<u32>,
     /// How fast the engine makes it; absent: as fast as it can.
     pub pace: Option<Pace>,
+    /// Whether the engine writes each part by itself.
+    pub flush: bool,
 }
 
 /// What was counted and timed in one slice of time.

@@ -1,7 +1,7 @@
 //! A mock engine with OpenAI's interface, as fast as HTTP/1.1 on sockets goes, so that what is measured is the network.
 //!
 //! It knows `GET …/models` and `POST …/chat/completions` under any prefix, keeps connections open and answers what
-//! [`crate::prompt`] says. A stream without a pace goes out in one write, though each event is an HTTP chunk of its own.
+//! [`crate::prompt`] says. Each event of a stream is an HTTP chunk of its own.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -139,7 +139,7 @@ async fn respond(
         part.clear();
         push_part(&mut part, asked.nonce, index);
         push_delta(output, index == 0, &part, index + 1 == asked.chunks);
-        if pace.is_some() && index + 1 < asked.chunks {
+        if (pace.is_some() || asked.flush) && index + 1 < asked.chunks {
             stream.write_all(output).await?;
             output.clear();
         }

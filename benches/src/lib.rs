@@ -14,7 +14,8 @@
 //!
 //! 1. one request at a time: what the network adds to the latency;
 //! 2. 64 at a time: requests a second, and the CPU time of server and node for a job;
-//! 3. 64 streams of 64 chunks, as fast as they come;
+//! 3. 64 streams of 64 chunks, as fast as they come: with an engine that sends each stream in one write, which no real
+//!    one does, and with one that takes a write for each chunk;
 //! 4. 64 streams of an engine that takes 20 ms to its first token and 10 ms for each further one, begun evenly spread
 //!    in time: time to first token and to the end.
 //!

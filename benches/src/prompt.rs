@@ -2,7 +2,8 @@
 //!
 //! All of it stands in the text of the last user message, because that alone travels through the network unchanged:
 //! `nonce=…` is what the answer repeats, `chunks=64` says in how many parts a stream comes, and `pace=20,10` asks for
-//! 20 ms to the first part and 10 ms for each further one.
+//! 20 ms to the first part and 10 ms for each further one. `flush=each` asks for a write for each part, as real engines
+//! do it; without it a stream that isn't paced comes in one write.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub struct Asked<'a> {
     pub chunks: u32,
     /// How fast, if the text says so.
     pub pace: Option<Pace>,
+    /// Whether each part is written by itself.
+    pub flush: bool,
 }
 
 impl<'a> Asked<'a> {
@@ -65,6 +68,7 @@ impl<'a> Asked<'a> {
             nonce: value(text, "nonce=").unwrap_or("nothing"),
             chunks: chunks.clamp(1, MAX_CHUNKS),
             pace,
+            flush: value(text, "flush=") == Some("each"),
         }
     }
 }
@@ -79,13 +83,16 @@ fn value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
 }
 
 /// The text that asks for it. The nonce may hold ASCII letters, digits and `-`.
-pub fn question(nonce: &str, chunks: Option<u32>, pace: Option<Pace>) -> String {
+pub fn question(nonce: &str, chunks: Option<u32>, pace: Option<Pace>, flush: bool) -> String {
     let mut text = format!("Please repeat the following number and say nothing else: nonce={nonce}");
     if let Some(chunks) = chunks {
         let _ = write!(text, " chunks={chunks}");
     }
     if let Some(pace) = pace {
         let _ = write!(text, " pace={},{}", pace.first.as_millis(), pace.chunk.as_millis());
+    }
+    if flush {
+        text.push_str(" flush=each");
     }
     text
 }
@@ -117,22 +124,24 @@ mod tests {
     #[test]
     fn what_is_asked_is_read_back() {
         let pace = Pace::from_millis(20, 10);
-        let text = question("a-17", Some(5), Some(pace));
+        let text = question("a-17", Some(5), Some(pace), true);
         assert_eq!(
             Asked::parse(&text),
             Asked {
                 nonce: "a-17",
                 chunks: 5,
-                pace: Some(pace)
+                pace: Some(pace),
+                flush: true
             }
         );
-        let json = serde_json::to_string(&question("b", None, None)).unwrap();
+        let json = serde_json::to_string(&question("b", None, None, false)).unwrap();
         assert_eq!(
             Asked::parse(&json),
             Asked {
                 nonce: "b",
                 chunks: DEFAULT_CHUNKS,
-                pace: None
+                pace: None,
+                flush: false
             }
         );
         assert_eq!(Asked::parse("Hello").nonce, "nothing");

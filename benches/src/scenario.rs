@@ -32,51 +32,39 @@ pub struct Scenario {
     pub spread: Duration,
 }
 
-/// The four of them, in the order of the report.
-pub fn scenarios() -> [Scenario; 4] {
+/// All of them, in the order of the report.
+pub fn scenarios() -> [Scenario; 5] {
     let pace = Pace::from_millis(20, 10);
     let whole = Question::default();
     let stream = Question {
         chunks: Some(CHUNKS),
-        pace: None,
+        ..whole
     };
+    let flushed = Question { flush: true, ..stream };
     let paced = Question {
         pace: Some(pace),
         ..stream
     };
-    let spread = pace.due(CHUNKS - 1);
-    [
+    let steady = |name, question, workers, share| {
+        let spread = Duration::ZERO;
         Scenario {
-            name: "single",
-            question: whole,
-            workers: 1,
-            share: 0.2,
+            name,
+            question,
+            workers,
+            share,
             rounds: 5,
-            spread: Duration::ZERO,
-        },
-        Scenario {
-            name: "parallel",
-            question: whole,
-            workers: CONCURRENCY,
-            share: 0.3,
-            rounds: 5,
-            spread: Duration::ZERO,
-        },
-        Scenario {
-            name: "streams",
-            question: stream,
-            workers: CONCURRENCY,
-            share: 0.25,
-            rounds: 5,
-            spread: Duration::ZERO,
-        },
-        Scenario {
-            name: "paced",
-            question: paced,
-            workers: CONCURRENCY,
-            share: 0.25,
-            rounds: 3,
             spread,
+        }
+    };
+    [
+        steady("single", whole, 1, 0.18),
+        steady("parallel", whole, CONCURRENCY, 0.26),
+        steady("streams", stream, CONCURRENCY, 0.18),
+        steady("flushed", flushed, CONCURRENCY, 0.18),
+        Scenario {
+            rounds: 3,
+            spread: pace.due(CHUNKS - 1),
+            ..steady("paced", paced, CONCURRENCY, 0.2)
         },
     ]
 }
