@@ -1,8 +1,8 @@
 //! An own Runtime: whatever makes text can serve a network. This one says the prompt backwards.
 //!
 //! ```sh
-//! cargo run -p resultity-server -- dev --no-node
-//! cargo run -p resultity-examples --example own_runtime -- ws://127.0.0.1:8080/io/v1/ws ./own-node smollm2-135m
+//! cargo run -p resultity-server -- dev --no-node --model reverse
+//! cargo run -p resultity-examples --example own_runtime -- ws://127.0.0.1:8080/io/v1/ws ./own-node reverse
 //! ```
 
 use std::sync::Arc;
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let io_url = args.next().unwrap_or_else(|| "ws://127.0.0.1:8080/io/v1/ws".into());
     let data_dir = args.next().unwrap_or_else(|| "./own-node".into());
-    let model = args.next().unwrap_or_else(|| "smollm2-135m".into());
+    let model = args.next().unwrap_or_else(|| "reverse".into());
     let agent = Agent::builder(io_url, data_dir)
         .runtime(Arc::new(Reverse { model }))
         .build()?;

@@ -56,6 +56,9 @@ pub struct DevArguments {
     /// The key that the engines want
     #[arg(long, env = "RESULTITY_ENGINE_KEY", hide_env_values = true, value_name = "KEY")]
     engine_key: Option<SecretString>,
+    /// Offer a model that nodes bring themselves, such as your own Runtime (repeatable)
+    #[arg(long, value_name = "NAME")]
+    model: Vec<String>,
     /// Start the servers only
     #[arg(long)]
     no_node: bool,
@@ -143,6 +146,7 @@ async fn dev(arguments: DevArguments) -> Result<ExitCode, CommandError> {
         data_dir: arguments.data_dir.unwrap_or_else(crate::dev::default_data_dir),
         engines: arguments.engine,
         engine_key: arguments.engine_key,
+        models: arguments.model,
         no_node: arguments.no_node,
         model_file: arguments.model_file,
     };

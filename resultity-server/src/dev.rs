@@ -46,7 +46,7 @@ const CREDITS: Credits = Credits::from_whole(1_000_000);
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// How long the node has to come into rotation; a cold engine loads its model first.
-const NODE_PATIENCE: Duration = Duration::from_secs(180);
+const NODE_PATIENCE: Duration = Duration::from_mins(3);
 
 /// How much fits into a model whose engine does not say.
 const UNKNOWN_CONTEXT: u64 = 32_768;
@@ -62,6 +62,8 @@ pub struct DevOptions {
     pub engines: Vec<String>,
     /// The key that the engines want.
     pub engine_key: Option<SecretString>,
+    /// Models that nodes bring themselves, beside those of the engines; without engines and node, these alone.
+    pub models: Vec<String>,
     /// Start no node.
     pub no_node: bool,
     /// A model file that is there already.
@@ -309,10 +311,18 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 async fn models_and_runtime(options: &DevOptions) -> Result<(Vec<ModelSpec>, Option<Arc<dyn Runtime>>), DevError> {
+    let mut models: Vec<ModelSpec> = options
+        .models
+        .iter()
+        .map(|name| external(&EngineModel::new(name)))
+        .collect();
     if options.engines.is_empty() {
-        return demo_model(options).await;
+        if options.no_node && !models.is_empty() {
+            return Ok((models, None));
+        }
+        let (demo, runtime) = demo_model(options).await?;
+        return Ok((demo.into_iter().chain(models).collect(), runtime));
     }
-    let mut models: Vec<ModelSpec> = Vec::new();
     let mut runtimes: Vec<Arc<dyn Runtime>> = Vec::new();
     for url in &options.engines {
         let mut runtime = OpenAiRuntime::new(url).map_err(|source| DevError::EngineUrl {

@@ -1,4 +1,5 @@
 //! The way of a job, with a node whose every step the test decides: what is answered, and what is charged.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod harness;
 
@@ -309,7 +310,7 @@ async fn a_node_whose_link_drops_may_come_back_and_deliver() {
     let resume = node.resume(vec![(job.job_id, job.attempt)]);
     let key = node.key.clone();
     drop(node);
-    let mut node = TestNode::connect(&server.io_url(), key, "m", 1, resume).await;
+    let mut node = TestNode::connect(&server.io_url(), key, "m", 1, Some(resume)).await;
     assert_eq!(
         node.welcome.leases.iter().map(|lease| lease.job_id).collect::<Vec<_>>(),
         [job.job_id]

@@ -1,5 +1,6 @@
 //! `kill -9` of the server at every step of a job. After the next start each hold is settled or released exactly once; a
 //! job whose asker was lost with the server is released and not run again.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 #![cfg(feature = "dev")]
 
 mod harness;

@@ -174,10 +174,6 @@ impl Attempt<'_> {
                 Some(JobMessage::Renewed(until)) => {
                     timers.lease = Instant::now() + until.since(self.flow.clock.now());
                 }
-                Some(JobMessage::LinkLost) if self.work.stream => {
-                    // Chunks may have been lost on the way: what comes later could not be trusted to be whole.
-                    return self.retry("node_lost", Outcome::Failure, has_output);
-                }
                 Some(JobMessage::LinkLost) => timers.link = Some(Instant::now() + RECONNECT_GRACE),
                 Some(JobMessage::LinkResumed(true)) => {
                     timers.link = None;

@@ -10,20 +10,18 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{JobId, LeaseToken, NodeId};
 use resultity_core::job::{Attempt, JobKind, JobState};
 use resultity_core::signing::Outcome as ResultOutcome;
-use resultity_core::wire::{Ack, AckOutcome, FailureCode, JobResult};
+use resultity_core::wire::{Ack, AckOutcome, JobResult};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::bus::{JobMessage, JobSubscription, TopicLease};
 use crate::flow::attempt::{self, AttemptEnd, Work, lease_ref};
+use crate::flow::end::{End, again_if_refused, deadline_exceeded, internal, no_capacity, refusal};
 use crate::flow::schedule::{Decision, Outcome, Waiting};
 use crate::flow::validate::ValidChat;
 use crate::flow::verify::{Limits, Verified};
-use crate::flow::{Answer, Flow, JobEvent, Principal, no_capacity};
+use crate::flow::{Answer, Flow, JobEvent, Principal};
 use crate::store::{Admission, Ended, Leased, NewJob, NewLease, Release, Settle, StoreError};
-
-/// How often a settlement or release that the database refused is tried again before the job is left to the next start.
-const STORE_TRIES: u32 = 5;
 
 /// How long a job waits after a node said that it is busy.
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -33,29 +31,6 @@ const INBOX_SLACK: usize = 64;
 
 /// The most chunks that a job's inbox is sized for.
 const INBOX_MOST: u64 = 65_536;
-
-/// Why a job ends without an answer.
-struct End {
-    state: JobState,
-    error: ApiError,
-}
-
-impl End {
-    fn failed(error: ApiError) -> Self {
-        Self {
-            state: JobState::Failed,
-            error,
-        }
-    }
-
-    fn cancelled() -> Self {
-        let error = ApiError::new(ErrorCode::Cancelled, "the request was cancelled");
-        Self {
-            state: JobState::Cancelled,
-            error,
-        }
-    }
-}
 
 pub(super) struct JobTask {
     flow: Arc<Flow>,
@@ -471,51 +446,4 @@ enum Given {
     Slot(NodeId),
     /// The lease is written.
     Leased(TopicLease),
-}
-
-/// A money step that the database refused (disk full, say) is tried again for a while.
-async fn again_if_refused<T, F>(step: impl Fn() -> F) -> Result<T, StoreError>
-where
-    F: Future<Output = Result<T, StoreError>>,
-{
-    let mut tries = 1;
-    loop {
-        match step().await {
-            Err(StoreError::Database(why)) if tries < STORE_TRIES => {
-                tracing::warn!(%why, tries, "the database refused; trying again");
-                tokio::time::sleep(Duration::from_millis(100 << tries)).await;
-                tries += 1;
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-fn internal(error: StoreError) -> ApiError {
-    tracing::error!(%error, "a job could not be carried on");
-    ApiError::new(
-        ErrorCode::Internal,
-        "the server could not carry out the request; nothing was charged",
-    )
-}
-
-fn deadline_exceeded() -> ApiError {
-    ApiError::new(
-        ErrorCode::DeadlineExceeded,
-        "the answer took longer than allowed; nothing was charged",
-    )
-}
-
-fn refusal(code: FailureCode) -> ApiError {
-    match code {
-        FailureCode::ContextLengthExceeded => ApiError::new(
-            ErrorCode::ContextLengthExceeded,
-            "the messages and the answer do not fit into the model's context: shorten them, or lower max_tokens",
-        )
-        .with_param("messages"),
-        _ => ApiError::new(
-            ErrorCode::InvalidValue,
-            "the model cannot answer this request: it asks for something that the model or its engine does not support",
-        ),
-    }
 }

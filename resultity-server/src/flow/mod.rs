@@ -27,12 +27,14 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{JobMessage, LocalBus};
+use crate::flow::end::no_capacity;
 use crate::flow::schedule::{Assignment, Outcome, Scheduler};
 use crate::flow::validate::ValidChat;
 use crate::store::Store;
 
 mod attempt;
 pub(crate) use attempt::lease_ref as attempt_lease_ref;
+mod end;
 mod job;
 pub mod readiness;
 pub mod schedule;
@@ -303,13 +305,4 @@ impl std::ops::Deref for Snapshotted {
     fn deref(&self) -> &Snapshot {
         &self.0.snapshot
     }
-}
-
-/// Nothing can take the job now; a little later something may.
-fn no_capacity(why: &str) -> ApiError {
-    ApiError::new(
-        ErrorCode::NoCapacity,
-        format!("no node can take the request now: {why}"),
-    )
-    .with_retry_after(std::time::Duration::from_secs(2))
 }

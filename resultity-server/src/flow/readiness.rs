@@ -18,7 +18,7 @@ use crate::flow::attempt::{self, AttemptEnd, Work};
 use crate::flow::verify::Limits;
 
 /// How long the answer may take: a cold engine loads its model first.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How many tokens are asked for.
 const TOKENS: u64 = 8;

@@ -264,10 +264,11 @@ impl Scheduler {
             }
         }
         self.tidy();
-        if let Some(state) = self.nodes.get(&node) {
-            if state.models.is_empty() && state.taken == 0 {
-                self.nodes.remove(&node);
-            }
+        if let Some(state) = self.nodes.get(&node)
+            && state.models.is_empty()
+            && state.taken == 0
+        {
+            self.nodes.remove(&node);
         }
         assignments
     }

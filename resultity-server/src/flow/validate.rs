@@ -60,13 +60,13 @@ pub fn chat(mut request: ChatRequest, stream: bool, model: &ModelSpec) -> Result
             format!("n must be from 1 to {MAX_CHOICES}, but is {choices}"),
         ));
     }
-    if let Some(stop) = &request.stop {
-        if stop.texts().len() > MAX_STOPS {
-            return Err(invalid(
-                "stop",
-                format!("at most {MAX_STOPS} stop texts, but there are {}", stop.texts().len()),
-            ));
-        }
+    if let Some(stop) = &request.stop
+        && stop.texts().len() > MAX_STOPS
+    {
+        return Err(invalid(
+            "stop",
+            format!("at most {MAX_STOPS} stop texts, but there are {}", stop.texts().len()),
+        ));
     }
     if request.stream_options.is_some() && !stream {
         return Err(invalid(

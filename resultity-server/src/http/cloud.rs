@@ -81,5 +81,5 @@ pub(super) fn cors() -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::DELETE, Method::OPTIONS])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([HeaderName::from_static("x-request-id"), JOB_ID, COST])
-        .max_age(Duration::from_secs(3600))
+        .max_age(Duration::from_hours(1))
 }

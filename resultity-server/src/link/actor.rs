@@ -1,22 +1,19 @@
 //! One actor a node: reads its frames, writes what is sent to it, keeps it in or out of rotation.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt, StreamExt};
-use resultity_core::B256;
-use resultity_core::id::{AccountId, JobId, NodeId, SessionId};
+use axum::extract::ws::WebSocket;
+use futures::StreamExt;
+use resultity_core::id::{JobId, NodeId, SessionId};
 use resultity_core::job::{Attempt, JobState};
 use resultity_core::model::ModelState;
 use resultity_core::signing::{HeartbeatData, PublicKey, ReplayWindow, TypedData};
 use resultity_core::wire::{
-    Ack, AckOutcome, Challenge, ErrorFrame, FrameError, Heartbeat, HeartbeatAck, Hello, MISSED_HEARTBEATS, NodeFrame,
-    NodeModel, Reject, RejectCode, Renewal, ServerFrame, Welcome, body_hash,
+    Ack, AckOutcome, ErrorFrame, FrameError, Heartbeat, HeartbeatAck, Hello, MISSED_HEARTBEATS, NodeFrame, NodeModel,
+    Renewal, ServerFrame, Welcome, body_hash,
 };
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -25,13 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::bus::{Delivery, JobMessage, NODE_QUEUE, NodeTopic};
 use crate::flow::attempt_lease_ref;
 use crate::flow::{Flow, readiness};
-use crate::link::check_hello;
-
-/// How long a node has to say hello.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long a write to a node may take before it counts as gone.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::link::socket::{CLOSE, WRITE_TIMEOUT, close, next_text, write};
 
 /// How long until a model that failed its readiness job is tried again.
 const READINESS_PAUSE: Duration = Duration::from_secs(30);
@@ -39,147 +30,7 @@ const READINESS_PAUSE: Duration = Duration::from_secs(30);
 /// The most slots that a node is believed to have.
 const MAX_SLOTS: u32 = 4096;
 
-/// WebSocket close codes that are used here (RFC 6455, and one of our own).
-mod close {
-    pub(super) const GOING_AWAY: u16 = 1001;
-    pub(super) const MALFORMED: u16 = 1007;
-    pub(super) const POLICY: u16 = 1008;
-    pub(super) const REPLACED: u16 = 4000;
-}
-
-/// Rules of this server for nodes.
-#[derive(Debug, Clone, Default)]
-pub struct LinkPolicy {
-    /// Whom nodes that dial in from this machine are bound to (`dev`); others stay idle until an account binds them.
-    pub bind_loopback_to: Option<AccountId>,
-}
-
-/// Serves one node until its link ends.
-pub async fn serve(
-    flow: Arc<Flow>,
-    policy: LinkPolicy,
-    mut socket: WebSocket,
-    peer: SocketAddr,
-    stop: CancellationToken,
-) {
-    let mut nonce = B256::ZERO;
-    flow.entropy.fill(nonce.as_mut_slice());
-    let challenge = Challenge {
-        session_id: SessionId::new(&*flow.clock, &*flow.entropy),
-        nonce,
-        server_time: flow.clock.now(),
-        environment: flow.environment,
-        network_key: flow.network_key.address(),
-        genesis: flow.genesis,
-        min_agent_version: flow.snapshot().min_agent_version.clone(),
-    };
-    let hello = match handshake(&flow, &challenge, &mut socket).await {
-        Ok(hello) => hello,
-        Err(refusal) => {
-            tracing::info!(%peer, reason = %refusal.message, "a node was not let in");
-            refuse(&mut socket, refusal).await;
-            return;
-        }
-    };
-    let (hello, key) = hello;
-    let node = hello.node_id;
-    match admit(&flow, &policy, node, peer).await {
-        Ok(is_bound) => {
-            let (actor, frames) = Actor::attach(flow, hello, key, challenge.session_id, is_bound);
-            actor.run(socket, frames, stop).await;
-        }
-        Err(refusal) => refuse(&mut socket, refusal).await,
-    }
-}
-
-async fn handshake(flow: &Flow, challenge: &Challenge, socket: &mut WebSocket) -> Result<(Hello, PublicKey), Reject> {
-    let refuse = |message: &str| Reject {
-        code: RejectCode::Other,
-        message: message.into(),
-        retry_after_ms: Some(1000),
-    };
-    let text = ServerFrame::from(challenge.clone()).encode();
-    socket
-        .send(Message::Text(text.into()))
-        .await
-        .map_err(|_| refuse("the link dropped"))?;
-    let text = timeout(HELLO_TIMEOUT, async {
-        loop {
-            match socket.recv().await {
-                Some(Ok(Message::Text(text))) => return Some(text),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                _ => return None,
-            }
-        }
-    });
-    let text = text.await.ok().flatten().ok_or_else(|| refuse("there was no hello"))?;
-    match NodeFrame::parse(&text) {
-        Ok(NodeFrame::Hello(hello)) => {
-            let key = check_hello(challenge, &hello, &text, &flow.domain, flow.clock.now())?;
-            Ok((hello, key))
-        }
-        Ok(frame) => Err(refuse(&format!("a hello was due, but a {} came", frame.kind()))),
-        Err(error) => Err(refuse(&error.to_string())),
-    }
-}
-
-/// Registers the node; whether an account has bound it.
-async fn admit(flow: &Flow, policy: &LinkPolicy, node: NodeId, peer: SocketAddr) -> Result<bool, Reject> {
-    let later = |error: crate::store::StoreError| {
-        tracing::error!(node.id = %node, %error, "a node could not be registered");
-        Reject {
-            code: RejectCode::Other,
-            message: "the network is busy".into(),
-            retry_after_ms: Some(5000),
-        }
-    };
-    let now = flow.clock.now();
-    let mut record = flow
-        .store
-        .register_node(node, flow.environment, now)
-        .await
-        .map_err(later)?;
-    if record.banned {
-        return Err(Reject {
-            code: RejectCode::Banned,
-            message: "this node is excluded".into(),
-            retry_after_ms: None,
-        });
-    }
-    if let (None, Some(account), true) = (record.account, policy.bind_loopback_to, peer.ip().is_loopback()) {
-        if let Some(bound) = flow
-            .store
-            .bind_node(node, flow.environment, account, now)
-            .await
-            .map_err(later)?
-        {
-            record = bound;
-        }
-    }
-    Ok(record.account.is_some())
-}
-
-async fn refuse(socket: &mut WebSocket, reject: Reject) {
-    let reason: String = reject.message.chars().take(100).collect();
-    let text = ServerFrame::from(reject).encode();
-    let goodbye = async {
-        socket.send(Message::Text(text.into())).await?;
-        socket
-            .send(Message::Close(Some(close_frame(close::POLICY, &reason))))
-            .await
-    };
-    // Whether it still listens does not matter.
-    let _ = timeout(HELLO_TIMEOUT, goodbye).await;
-}
-
-fn close_frame(code: u16, reason: &str) -> CloseFrame {
-    CloseFrame {
-        code,
-        reason: Utf8Bytes::from(reason),
-    }
-}
-
-struct Actor {
+pub(super) struct Actor {
     flow: Arc<Flow>,
     node: NodeId,
     key: PublicKey,
@@ -200,7 +51,7 @@ struct Actor {
 
 impl Actor {
     /// Attaches the node to the bus and says welcome. What it held before goes on, if it still has it.
-    fn attach(
+    pub(super) fn attach(
         flow: Arc<Flow>,
         hello: Hello,
         key: PublicKey,
@@ -257,7 +108,7 @@ impl Actor {
         (actor, outbox)
     }
 
-    async fn run(mut self, socket: WebSocket, frames: mpsc::Receiver<String>, stop: CancellationToken) {
+    pub(super) async fn run(mut self, socket: WebSocket, frames: mpsc::Receiver<String>, stop: CancellationToken) {
         let (sink, mut stream) = socket.split();
         let ended = CancellationToken::new();
         let mut writer = tokio::spawn(write(sink, frames, ended.clone()));
@@ -441,10 +292,10 @@ impl Actor {
                 });
             }
         }
-        if !leases.is_empty() {
-            if let Err(error) = self.flow.store.renew(leases).await {
-                tracing::warn!(node.id = %self.node, %error, "leases could not be renewed in the database");
-            }
+        if !leases.is_empty()
+            && let Err(error) = self.flow.store.renew(leases).await
+        {
+            tracing::warn!(node.id = %self.node, %error, "leases could not be renewed in the database");
         }
         renewals
     }
@@ -522,56 +373,4 @@ fn active_models(models: &[NodeModel]) -> impl Iterator<Item = &str> {
         .iter()
         .filter(|model| model.state == ModelState::Active)
         .map(|model| model.id.as_str())
-}
-
-async fn next_text(stream: &mut SplitStream<WebSocket>) -> Option<Utf8Bytes> {
-    loop {
-        match stream.next().await? {
-            Ok(Message::Text(text)) => return Some(text),
-            Ok(Message::Ping(_) | Message::Pong(_)) => {}
-            // Binary frames are no part of the protocol; errors and closes end the link.
-            Ok(Message::Binary(_) | Message::Close(_)) | Err(_) => return None,
-        }
-    }
-}
-
-/// Marks the text of a queue entry that is no frame but the goodbye.
-const CLOSE: char = '\u{0}';
-
-/// Writes what is queued, all that is there with one flush. Ends when the queue closes: the link was replaced.
-async fn write(mut sink: SplitSink<WebSocket, Message>, mut frames: mpsc::Receiver<String>, ended: CancellationToken) {
-    const BATCH: usize = 256;
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut goodbye = close_frame(close::REPLACED, "another link of this node replaced this one");
-    loop {
-        let count = tokio::select! {
-            biased;
-            count = frames.recv_many(&mut batch, BATCH) => count,
-            () = ended.cancelled() => 0,
-        };
-        if count == 0 {
-            break;
-        }
-        let mut is_last = false;
-        let written = timeout(WRITE_TIMEOUT, async {
-            for text in batch.drain(..) {
-                if let Some(reason) = text.strip_prefix(CLOSE) {
-                    let (code, reason) = reason.split_once(' ').unwrap_or((reason, ""));
-                    let reason: String = reason.chars().take(100).collect();
-                    goodbye = close_frame(code.parse().unwrap_or(close::GOING_AWAY), &reason);
-                    is_last = true;
-                } else {
-                    sink.feed(Message::Text(text.into())).await?;
-                }
-            }
-            sink.flush().await
-        });
-        if !matches!(written.await, Ok(Ok(()))) {
-            return;
-        }
-        if is_last {
-            break;
-        }
-    }
-    let _ = timeout(WRITE_TIMEOUT, sink.send(Message::Close(Some(goodbye)))).await;
 }

@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn others_are_not() {
-        let cases: [(fn(&mut Hello), RejectCode); 4] = [
+        type Change = fn(&mut Hello);
+        let cases: [(Change, RejectCode); 4] = [
             (
                 |hello| hello.environment = Environment::Mainnet,
                 RejectCode::EnvironmentMismatch,

@@ -1,0 +1,91 @@
+//! How a job ends without an answer, in words; and how long a money step is tried.
+
+use std::time::Duration;
+
+use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::job::JobState;
+use resultity_core::wire::FailureCode;
+
+use crate::store::StoreError;
+
+/// How often a settlement or release that the database refused is tried again before the job is left to the next start.
+const STORE_TRIES: u32 = 5;
+
+/// Why a job ends without an answer.
+pub(super) struct End {
+    pub(super) state: JobState,
+    pub(super) error: ApiError,
+}
+
+impl End {
+    pub(super) fn failed(error: ApiError) -> Self {
+        Self {
+            state: JobState::Failed,
+            error,
+        }
+    }
+
+    pub(super) fn cancelled() -> Self {
+        let error = ApiError::new(ErrorCode::Cancelled, "the request was cancelled");
+        Self {
+            state: JobState::Cancelled,
+            error,
+        }
+    }
+}
+
+/// A money step that the database refused (disk full, say) is tried again for a while.
+pub(super) async fn again_if_refused<T, F>(step: impl Fn() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut tries = 1;
+    loop {
+        match step().await {
+            Err(StoreError::Database(why)) if tries < STORE_TRIES => {
+                tracing::warn!(%why, tries, "the database refused; trying again");
+                tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+pub(super) fn internal(error: StoreError) -> ApiError {
+    tracing::error!(%error, "a job could not be carried on");
+    ApiError::new(
+        ErrorCode::Internal,
+        "the server could not carry out the request; nothing was charged",
+    )
+}
+
+pub(super) fn deadline_exceeded() -> ApiError {
+    ApiError::new(
+        ErrorCode::DeadlineExceeded,
+        "the answer took longer than allowed; nothing was charged",
+    )
+}
+
+pub(super) fn refusal(code: FailureCode) -> ApiError {
+    match code {
+        FailureCode::ContextLengthExceeded => ApiError::new(
+            ErrorCode::ContextLengthExceeded,
+            "the messages and the answer do not fit into the model's context: shorten them, or lower max_tokens",
+        )
+        .with_param("messages"),
+        _ => ApiError::new(
+            ErrorCode::InvalidValue,
+            "the model cannot answer this request: it asks for something that the model or its engine does not support",
+        ),
+    }
+}
+
+/// Nothing can take the job now; a little later something may.
+pub(super) fn no_capacity(why: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::NoCapacity,
+        format!("no node can take the request now: {why}"),
+    )
+    .with_retry_after(Duration::from_secs(2))
+}

@@ -1,0 +1,145 @@
+//! A node at the door: challenge, hello, registration; in, or refused with a reason.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ws::{Message, WebSocket};
+use resultity_core::B256;
+use resultity_core::id::{AccountId, NodeId, SessionId};
+use resultity_core::signing::PublicKey;
+use resultity_core::wire::{Challenge, Hello, NodeFrame, Reject, RejectCode, ServerFrame};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::Flow;
+use crate::link::actor::Actor;
+use crate::link::check_hello;
+use crate::link::socket::{close, close_frame};
+
+/// How long a node has to say hello.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Rules of this server for nodes.
+#[derive(Debug, Clone, Default)]
+pub struct LinkPolicy {
+    /// Whom nodes that dial in from this machine are bound to (`dev`); others stay idle until an account binds them.
+    pub bind_loopback_to: Option<AccountId>,
+}
+
+/// Serves one node until its link ends.
+pub async fn serve(
+    flow: Arc<Flow>,
+    policy: LinkPolicy,
+    mut socket: WebSocket,
+    peer: SocketAddr,
+    stop: CancellationToken,
+) {
+    let mut nonce = B256::ZERO;
+    flow.entropy.fill(nonce.as_mut_slice());
+    let challenge = Challenge {
+        session_id: SessionId::new(&*flow.clock, &*flow.entropy),
+        nonce,
+        server_time: flow.clock.now(),
+        environment: flow.environment,
+        network_key: flow.network_key.address(),
+        genesis: flow.genesis,
+        min_agent_version: flow.snapshot().min_agent_version.clone(),
+    };
+    let hello = match handshake(&flow, &challenge, &mut socket).await {
+        Ok(hello) => hello,
+        Err(refusal) => {
+            tracing::info!(%peer, reason = %refusal.message, "a node was not let in");
+            refuse(&mut socket, refusal).await;
+            return;
+        }
+    };
+    let (hello, key) = hello;
+    let node = hello.node_id;
+    match admit(&flow, &policy, node, peer).await {
+        Ok(is_bound) => {
+            let (actor, frames) = Actor::attach(flow, hello, key, challenge.session_id, is_bound);
+            actor.run(socket, frames, stop).await;
+        }
+        Err(refusal) => refuse(&mut socket, refusal).await,
+    }
+}
+
+async fn handshake(flow: &Flow, challenge: &Challenge, socket: &mut WebSocket) -> Result<(Hello, PublicKey), Reject> {
+    let refuse = |message: &str| Reject {
+        code: RejectCode::Other,
+        message: message.into(),
+        retry_after_ms: Some(1000),
+    };
+    let text = ServerFrame::from(challenge.clone()).encode();
+    socket
+        .send(Message::Text(text.into()))
+        .await
+        .map_err(|_| refuse("the link dropped"))?;
+    let text = timeout(HELLO_TIMEOUT, async {
+        loop {
+            match socket.recv().await {
+                Some(Ok(Message::Text(text))) => return Some(text),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                _ => return None,
+            }
+        }
+    });
+    let text = text.await.ok().flatten().ok_or_else(|| refuse("there was no hello"))?;
+    match NodeFrame::parse(&text) {
+        Ok(NodeFrame::Hello(hello)) => {
+            let key = check_hello(challenge, &hello, &text, &flow.domain, flow.clock.now())?;
+            Ok((hello, key))
+        }
+        Ok(frame) => Err(refuse(&format!("a hello was due, but a {} came", frame.kind()))),
+        Err(error) => Err(refuse(&error.to_string())),
+    }
+}
+
+/// Registers the node; whether an account has bound it.
+async fn admit(flow: &Flow, policy: &LinkPolicy, node: NodeId, peer: SocketAddr) -> Result<bool, Reject> {
+    let later = |error: crate::store::StoreError| {
+        tracing::error!(node.id = %node, %error, "a node could not be registered");
+        Reject {
+            code: RejectCode::Other,
+            message: "the network is busy".into(),
+            retry_after_ms: Some(5000),
+        }
+    };
+    let now = flow.clock.now();
+    let mut record = flow
+        .store
+        .register_node(node, flow.environment, now)
+        .await
+        .map_err(later)?;
+    if record.banned {
+        return Err(Reject {
+            code: RejectCode::Banned,
+            message: "this node is excluded".into(),
+            retry_after_ms: None,
+        });
+    }
+    if let (None, Some(account), true) = (record.account, policy.bind_loopback_to, peer.ip().is_loopback())
+        && let Some(bound) = flow
+            .store
+            .bind_node(node, flow.environment, account, now)
+            .await
+            .map_err(later)?
+    {
+        record = bound;
+    }
+    Ok(record.account.is_some())
+}
+
+async fn refuse(socket: &mut WebSocket, reject: Reject) {
+    let reason: String = reject.message.chars().take(100).collect();
+    let text = ServerFrame::from(reject).encode();
+    let goodbye = async {
+        socket.send(Message::Text(text.into())).await?;
+        socket
+            .send(Message::Close(Some(close_frame(close::POLICY, &reason))))
+            .await
+    };
+    // Whether it still listens does not matter.
+    let _ = timeout(HELLO_TIMEOUT, goodbye).await;
+}
