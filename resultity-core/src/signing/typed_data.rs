@@ -3,6 +3,8 @@
 //! The domain carries a salt made of the environment and the network's first address, so a signature is worth nothing in
 //! another network or environment. Ids are signed in the text form that they have on the wire.
 
+use std::sync::LazyLock;
+
 use alloy_primitives::{Address, B256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct, sol};
 use serde::{Deserialize, Serialize};
@@ -124,15 +126,37 @@ pub trait TypedData {
     }
 }
 
-impl<T: SolStruct> TypedData for T {
-    fn signing_hash(&self, domain: &Domain) -> B256 {
-        let mut message = [0; 66];
-        message[..2].copy_from_slice(b"\x19\x01");
-        message[2..34].copy_from_slice(domain.separator.as_slice());
-        message[34..].copy_from_slice(self.eip712_hash_struct().as_slice());
-        keccak256(message)
-    }
+/// The hash of a struct is over its type hash and its fields. The type hash never changes: it is computed once.
+fn signing_hash<T: SolStruct>(data: &T, type_hash: B256, domain: &Domain) -> B256 {
+    let mut encoded = Vec::with_capacity(32 * 12);
+    encoded.extend_from_slice(type_hash.as_slice());
+    encoded.extend_from_slice(&data.eip712_encode_data());
+    let mut message = [0; 66];
+    message[..2].copy_from_slice(b"\x19\x01");
+    message[2..34].copy_from_slice(domain.separator.as_slice());
+    message[34..].copy_from_slice(keccak256(encoded).as_slice());
+    keccak256(message)
 }
+
+macro_rules! typed_data {
+    ($($data:ty),*) => {$(
+        impl TypedData for $data {
+            fn signing_hash(&self, domain: &Domain) -> B256 {
+                static TYPE_HASH: LazyLock<B256> = LazyLock::new(|| keccak256(<$data>::eip712_encode_type().as_bytes()));
+                signing_hash(self, *TYPE_HASH, domain)
+            }
+        }
+    )*};
+}
+
+typed_data!(
+    HelloData,
+    HeartbeatData,
+    ResultData,
+    FailureData,
+    SnapshotData,
+    ReceiptData
+);
 
 /// Whether a result is all that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -185,6 +209,15 @@ mod tests {
             ..snapshot()
         };
         assert!(changed.verify(&here, &signature, key.address()).is_err());
+    }
+
+    #[test]
+    fn the_hash_is_the_one_that_wallets_compute() {
+        let domain = Domain::new(Environment::Testnet, Address::repeat_byte(1));
+        let mut message = b"\x19\x01".to_vec();
+        message.extend_from_slice(domain.separator.as_slice());
+        message.extend_from_slice(snapshot().eip712_hash_struct().as_slice());
+        assert_eq!(snapshot().signing_hash(&domain), keccak256(message));
     }
 
     /// Nodes in the field compute the same types: a change here breaks all of them.

@@ -138,7 +138,6 @@ fn a_long_unknown_type_is_cut() {
 #[case::no_type(r#"{"kind":"ack"}"#)]
 #[case::type_is_a_number(r#"{"type":5}"#)]
 #[case::type_is_null(r#"{"type":null}"#)]
-#[case::two_types(r#"{"type":"config","type":"config","digest":"0x0404040404040404040404040404040404040404040404040404040404040404"}"#)]
 #[case::no_fields(r#"{"type":"ack"}"#)]
 #[case::short_digest(r#"{"type":"config","digest":"0x04"}"#)]
 #[case::bad_id(r#"{"type":"ack","job_id":"7","attempt":1,"outcome":"recorded"}"#)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use resultity_core::clock::Clock;
-use resultity_core::openai::chat::{ChatRequest, ChunkChoice, Delta, Usage};
+use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Delta, Usage};
 use resultity_core::signing::{Domain, Keypair, Outcome};
 use resultity_core::wire::{Chunk, FailureCode, Job, NodeFrame, OutputHasher, Timings, Transcript};
 use serde_json::value::to_raw_value;
@@ -25,6 +25,9 @@ use crate::runtime::{Runtime, RuntimeError, RuntimeEvent};
 
 /// A message to people is cut here: characters.
 const MAX_MESSAGE: usize = 500;
+
+/// How many events of a Runtime that are ready at once go into one chunk.
+const MERGED: usize = 64;
 
 /// Starts and stops jobs.
 pub(super) struct Executor {
@@ -159,56 +162,65 @@ impl Work {
         begun: Instant,
         progress: &mut Progress,
     ) -> Result<Usage, (FailureCode, String)> {
-        let mut events = self.runtime.chat(request).await.map_err(explain)?;
-        while let Some(event) = events.next().await {
-            let pieces = match event.map_err(explain)? {
-                RuntimeEvent::Prompt { tokens } => {
-                    progress.prompt_tokens = Some(tokens);
-                    continue;
+        // What an engine made at once leaves in one frame; whoever waits for it gets it in its pieces all the same.
+        let mut events = self.runtime.chat(request).await.map_err(explain)?.ready_chunks(MERGED);
+        while let Some(batch) = events.next().await {
+            let mut pieces = Vec::with_capacity(batch.len());
+            let mut end = None;
+            for event in batch {
+                match event {
+                    Ok(RuntimeEvent::Prompt { tokens }) => progress.prompt_tokens = Some(tokens),
+                    Ok(RuntimeEvent::Delta(delta)) => pieces.extend(delta),
+                    Ok(RuntimeEvent::Answer(choices)) => pieces.extend(choices.into_iter().map(whole_choice)),
+                    Ok(RuntimeEvent::Done(usage)) => end = Some(Ok(usage)),
+                    Err(error) => end = Some(Err(explain(error))),
                 }
-                RuntimeEvent::Done(usage) => return Ok(usage),
-                RuntimeEvent::Delta(pieces) => pieces,
-                RuntimeEvent::Answer(choices) => choices
-                    .into_iter()
-                    .map(|choice| ChunkChoice {
-                        index: choice.index,
-                        delta: Delta {
-                            role: None,
-                            content: choice.message.content,
-                            extra: choice.message.extra,
-                        },
-                        logprobs: choice.logprobs,
-                        finish_reason: choice.finish_reason,
-                    })
-                    .collect(),
-            };
-            if self.job.stream {
-                let delta = to_raw_value(&pieces)
-                    .map_err(|error| (FailureCode::EngineFailed, format!("an answer that is no JSON: {error}")))?;
-                // No await between counting a chunk and sending it: a cancelled job must not sign what never left.
-                let Ok(permit) = self.events.reserve().await else {
-                    continue;
-                };
-                progress.count(&pieces, begun);
-                progress.transcript.add(delta.get());
-                progress.output.add(&pieces);
-                let (job_id, attempt, index) = (self.job.job_id, self.job.attempt, progress.chunks);
-                progress.chunks += 1;
-                let text: Text = NodeFrame::Chunk(Chunk {
-                    job_id,
-                    attempt,
-                    index,
-                    delta,
-                })
-                .encode()
-                .into();
-                permit.send(Event::Input(Input::Chunk((job_id, attempt), text)));
-            } else {
-                progress.count(&pieces, begun);
-                progress.whole.add(pieces);
+                if end.is_some() {
+                    break;
+                }
+            }
+            if !pieces.is_empty() {
+                self.pass_on(pieces, begun, progress).await?;
+            }
+            if let Some(end) = end {
+                return end;
             }
         }
         Err((FailureCode::EngineFailed, "the answer ended early".into()))
+    }
+
+    /// Sends new pieces of a stream, or keeps those of an answer that is sent whole.
+    async fn pass_on(
+        &self,
+        pieces: Vec<ChunkChoice>,
+        begun: Instant,
+        progress: &mut Progress,
+    ) -> Result<(), (FailureCode, String)> {
+        if !self.job.stream {
+            progress.count(&pieces, begun);
+            progress.whole.add(pieces);
+            return Ok(());
+        }
+        let delta = to_raw_value(&pieces)
+            .map_err(|error| (FailureCode::EngineFailed, format!("an answer that is no JSON: {error}")))?;
+        // No await between counting a chunk and sending it: a cancelled job must not sign what never left.
+        let Ok(permit) = self.events.reserve().await else {
+            return Ok(());
+        };
+        progress.count(&pieces, begun);
+        progress.transcript.add(delta.get());
+        progress.output.add(&pieces);
+        let (job_id, attempt, index) = (self.job.job_id, self.job.attempt, progress.chunks);
+        progress.chunks += 1;
+        let chunk = Chunk {
+            job_id,
+            attempt,
+            index,
+            delta,
+        };
+        let text: Text = NodeFrame::Chunk(chunk).encode().into();
+        permit.send(Event::Input(Input::Chunk((job_id, attempt), text)));
+        Ok(())
     }
 
     fn result(&self, progress: Progress, begun: Instant, outcome: Outcome, usage: Usage) -> NodeFrame {
@@ -278,6 +290,20 @@ impl Progress {
                 self.finish_reason.clone_from(&piece.finish_reason);
             }
         }
+    }
+}
+
+/// A whole choice as one piece.
+fn whole_choice(choice: Choice) -> ChunkChoice {
+    ChunkChoice {
+        index: choice.index,
+        delta: Delta {
+            role: None,
+            content: choice.message.content,
+            extra: choice.message.extra,
+        },
+        logprobs: choice.logprobs,
+        finish_reason: choice.finish_reason,
     }
 }
 

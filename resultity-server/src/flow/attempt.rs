@@ -22,6 +22,9 @@ use crate::store::LeaseRef;
 /// How long a node whose link dropped has to come back before its job goes to another.
 const RECONNECT_GRACE: Duration = Duration::from_secs(3);
 
+/// A job that takes this long is written down as running. What is over sooner goes from leased to its end: one write less.
+const RECORD_AFTER: Duration = Duration::from_millis(100);
+
 /// How long a node has to answer a `cancel`.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
@@ -97,6 +100,8 @@ pub(super) struct Attempt<'a> {
 /// What the attempt waits for beside messages.
 struct Timers {
     accept: Option<Instant>,
+    /// When to write down that the job is running.
+    record: Option<Instant>,
     lease: Instant,
     link: Option<Instant>,
 }
@@ -120,13 +125,20 @@ impl Attempt<'_> {
         let now = Instant::now();
         let mut timers = Timers {
             accept: Some(now + Duration::from_millis(parameters.accept_timeout_ms)),
+            record: None,
             lease: now + Duration::from_millis(parameters.lease_ms),
             link: None,
         };
         let mut received = Received::new(self.work.limits);
         let mut has_output = false;
         loop {
-            let alarm = [timers.accept, timers.link, Some(timers.lease), Some(self.deadline)];
+            let alarm = [
+                timers.accept,
+                timers.record,
+                timers.link,
+                Some(timers.lease),
+                Some(self.deadline),
+            ];
             let alarm = alarm.into_iter().flatten().min().unwrap_or(self.deadline);
             let message = tokio::select! {
                 biased;
@@ -134,6 +146,10 @@ impl Attempt<'_> {
                 () = closed(self.events) => return self.cancel(CancelReason::ClientGone, received, has_output).await,
                 () = sleep_until(alarm) => {
                     let now = Instant::now();
+                    if timers.record.take_if(|at| now >= *at).is_some() {
+                        self.record_running();
+                        continue;
+                    }
                     if now >= self.deadline {
                         let _ = self.cancel(CancelReason::Deadline, received, false).await;
                         return AttemptEnd::Deadline;
@@ -153,7 +169,7 @@ impl Attempt<'_> {
                 None => return self.retry("too_much_output", Outcome::Failure, has_output),
                 Some(JobMessage::Accepted) => {
                     timers.accept = None;
-                    self.record_running();
+                    timers.record = (!self.is_recorded).then(|| Instant::now() + RECORD_AFTER);
                 }
                 Some(JobMessage::Declined(code)) => return self.declined(code),
                 Some(JobMessage::Chunk(chunk)) => {

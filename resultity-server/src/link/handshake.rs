@@ -79,7 +79,7 @@ fn is_older(version: &str, than: &str) -> bool {
 mod tests {
     use super::*;
     use resultity_core::B256;
-    use resultity_core::clock::{SeededEntropy, SystemClock};
+    use resultity_core::clock::{ManualClock, SeededEntropy};
     use resultity_core::environment::Environment;
     use resultity_core::id::SessionId;
     use resultity_core::signing::Keypair;
@@ -91,7 +91,7 @@ mod tests {
         let entropy = SeededEntropy::new(1);
         let network = Keypair::generate(&entropy);
         Challenge {
-            session_id: SessionId::new(&SystemClock, &entropy),
+            session_id: SessionId::new(&ManualClock::new(NOW), &entropy),
             nonce: B256::repeat_byte(7),
             server_time: NOW,
             environment: Environment::Testnet,

@@ -185,7 +185,10 @@ impl Chunks {
     fn take(&mut self, event: Option<JobEvent>) -> bool {
         match event {
             Some(JobEvent::Delta(choices)) => {
-                self.push(choices, None);
+                // A frame of a node may hold several pieces; each is a chunk of its own again.
+                for choice in choices {
+                    self.push(vec![choice], None);
+                }
                 false
             }
             Some(JobEvent::Answer(answer)) => {

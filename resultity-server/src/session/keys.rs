@@ -18,14 +18,14 @@ const REMEMBERED: usize = 100_000;
 /// The longest key that is looked at.
 const MAX_KEY_BYTES: usize = 256;
 
-/// A new key of this environment: 192 random bits after the prefix.
+/// A new key of this environment: 128 random bits after the prefix.
 pub fn new_key(environment: Environment, entropy: &dyn Entropy) -> SecretString {
-    let mut secret = [0; 24];
+    let mut secret = [0; 16];
     entropy.fill(&mut secret);
     SecretString::from(format!("{}{}", environment.key_prefix(), hex::encode(secret)))
 }
 
-/// What is stored of a key. It has 192 random bits, so a plain hash is enough: there is nothing to guess.
+/// What is stored of a key. It has 128 random bits, so a plain hash is enough: there is nothing to guess.
 pub fn hash_key(key: &SecretString) -> KeyHash {
     sha256(key.expose_secret())
 }
