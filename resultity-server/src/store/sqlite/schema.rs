@@ -27,7 +27,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     // FULL: a commit that was acknowledged survives a loss of power, not only of the process.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "cache_size", -8_192)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     migrate(&mut connection)?;
     Ok(connection)
