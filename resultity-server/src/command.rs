@@ -6,9 +6,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use resultity_core::clock::{SystemClock, SystemEntropy};
+use resultity_core::clock::{Clock, SystemClock, SystemEntropy};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
+use resultity_core::id::NodeId;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::assemble::{self, Server, ServerOptions};
@@ -33,6 +34,8 @@ pub enum Command {
     Serve(ServeArguments),
     /// Check the books: entries sum to zero, balances match, no hold is orphaned
     Audit(AuditArguments),
+    /// Bind a node to an account, so that it is given work
+    Bind(BindArguments),
     /// Make an API key for an account, with credits if wanted
     Key(KeyArguments),
 }
@@ -125,6 +128,26 @@ pub struct KeyArguments {
     credits: Option<Credits>,
 }
 
+/// `bind`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  resultity-server bind --data-dir ./resultity-data --account alice --node 0x…\n\nThe node prints its id at its start. One that is connected gets work after its next heartbeat."
+)]
+pub struct BindArguments {
+    /// The data directory of the server
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The account's name
+    #[arg(long)]
+    account: String,
+    /// The node's id
+    #[arg(long, value_name = "0x…")]
+    node: NodeId,
+    /// Which network
+    #[arg(long, default_value = "testnet")]
+    environment: Environment,
+}
+
 impl Command {
     /// Does it.
     pub async fn run(self) -> Result<ExitCode, CommandError> {
@@ -133,6 +156,7 @@ impl Command {
             Self::Dev(arguments) => dev(arguments).await,
             Self::Serve(arguments) => serve(arguments).await,
             Self::Audit(arguments) => audit(arguments).await,
+            Self::Bind(arguments) => bind(arguments).await,
             Self::Key(arguments) => key(arguments).await,
         }
     }
@@ -226,6 +250,26 @@ async fn key(arguments: KeyArguments) -> Result<ExitCode, CommandError> {
     }
     // The one time that it is shown: only its hash is kept.
     writeln!(std::io::stdout().lock(), "{}", key.expose_secret())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn bind(arguments: BindArguments) -> Result<ExitCode, CommandError> {
+    let BindArguments {
+        account: name,
+        node,
+        environment,
+        ..
+    } = arguments;
+    let store = existing_store(&arguments.data_dir)?;
+    let account = store.account(&name).await?;
+    let account = account.ok_or_else(|| format!("there is no account {name:?}: `key` makes one"))?;
+    let now = SystemClock.now();
+    store.register_node(node, environment, now).await?;
+    let record = store.bind_node(node, environment, account, now).await?;
+    if record.and_then(|record| record.account) != Some(account) {
+        return Err(format!("{node} belongs to another account").into());
+    }
+    writeln!(std::io::stdout().lock(), "{node} belongs to {name} in {environment}")?;
     Ok(ExitCode::SUCCESS)
 }
 

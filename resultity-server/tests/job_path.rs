@@ -364,3 +364,29 @@ async fn a_stop_lets_running_jobs_finish() {
     let report = store.audit().await.unwrap();
     assert_eq!((report.open_holds, report.problems), (0, Vec::new()));
 }
+
+#[tokio::test]
+async fn an_idle_node_gets_work_once_an_account_has_bound_it() {
+    let mut offer = Offer::new(vec![harness::model("m")]);
+    offer.heartbeat_interval_ms = 60_000;
+    let server = TestServer::with_policy(offer, resultity_server::link::LinkPolicy::default()).await;
+    let key = Keypair::generate(&resultity_core::clock::SystemEntropy);
+    let mut node = TestNode::connect(&server.io_url(), key, "m", 1, None).await;
+    assert!(!node.welcome.bound);
+    node.heartbeat(1).await;
+    assert!(
+        matches!(node.next().await, ServerFrame::HeartbeatAck(_)),
+        "idle: no readiness job"
+    );
+    let account = server.store.account("tester").await.unwrap().unwrap();
+    let now = resultity_core::clock::Timestamp::from_millis(0);
+    let environment = resultity_core::environment::Environment::Testnet;
+    server
+        .store
+        .bind_node(node.id(), environment, account, now)
+        .await
+        .unwrap();
+    node.heartbeat(2).await;
+    node.pass_readiness().await;
+    server.until_served("m").await;
+}

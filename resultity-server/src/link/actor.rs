@@ -267,6 +267,7 @@ impl Actor {
         if !std::mem::replace(&mut self.in_rotation, true) || self.has_lost_a_model() {
             self.enter_rotation();
         }
+        self.see_whether_bound().await;
         self.test_models();
         self.send(HeartbeatAck {
             server_time: now,
@@ -274,6 +275,22 @@ impl Actor {
             renewed,
         });
         Ok(())
+    }
+
+    /// An idle node may have been bound meanwhile.
+    async fn see_whether_bound(&mut self) {
+        if self.is_bound {
+            return;
+        }
+        match self
+            .flow
+            .store
+            .register_node(self.node, self.flow.environment, self.flow.clock.now())
+            .await
+        {
+            Ok(record) => self.is_bound = record.account.is_some(),
+            Err(error) => tracing::warn!(node.id = %self.node, %error, "could not see whether the node is bound"),
+        }
     }
 
     /// The leases that the heartbeat names go on.

@@ -324,6 +324,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// key's record.
     async fn ensure_tenant(&self, tenant: NewTenant) -> Result<KeyRecord, StoreError>;
 
+    /// The account with this name.
+    async fn account(&self, name: &str) -> Result<Option<AccountId>, StoreError>;
+
     /// The key with this hash.
     async fn key(&self, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError>;
 

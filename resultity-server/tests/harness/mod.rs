@@ -13,6 +13,7 @@ use resultity_core::model::{ModelKind, ModelSpec};
 use resultity_server::assemble::{Offer, Running, Server, ServerOptions, listen, open_store};
 use resultity_server::flow::Principal;
 use resultity_server::http::Role;
+use resultity_server::link::LinkPolicy;
 use resultity_server::session::{CloudSession, Keys, new_key};
 use resultity_server::store::{Balance, Store};
 use resultity_server::tenant::{self, Tenant};
@@ -71,6 +72,15 @@ impl TestServer {
 
     /// One that offers this.
     pub async fn with(offer: Offer) -> Self {
+        Self::start_with(offer, None).await
+    }
+
+    /// One with rules for nodes of its own; by default nodes of this machine are bound to the tester's account.
+    pub async fn with_policy(offer: Offer, policy: LinkPolicy) -> Self {
+        Self::start_with(offer, Some(policy)).await
+    }
+
+    async fn start_with(offer: Offer, policy: Option<LinkPolicy>) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(open_store(data_dir.path(), None).unwrap());
         let api_key = new_key(Environment::Testnet, &SystemEntropy);
@@ -87,7 +97,9 @@ impl TestServer {
             .await
             .unwrap();
         let mut options = ServerOptions::new(Environment::Testnet, data_dir.path(), offer);
-        options.link_policy.bind_loopback_to = Some(record.account);
+        options.link_policy = policy.unwrap_or(LinkPolicy {
+            bind_loopback_to: Some(record.account),
+        });
         options.admin_token = Some(resultity_core::canonical::sha256("admin"));
         let server = Server::with_store(options, Arc::clone(&store)).await.unwrap();
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();

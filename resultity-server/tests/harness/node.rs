@@ -7,10 +7,10 @@ use resultity_core::id::{JobId, NodeId, SessionId};
 use resultity_core::job::Attempt;
 use resultity_core::model::ModelState;
 use resultity_core::openai::chat::ChunkChoice;
-use resultity_core::signing::{Domain, HelloData, Keypair, Outcome, TypedData};
+use resultity_core::signing::{Domain, HeartbeatData, HelloData, Keypair, Outcome, TypedData};
 use resultity_core::wire::{
-    Accept, Ack, Chunk, Failed, FailureCode, Hello, Job, JobResult, NodeFrame, NodeModel, OutputHasher, Resume,
-    ServerFrame, Timings, Transcript, Welcome, body_hash,
+    Accept, Ack, Chunk, Failed, FailureCode, Heartbeat, Hello, Job, JobResult, NodeFrame, NodeModel, OutputHasher,
+    Resume, ServerFrame, Timings, Transcript, Welcome, body_hash,
 };
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
@@ -26,6 +26,7 @@ pub struct TestNode {
     pub domain: Domain,
     pub session: SessionId,
     pub welcome: Welcome,
+    models: Vec<NodeModel>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
@@ -56,17 +57,18 @@ impl TestNode {
             panic!("no challenge")
         };
         let domain = Domain::new(challenge.environment, challenge.genesis);
+        let models = vec![NodeModel {
+            id: model.into(),
+            version: "1".into(),
+            digest: None,
+            state: ModelState::Active,
+        }];
         let mut hello = Hello {
             node_id: key.node_id(),
             agent_version: "0.1.0".into(),
             environment: challenge.environment,
             runtime: resultity_core::wire::RuntimeInfo::default(),
-            models: vec![NodeModel {
-                id: model.into(),
-                version: "1".into(),
-                digest: None,
-                state: ModelState::Active,
-            }],
+            models: models.clone(),
             hardware: resultity_core::wire::Hardware::default(),
             region: None,
             max_concurrency: slots,
@@ -96,8 +98,33 @@ impl TestNode {
             domain,
             session: challenge.session_id,
             welcome,
+            models,
             socket,
         }
+    }
+
+    /// Says that it is alive, still with its model.
+    pub async fn heartbeat(&mut self, seq: u64) {
+        let mut heartbeat = Heartbeat {
+            seq,
+            issued_at: SystemClock.now(),
+            load: resultity_core::wire::Load::default(),
+            running: Vec::new(),
+            models: self.models.clone(),
+            runtime: resultity_core::wire::RuntimeInfo::default(),
+            hardware: resultity_core::wire::Hardware::default(),
+            config_digest: None,
+            signature: None,
+        };
+        let data = HeartbeatData {
+            nodeId: self.key.address(),
+            sessionId: self.session.to_string(),
+            seq,
+            issuedAt: heartbeat.issued_at.as_millis() as u64,
+            bodyHash: body_hash(&NodeFrame::from(heartbeat.clone()).encode()).unwrap(),
+        };
+        heartbeat.signature = Some(data.sign(&self.domain, &self.key));
+        self.send(heartbeat).await;
     }
 
     /// Answers the readiness job.

@@ -80,6 +80,13 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn account(&self, name: &str) -> Result<Option<AccountId>, StoreError> {
+        let name = name.to_owned();
+        self.readers
+            .call(move |connection| tenants::account(connection, &name))
+            .await
+    }
+
     async fn key(&self, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError> {
         self.readers
             .call(move |connection| tenants::key(connection, hash))

@@ -3,7 +3,7 @@
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
-use resultity_core::id::{KeyId, NamespaceId};
+use resultity_core::id::{AccountId, KeyId, NamespaceId};
 use resultity_core::ledger::{LedgerAccount, Posting};
 use rusqlite::{Connection, Row};
 
@@ -57,6 +57,13 @@ pub(super) fn ensure(connection: &Connection, tenant: &NewTenant) -> Result<KeyR
         &[&LedgerAccount::Namespace(record.namespace).to_string()],
     )?;
     Ok(record)
+}
+
+/// The account with this name.
+pub(super) fn account(connection: &Connection, name: &str) -> Result<Option<AccountId>, StoreError> {
+    first(connection, "SELECT id FROM accounts WHERE name = ?1", &[&name], |row| {
+        parsed(row, 0)
+    })
 }
 
 /// The key with this hash.
