@@ -290,12 +290,14 @@ impl Dev {
 
     /// Stops everything in order: no new jobs, running ones finish, node, links, connections.
     pub async fn stop(self) {
-        let node = self.node;
-        self.server.stop(DRAIN).await;
-        if let Some((running, cancel)) = node {
-            cancel.cancel();
-            let _ = tokio::time::timeout(Duration::from_secs(5), running).await;
-        }
+        // The server takes no more work from its first step on; the node says goodbye once what runs is done.
+        let node = async {
+            if let Some((running, cancel)) = self.node {
+                cancel.cancel();
+                let _ = tokio::time::timeout(DRAIN, running).await;
+            }
+        };
+        tokio::join!(biased; self.server.stop(DRAIN), node);
         // Whoever finds it believes that `dev` runs.
         let _ = std::fs::remove_file(self.data_dir.join(DEV_FILE));
     }
