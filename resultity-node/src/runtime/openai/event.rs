@@ -292,20 +292,4 @@ mod tests {
         let pieces: Vec<&[u8]> = std::iter::repeat_n(piece.as_slice(), 5).collect();
         assert!(read(&pieces)[0].as_ref().unwrap_err().contains("too long"));
     }
-
-    /// Prints what a chunk costs: `cargo test --release -p resultity-node what_a_chunk_costs -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement, not a test"]
-    fn what_a_chunk_costs() {
-        let chunk = "data: {\"id\":\"chatcmpl-0123456789abcdef\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\
-            \"model\":\"some-model\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" word\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
-        let many = chunk.repeat(64);
-        for pieces in [vec![chunk.as_bytes(); 20_000], vec![many.as_bytes(); 20_000 / 64]] {
-            let chunks = pieces.iter().map(|piece| piece.len() / chunk.len()).sum::<usize>();
-            let start = std::time::Instant::now();
-            let events = read(&pieces);
-            let each = start.elapsed() / chunks as u32;
-            println!("{each:?} a chunk, {} events in {} reads", events.len(), pieces.len());
-        }
-    }
 }
