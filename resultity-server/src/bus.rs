@@ -104,13 +104,11 @@ impl LocalBus {
         }
     }
 
-    /// Tells a job's owner something that is not said by a node.
-    pub fn tell_job(&self, job: JobId, message: JobMessage) {
-        let sender = lock(&self.jobs).get(&job).map(|topic| topic.sender.clone());
-        if let Some(sender) = sender {
-            // Full: the owner has more than enough to act on already.
-            let _ = sender.try_send(message);
-        }
+    /// Tells a job's owner something that is not said by a node. False: the job has ended, or its inbox is full.
+    pub fn tell_job(&self, job: JobId, message: JobMessage) -> bool {
+        let jobs = lock(&self.jobs);
+        jobs.get(&job)
+            .is_some_and(|topic| topic.sender.try_send(message).is_ok())
     }
 
     /// Passes on what a node says of a job, if the job is its own. A node that says more than the job can hold loses it.
@@ -204,6 +202,13 @@ pub struct JobSubscription {
 }
 
 impl JobSubscription {
+    /// Begins anew with an empty inbox and no lease, so that nothing which the last node said is taken for the next one's.
+    pub fn reopen(&mut self) {
+        let (sender, inbox) = mpsc::channel(self.inbox.max_capacity());
+        self.inbox = inbox;
+        lock(&self.bus.jobs).insert(self.job, JobTopic { sender, lease: None });
+    }
+
     /// Says which lease counts from now on.
     pub fn set_lease(&self, lease: Option<TopicLease>) {
         if let Some(topic) = lock(&self.bus.jobs).get_mut(&self.job) {

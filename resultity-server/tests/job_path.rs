@@ -390,3 +390,81 @@ async fn an_idle_node_gets_work_once_an_account_has_bound_it() {
     node.pass_readiness().await;
     server.until_served("m").await;
 }
+
+#[tokio::test]
+async fn a_partial_result_that_nobody_asked_for_is_not_paid() {
+    let server = TestServer::start().await;
+    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    server.until_served("m").await;
+    let asked = tokio::spawn({
+        let client = server.client();
+        async move { client.chat(request()).await }
+    });
+    let job = node.next_job().await;
+    let mut result = node.result(&job, "half");
+    result.outcome = Outcome::Partial;
+    node.sign(&mut result);
+    node.send(result).await;
+    let error = soon("the error", asked).await.unwrap().unwrap_err();
+    assert_eq!(error.code, ErrorCode::NoCapacity);
+    server.assert_charged(Credits::ZERO).await;
+}
+
+#[tokio::test]
+async fn what_a_bad_node_said_is_not_taken_for_the_next_ones() {
+    let server = TestServer::start().await;
+    let mut bad = TestNode::ready(&server.io_url(), "m", 1).await;
+    server.until_served("m").await;
+    let asked = tokio::spawn({
+        let client = server.client();
+        async move {
+            let chunks: Vec<_> = client.chat_stream(request()).await?.collect().await;
+            chunks
+                .into_iter()
+                .map(|chunk| chunk.map(|chunk| chunk.text().to_owned()))
+                .collect::<Result<String, _>>()
+        }
+    });
+    let job = bad.next_job().await;
+    let mut good = TestNode::ready(&server.io_url(), "m", 1).await;
+    // A chunk out of order ends the attempt; what follows at once must not reach the client.
+    let mut sent = Sent {
+        count: 5,
+        ..Sent::default()
+    };
+    bad.chunk(&job, &mut sent, &[ChunkChoice::text(0, "junk")]).await;
+    bad.chunk(&job, &mut Sent::default(), &[ChunkChoice::text(0, "evil")])
+        .await;
+    for _ in 0..200 {
+        bad.accept(&job).await;
+    }
+    let again = good.next_job().await;
+    let mut sent = Sent::default();
+    good.chunk(&again, &mut sent, &[ChunkChoice::text(0, "good")]).await;
+    let result = good.stream_result(&again, &sent, Outcome::Complete);
+    good.send(result).await;
+    assert_eq!(soon("the answer", asked).await.unwrap().unwrap(), "good");
+    server.assert_charged(COST).await;
+}
+
+#[tokio::test]
+async fn a_refusal_by_one_node_is_put_to_another() {
+    let server = TestServer::start().await;
+    let mut liar = TestNode::ready(&server.io_url(), "m", 1).await;
+    server.until_served("m").await;
+    let asked = tokio::spawn({
+        let client = server.client();
+        async move { client.chat(request()).await }
+    });
+    let job = liar.next_job().await;
+    let mut honest = TestNode::ready(&server.io_url(), "m", 1).await;
+    let failure = liar.failure(&job, FailureCode::InvalidRequest);
+    liar.send(failure).await;
+    let again = honest.next_job().await;
+    honest.answer(&again, "it can be answered").await;
+    assert_eq!(
+        soon("the answer", asked).await.unwrap().unwrap().text(),
+        "it can be answered"
+    );
+    server.assert_charged(COST).await;
+}

@@ -132,6 +132,11 @@ impl Attempt<'_> {
         let mut received = Received::new(self.work.limits);
         let mut has_output = false;
         loop {
+            // A consumer that reads slowly must not hold a node beyond the deadline.
+            if Instant::now() >= self.deadline {
+                self.send_cancel(CancelReason::Deadline);
+                return AttemptEnd::Deadline;
+            }
             let alarm = [
                 timers.accept,
                 timers.record,
@@ -172,6 +177,10 @@ impl Attempt<'_> {
                     timers.record = (!self.is_recorded).then(|| Instant::now() + RECORD_AFTER);
                 }
                 Some(JobMessage::Declined(code)) => return self.declined(code),
+                Some(JobMessage::Chunk(_)) if !self.work.stream => {
+                    let unasked = verify::Violation::Malformed("a chunk, but the answer was to come whole".into());
+                    return self.violation(&unasked, has_output);
+                }
                 Some(JobMessage::Chunk(chunk)) => {
                     timers.accept = None;
                     match received.chunk(chunk.index, chunk.delta.get()) {
@@ -270,6 +279,10 @@ impl Attempt<'_> {
     }
 
     fn result(&self, result: Box<JobResult>, mut received: Received, has_output: bool) -> AttemptEnd {
+        if result.outcome != ResultOutcome::Complete {
+            let unasked = verify::Violation::Malformed("a partial result, but nobody cancelled".into());
+            return self.violation(&unasked, has_output);
+        }
         match self.verify(&result, &mut received) {
             Ok(verified) => AttemptEnd::Answer {
                 result,
@@ -337,19 +350,15 @@ impl Attempt<'_> {
                 }
             }
         });
-        let Ok(Some(mut result)) = answer.await else {
+        let Ok(Some(result)) = answer.await else {
             return AttemptEnd::ClientGone;
         };
         match self.verify(&result, &mut received) {
-            Ok(verified) => {
-                // Nobody received the end of it, even if the node was faster than the cancel.
-                result.outcome = ResultOutcome::Partial;
-                AttemptEnd::Answer {
-                    result,
-                    verified,
-                    finish_reasons: received.finish_reasons,
-                }
-            }
+            Ok(verified) => AttemptEnd::Answer {
+                result,
+                verified,
+                finish_reasons: received.finish_reasons,
+            },
             Err(violation) => self.violation(&violation, has_output),
         }
     }

@@ -8,8 +8,14 @@ use resultity_core::wire::FailureCode;
 
 use crate::store::StoreError;
 
-/// How often a settlement or release that the database refused is tried again before the job is left to the next start.
-const STORE_TRIES: u32 = 5;
+/// How often a settlement that the database refused is tried again before the job fails.
+pub(super) const SETTLE_TRIES: u32 = 5;
+
+/// A release is tried for as long as the server runs: a hold must not outlive its job.
+pub(super) const RELEASE_TRIES: u32 = u32::MAX;
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Why a job ends without an answer.
 pub(super) struct End {
@@ -35,16 +41,16 @@ impl End {
 }
 
 /// A money step that the database refused (disk full, say) is tried again for a while.
-pub(super) async fn again_if_refused<T, F>(step: impl Fn() -> F) -> Result<T, StoreError>
+pub(super) async fn again_if_refused<T, F>(most_tries: u32, step: impl Fn() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
     let mut tries = 1;
     loop {
         match step().await {
-            Err(StoreError::Database(why)) if tries < STORE_TRIES => {
+            Err(StoreError::Database(why)) if tries < most_tries => {
                 tracing::warn!(%why, tries, "the database refused; trying again");
-                tokio::time::sleep(Duration::from_millis(100 << tries)).await;
+                tokio::time::sleep(Duration::from_millis(100 << tries.min(10)).min(LONGEST_PAUSE)).await;
                 tries += 1;
             }
             outcome => return outcome,

@@ -10,13 +10,15 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{JobId, LeaseToken, NodeId};
 use resultity_core::job::{Attempt, JobKind, JobState};
 use resultity_core::signing::Outcome as ResultOutcome;
-use resultity_core::wire::{Ack, AckOutcome, JobResult};
+use resultity_core::wire::{Ack, AckOutcome, FailureCode, JobResult};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::bus::{JobMessage, JobSubscription, TopicLease};
 use crate::flow::attempt::{self, AttemptEnd, Work, lease_ref};
-use crate::flow::end::{End, again_if_refused, deadline_exceeded, internal, no_capacity, refusal};
+use crate::flow::end::{
+    End, RELEASE_TRIES, SETTLE_TRIES, again_if_refused, deadline_exceeded, internal, no_capacity, refusal,
+};
 use crate::flow::schedule::{Decision, Outcome, Waiting};
 use crate::flow::validate::ValidChat;
 use crate::flow::verify::{Limits, Verified};
@@ -43,6 +45,8 @@ pub(super) struct JobTask {
     events: mpsc::Sender<JobEvent>,
     inbox: JobSubscription,
     excluded: HashSet<NodeId>,
+    /// What the first node said that refused the request.
+    refused: Option<FailureCode>,
 }
 
 impl JobTask {
@@ -87,6 +91,7 @@ impl JobTask {
             events,
             inbox,
             excluded: HashSet::new(),
+            refused: None,
         }
     }
 
@@ -140,6 +145,7 @@ impl JobTask {
                     exclude,
                     after_output,
                 } => {
+                    self.inbox.reopen();
                     self.flow.slot_freed(lease.node, outcome);
                     self.acknowledge(&lease, AckOutcome::Superseded);
                     if after_output {
@@ -154,7 +160,12 @@ impl JobTask {
                     if outcome == Outcome::Neutral {
                         // Nobody's fault, so it doesn't count; but give a busy node a moment.
                         tries -= 1;
+                        if Instant::now() >= self.queue_deadline {
+                            break End::failed(no_capacity("all nodes stayed busy"));
+                        }
                         tokio::time::sleep(BUSY_PAUSE).await;
+                    } else {
+                        self.wait_anew();
                     }
                     if tries >= max_attempts {
                         break End::failed(ApiError::new(
@@ -170,14 +181,26 @@ impl JobTask {
                 AttemptEnd::Refused(code) => {
                     self.flow.slot_freed(lease.node, Outcome::Neutral);
                     self.acknowledge(&lease, AckOutcome::Recorded);
-                    break End::failed(refusal(code));
+                    // One node's word is not enough, if there is another one to ask.
+                    if self.refused.replace(code).is_some() {
+                        break End::failed(refusal(code));
+                    }
+                    self.inbox.reopen();
+                    self.excluded.insert(lease.node);
+                    self.wait_anew();
+                    if let Err(end) = self.requeue(&lease, code.as_str()).await {
+                        break end;
+                    }
+                    node = self.ask_for_node();
                 }
                 AttemptEnd::ClientGone => {
                     self.flow.slot_freed(lease.node, Outcome::Neutral);
+                    self.acknowledge(&lease, AckOutcome::Superseded);
                     break End::cancelled();
                 }
                 AttemptEnd::Deadline => {
                     self.flow.slot_freed(lease.node, Outcome::Failure);
+                    self.acknowledge(&lease, AckOutcome::Superseded);
                     break End::failed(deadline_exceeded());
                 }
             }
@@ -282,7 +305,8 @@ impl JobTask {
                 message = self.inbox.next() => match message {
                     Some(JobMessage::Assigned(node)) => return Ok(node),
                     Some(JobMessage::Stranded) => {
-                        break End::failed(no_capacity("the nodes that could have served it are gone"));
+                        let gone = || no_capacity("the nodes that could have served it are gone");
+                        break End::failed(self.refused.map_or_else(gone, refusal));
                     }
                     // Of an earlier attempt.
                     Some(_) => {}
@@ -300,7 +324,9 @@ impl JobTask {
 
     /// Leaves the queue. A node may have been assigned just now: its slot goes back.
     fn give_up_waiting(&mut self) {
-        self.flow.scheduler().withdraw(self.work.job);
+        self.flow
+            .scheduler()
+            .withdraw(self.work.job, &self.work.model, self.principal.namespace);
         while let Some(message) = self.inbox.try_next() {
             if let JobMessage::Assigned(node) = message {
                 self.flow.slot_freed(node, Outcome::Neutral);
@@ -371,7 +397,7 @@ impl JobTask {
             signature: result.signature,
             now: self.flow.clock.now(),
         };
-        let ended = again_if_refused(|| self.flow.store.settle(settle.clone())).await;
+        let ended = again_if_refused(SETTLE_TRIES, || self.flow.store.settle(settle.clone())).await;
         let (recorded, end) = match ended {
             Ok(Ended::Now(_) | Ended::Before(_)) => (AckOutcome::Recorded, Ok(())),
             Ok(other) => {
@@ -392,6 +418,12 @@ impl JobTask {
             self.tell(JobEvent::Answer(Box::new(answer))).await;
         }
         end
+    }
+
+    /// After an attempt, a job may wait as long for the next node as for its first.
+    fn wait_anew(&mut self) {
+        let queue_ttl = Duration::from_millis(self.flow.snapshot().jobs.queue_ttl_ms);
+        self.queue_deadline = Instant::now() + queue_ttl;
     }
 
     async fn requeue(&self, lease: &TopicLease, reason: &'static str) -> Result<(), End> {
@@ -418,7 +450,7 @@ impl JobTask {
             error_code: end.error.code.as_str(),
             now: self.flow.clock.now(),
         };
-        if let Err(error) = again_if_refused(|| self.flow.store.release(release.clone())).await {
+        if let Err(error) = again_if_refused(RELEASE_TRIES, || self.flow.store.release(release.clone())).await {
             tracing::error!(job.id = %self.work.job, %error, "the hold could not be released; the next start will");
         }
         tracing::info!(job.id = %self.work.job, state = %end.state, code = %end.error.code, "the job ended without an answer");

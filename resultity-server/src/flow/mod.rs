@@ -49,6 +49,9 @@ const EVENT_QUEUE: usize = 256;
 /// How many jobs may be under way at once; more are refused with `no_capacity`.
 const MAX_JOBS: usize = 20_000;
 
+/// How many KiB of request bodies may be under way at once: half a GiB.
+const MAX_BODIES_KIB: usize = 512 * 1024;
+
 /// Who asks: what an API key resolves to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Principal {
@@ -165,6 +168,8 @@ pub struct Flow {
     current: ArcSwap<CurrentSnapshot>,
     takes_jobs: AtomicBool,
     permits: Arc<Semaphore>,
+    /// KiB of request bodies that still may come.
+    bodies: Arc<Semaphore>,
     /// Counts changes of who is in rotation with what.
     rotation: watch::Sender<u64>,
 }
@@ -187,6 +192,7 @@ impl Flow {
             current: ArcSwap::from_pointee(parts.snapshot),
             takes_jobs: AtomicBool::new(true),
             permits: Arc::new(Semaphore::new(MAX_JOBS)),
+            bodies: Arc::new(Semaphore::new(MAX_BODIES_KIB)),
             rotation: watch::Sender::new(0),
         })
     }
@@ -247,6 +253,10 @@ impl Flow {
         let permit = Arc::clone(&self.permits)
             .try_acquire_owned()
             .map_err(|_| no_capacity("the server has as many jobs as it can hold"))?;
+        let body_kib = request.body.get().len() as u32 / 1024 + 1;
+        let body = Arc::clone(&self.bodies)
+            .try_acquire_many_owned(body_kib)
+            .map_err(|_| no_capacity("the server has as many large requests as it can hold"))?;
         let id = JobId::new(&*self.clock, &*self.entropy);
         let created = self.clock.now();
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
@@ -255,7 +265,7 @@ impl Flow {
             job::JobTask::new(flow, id, principal, request, created, sender)
                 .run()
                 .await;
-            drop(permit);
+            drop((permit, body));
         });
         Ok(JobHandle { id, created, events })
     }
@@ -267,8 +277,11 @@ impl Flow {
 
     /// A node is in rotation with these models.
     pub fn node_ready(&self, node: NodeId, models: HashSet<String>, slots: u32) {
-        let assignments = self.scheduler().node_ready(node, models, slots);
-        self.announce(assignments);
+        {
+            let mut scheduler = self.scheduler();
+            let assignments = scheduler.node_ready(node, models, slots);
+            self.announce(&mut scheduler, assignments);
+        }
         self.rotation.send_modify(|changes| *changes += 1);
     }
 
@@ -281,13 +294,18 @@ impl Flow {
     }
 
     fn slot_freed(&self, node: NodeId, outcome: Outcome) {
-        let assignments = self.scheduler().slot_freed(node, outcome);
-        self.announce(assignments);
+        let mut scheduler = self.scheduler();
+        let assignments = scheduler.slot_freed(node, outcome);
+        self.announce(&mut scheduler, assignments);
     }
 
-    fn announce(&self, assignments: Vec<Assignment>) {
-        for Assignment { job, node } in assignments {
-            self.bus.tell_job(job, JobMessage::Assigned(node));
+    /// Tells jobs their nodes, under the scheduler's lock: a job that has just given up cannot be told, and its slot goes
+    /// to the next one instead of being lost.
+    fn announce(&self, scheduler: &mut Scheduler, mut assignments: Vec<Assignment>) {
+        while let Some(Assignment { job, node }) = assignments.pop() {
+            if !self.bus.tell_job(job, JobMessage::Assigned(node)) {
+                assignments.extend(scheduler.slot_freed(node, Outcome::Neutral));
+            }
         }
     }
 

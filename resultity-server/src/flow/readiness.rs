@@ -79,6 +79,12 @@ pub async fn check(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec) -> Result<
         },
     );
     match end {
+        // A model that thinks first may have no text yet after so few tokens.
+        AttemptEnd::Answer { verified, .. }
+            if verified.choices.iter().any(|choice| !choice.message.extra.is_empty()) =>
+        {
+            Ok(())
+        }
         AttemptEnd::Answer { verified, .. } => {
             let text = verified
                 .choices

@@ -117,9 +117,9 @@ impl Scheduler {
     }
 
     /// A job does not want a node any more.
-    pub fn withdraw(&mut self, job: JobId) {
-        for queue in self.queues.values_mut() {
-            for jobs in queue.values_mut() {
+    pub fn withdraw(&mut self, job: JobId, model: &str, namespace: NamespaceId) {
+        if let Some(queue) = self.queues.get_mut(model) {
+            if let Some(jobs) = queue.get_mut(&namespace) {
                 let before = jobs.len();
                 jobs.retain(|waiting| waiting.job != job);
                 self.waiting -= before - jobs.len();

@@ -4,7 +4,9 @@ use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{ChatRequest, Content};
+use resultity_core::wire::MAX_FRAME_BYTES;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 /// Fields that name who asks, or that only mean something to us: they never reach a node.
 const KEPT_FROM_NODES: [&str; 7] = [
@@ -16,6 +18,9 @@ const KEPT_FROM_NODES: [&str; 7] = [
     "service_tier",
     "prompt_cache_retention",
 ];
+
+/// The most bytes of a body that goes to a node: it has to fit into a frame.
+const MAX_NODE_BODY: usize = MAX_FRAME_BYTES - 64 * 1024;
 
 /// The most choices of one request.
 const MAX_CHOICES: u64 = 16;
@@ -75,7 +80,7 @@ pub fn chat(mut request: ChatRequest, stream: bool, model: &ModelSpec) -> Result
         ));
     }
     let limit = token_limit(&request, model)?;
-    let max_prompt_tokens = prompt_bound(&request).min(model.context_length);
+    let max_prompt_tokens = prompt_bound(&request, model).min(model.context_length);
     let max_completion_tokens = limit.saturating_mul(choices);
     let include_usage = request.wants_usage();
 
@@ -89,6 +94,14 @@ pub fn chat(mut request: ChatRequest, stream: bool, model: &ModelSpec) -> Result
     request.max_tokens = Some(limit);
     let body = serde_json::value::to_raw_value(&request)
         .map_err(|error| ApiError::new(ErrorCode::Internal, "the request could not be encoded").with_source(error))?;
+
+    // Numbers may be longer now than they came.
+    if body.get().len() > MAX_NODE_BODY {
+        return Err(ApiError::new(
+            ErrorCode::PayloadTooLarge,
+            format!("the request is larger than {MAX_NODE_BODY} bytes once it is written out for a node"),
+        ));
+    }
 
     Ok(ValidChat {
         ceiling: model.price.cost(max_prompt_tokens, max_completion_tokens),
@@ -131,7 +144,7 @@ fn check_messages(request: &ChatRequest) -> Result<(), ApiError> {
             }
             Some(Content::Parts(parts)) => {
                 for (part_index, part) in parts.iter().enumerate() {
-                    if !part.get("type").is_some_and(serde_json::Value::is_string) {
+                    if !part.get("type").is_some_and(Value::is_string) {
                         return Err(invalid(
                             format!("messages[{index}].content[{part_index}].type"),
                             "every content part needs a type such as \"text\"",
@@ -164,7 +177,7 @@ fn check_range(field: &str, value: Option<f64>, low: f64, high: f64) -> Result<(
 
 fn check_penalty(request: &ChatRequest, field: &str) -> Result<(), ApiError> {
     match request.extra.get(field) {
-        None | Some(serde_json::Value::Null) => Ok(()),
+        None | Some(Value::Null) => Ok(()),
         Some(value) => match value.as_f64() {
             Some(number) => check_range(field, Some(number), -2.0, 2.0),
             None => Err(invalid(field, format!("{field} must be a number from -2 to 2"))),
@@ -194,33 +207,32 @@ fn token_limit(request: &ChatRequest, model: &ModelSpec) -> Result<u64, ApiError
     }
 }
 
-/// No tokenizer makes more tokens than there are bytes; a chat template adds a few for each message and around all.
-fn prompt_bound(request: &ChatRequest) -> u64 {
+/// No tokenizer makes more tokens than there are bytes; a chat template adds a few for each message and around all, and may
+/// write tools and the like into the prompt. What an image or a sound makes is not known here: as much as fits.
+fn prompt_bound(request: &ChatRequest, model: &ModelSpec) -> u64 {
     const PER_MESSAGE: u64 = 16;
     const AROUND_ALL: u64 = 64;
-    let messages: u64 = request
-        .messages
-        .iter()
-        .map(|message| {
-            let content = match &message.content {
-                Some(Content::Text(text)) => text.len(),
-                Some(parts @ Content::Parts(_)) => serde_json::to_string(parts).map_or(0, |text| text.len()),
-                None => 0,
-            };
-            let extra = if message.extra.is_empty() {
-                0
-            } else {
-                serde_json::to_string(&message.extra).map_or(0, |text| text.len())
-            };
-            (content + extra + message.role.len()) as u64 + PER_MESSAGE
-        })
-        .sum();
-    // Tools are written into the prompt by the template.
-    let tools = request
-        .extra
-        .get("tools")
-        .map_or(0, |tools| tools.to_string().len() as u64);
-    messages + tools + AROUND_ALL
+    let is_text = |part: &Map<String, Value>| part.get("type").and_then(Value::as_str) == Some("text");
+    let mut bound = AROUND_ALL + written(&request.extra);
+    for message in &request.messages {
+        let content = match &message.content {
+            Some(Content::Text(text)) => text.len() as u64,
+            Some(Content::Parts(parts)) if !parts.iter().all(is_text) => return model.context_length,
+            Some(Content::Parts(parts)) => parts.iter().map(written).sum(),
+            None => 0,
+        };
+        bound += content + written(&message.extra) + message.role.len() as u64 + PER_MESSAGE;
+    }
+    bound
+}
+
+/// Bytes of fields once they are written out.
+fn written(fields: &Map<String, Value>) -> u64 {
+    if fields.is_empty() {
+        0
+    } else {
+        serde_json::to_string(fields).map_or(0, |text| text.len() as u64)
+    }
 }
 
 #[cfg(test)]
@@ -228,7 +240,7 @@ mod tests {
     use super::*;
     use crate::flow::testing::model;
     use resultity_core::openai::chat::Message;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn check(body: Value) -> Result<ValidChat, ApiError> {
         chat(serde_json::from_value(body).unwrap(), false, &model())

@@ -6,6 +6,8 @@ use resultity_core::openai::chat::{Choice, ChunkChoice, Delta, Usage};
 use resultity_core::signing::{Domain, InvalidSignature, PublicKey, TypedData};
 use resultity_core::wire::{JobResult, OutputHasher, Transcript};
 
+use serde_json::{Map, Value};
+
 use crate::bus::TopicLease;
 
 /// Fields of a message that go on to the asker beside its text. All others stay behind: they could name the engine's host.
@@ -19,6 +21,9 @@ const PASSED_ON: [&str; 5] = [
 
 /// Bytes that a token can stand for at the most; what is beyond is no answer to this request.
 const MAX_BYTES_PER_TOKEN: u64 = 256;
+
+/// Bytes of the longest reason why a choice ended; ours are far shorter.
+const MAX_FINISH_REASON: usize = 64;
 
 /// Tokens of a choice that leave no text, such as its end.
 const SILENT_TOKENS: u64 = 4;
@@ -70,6 +75,13 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// One a token, and a few empty ones for each choice.
+    const fn max_chunks(&self) -> u64 {
+        self.max_completion_tokens
+            .saturating_add(self.choices.saturating_mul(4))
+            .saturating_add(64)
+    }
+
     fn max_bytes(&self) -> u64 {
         self.max_completion_tokens
             .saturating_mul(MAX_BYTES_PER_TOKEN)
@@ -87,6 +99,8 @@ pub struct Received {
     pub finish_reasons: std::collections::BTreeMap<u32, String>,
     chunks: u64,
     bytes: u64,
+    /// Bytes that the asker gets to see: text, tool calls and the like.
+    shown: u64,
 }
 
 impl Received {
@@ -99,6 +113,7 @@ impl Received {
             finish_reasons: std::collections::BTreeMap::new(),
             chunks: 0,
             bytes: 0,
+            shown: 0,
         }
     }
 
@@ -120,6 +135,9 @@ impl Received {
             });
         }
         self.chunks += 1;
+        if self.chunks > self.limits.max_chunks() {
+            return Err(Violation::TooLarge);
+        }
         self.bytes = self.bytes.saturating_add(delta.len() as u64);
         if self.bytes > self.limits.max_bytes().saturating_add(self.chunks * 256) {
             return Err(Violation::TooLarge);
@@ -135,6 +153,7 @@ impl Received {
                 .delta
                 .extra
                 .retain(|field, _| PASSED_ON.contains(&field.as_str()));
+            self.shown += shown_bytes(choice.delta.content.as_deref(), &choice.delta.extra);
             if let Some(reason) = choice.finish_reason.take() {
                 self.finish_reasons
                     .insert(choice.index, known_finish_reason(&reason).to_owned());
@@ -150,12 +169,6 @@ impl Received {
         } else {
             Err(Violation::Malformed(format!("choice {index} was not asked for")))
         }
-    }
-
-    /// Bytes of text, and of tool calls and the like, that came.
-    fn text_bytes(&self) -> u64 {
-        let texts: u64 = self.output.texts().values().map(|text| text.len() as u64).sum();
-        texts.max(if texts == 0 { self.bytes } else { 0 })
     }
 }
 
@@ -200,6 +213,9 @@ pub fn result(
     }
     if result.request_hash != expected.request_hash {
         return Err(Violation::RequestHash);
+    }
+    if result.finish_reason.len() > MAX_FINISH_REASON {
+        return Err(Violation::Malformed("the finish reason is too long".into()));
     }
     let mut choices = Vec::new();
     if !expected.stream {
@@ -248,6 +264,7 @@ fn take_output(output: &str, received: &mut Received) -> Result<Vec<Choice>, Vio
             .message
             .extra
             .retain(|field, _| PASSED_ON.contains(&field.as_str()));
+        received.shown += shown_bytes(choice.message.content.as_deref(), &choice.message.extra);
         choice.finish_reason = Some(known_finish_reason(choice.finish_reason.as_deref().unwrap_or("stop")).to_owned());
     }
     Ok(choices)
@@ -256,7 +273,7 @@ fn take_output(output: &str, received: &mut Received) -> Result<Vec<Choice>, Vio
 /// No more tokens than were asked for, and no more than the output's length can hold.
 fn bounded_usage(result: &JobResult, received: &Received) -> (Usage, bool) {
     let limits = &received.limits;
-    let by_length = received.text_bytes().saturating_add(SILENT_TOKENS * limits.choices);
+    let by_length = received.shown.saturating_add(SILENT_TOKENS * limits.choices);
     let completion = result
         .completion_tokens
         .min(limits.max_completion_tokens)
@@ -264,6 +281,17 @@ fn bounded_usage(result: &JobResult, received: &Received) -> (Usage, bool) {
     let prompt = result.prompt_tokens.min(limits.max_prompt_tokens);
     let is_outlier = (prompt, completion) != (result.prompt_tokens, result.completion_tokens);
     (Usage::new(prompt, completion), is_outlier)
+}
+
+/// Bytes of what goes on to the asker.
+fn shown_bytes(content: Option<&str>, extra: &Map<String, Value>) -> u64 {
+    let content = content.map_or(0, str::len);
+    let extra = if extra.is_empty() {
+        0
+    } else {
+        serde_json::to_string(extra).map_or(0, |text| text.len())
+    };
+    (content + extra) as u64
 }
 
 /// OpenAI's reasons; any other is a `stop`.

@@ -27,6 +27,12 @@ use crate::link::socket::{CLOSE, WRITE_TIMEOUT, close, next_text, write};
 /// How long until a model that failed its readiness job is tried again.
 const READINESS_PAUSE: Duration = Duration::from_secs(30);
 
+/// The most bytes of a chunk's `delta`.
+const MAX_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// The most bytes of a frame that is hashed in its canonical form before its signature is known to be good.
+pub(super) const MAX_SIGNED_BODY: usize = 1024 * 1024;
+
 /// The most slots that a node is believed to have.
 const MAX_SLOTS: u32 = 4096;
 
@@ -74,14 +80,15 @@ impl Actor {
         // The queue is new and empty: there is room for the first frame.
         let _ = frames.try_send(ServerFrame::from(welcome).encode());
         let weak = frames.downgrade();
-        flow.bus.attach_node(
-            node,
-            NodeTopic {
-                session,
-                public_key: key,
-                frames,
-            },
-        );
+        let topic = NodeTopic {
+            session,
+            public_key: key,
+            frames,
+        };
+        if flow.bus.attach_node(node, topic).is_some() {
+            // What the replaced link served is not served by this one yet.
+            flow.node_gone(node);
+        }
         for lease in leases {
             let has_it = journal.contains(&(lease.job_id, lease.attempt));
             flow.bus
@@ -128,10 +135,15 @@ impl Actor {
                     None => break None,
                 },
                 Some((model, passed)) = self.tested_inbox.recv() => self.tested(model, passed),
-                () = sleep_until(next_heartbeat_due), if self.in_rotation => {
+                () = sleep_until(next_heartbeat_due) => {
+                    if !std::mem::replace(&mut self.in_rotation, false) {
+                        break Some((close::POLICY, "no heartbeats".to_owned()));
+                    }
                     tracing::warn!(node.id = %self.node, "heartbeats are missing: out of rotation");
-                    self.in_rotation = false;
-                    self.flow.node_gone(self.node);
+                    next_heartbeat_due += silence;
+                    if self.is_current() {
+                        self.flow.node_gone(self.node);
+                    }
                 }
             }
         };
@@ -141,7 +153,15 @@ impl Actor {
         }
         self.detach();
         ended.cancel();
-        let _ = timeout(WRITE_TIMEOUT, writer).await;
+        if !writer.is_finished() {
+            let _ = timeout(WRITE_TIMEOUT, writer).await;
+        }
+    }
+
+    /// Whether no later link of the same node has replaced this one.
+    fn is_current(&self) -> bool {
+        let topic = self.flow.bus.node(self.node);
+        topic.is_some_and(|topic| topic.session == self.session)
     }
 
     fn silence(&self) -> Duration {
@@ -154,6 +174,10 @@ impl Actor {
         if self.flow.bus.detach_node(self.node, self.session) {
             self.flow.node_gone(self.node);
             for lease in self.flow.bus.leases_of(self.node) {
+                if self.flow.bus.node(self.node).is_some() {
+                    // It is back already, and has said what it still has.
+                    break;
+                }
                 self.flow
                     .bus
                     .node_says(self.node, lease.job_id, lease.attempt, JobMessage::LinkLost);
@@ -185,6 +209,9 @@ impl Actor {
             NodeFrame::Decline(decline) => {
                 self.says(decline.job_id, decline.attempt, JobMessage::Declined(decline.code));
             }
+            NodeFrame::Chunk(chunk) if chunk.delta.get().len() > MAX_CHUNK_BYTES => {
+                return ControlFlow::Break((close::POLICY, "a chunk is too large".into()));
+            }
             NodeFrame::Chunk(chunk) => {
                 self.says(chunk.job_id, chunk.attempt, JobMessage::Chunk(chunk));
             }
@@ -199,6 +226,9 @@ impl Actor {
                 if self.says(job, attempt, JobMessage::Failed(Box::new(failed))) == Delivery::NoLease {
                     self.answer_late(job, attempt).await;
                 }
+            }
+            NodeFrame::Heartbeat(_) if text.len() > MAX_SIGNED_BODY => {
+                return ControlFlow::Break((close::POLICY, "a heartbeat is too large".into()));
             }
             NodeFrame::Heartbeat(heartbeat) => {
                 if let Err(why) = self.heartbeat(heartbeat, text).await {
@@ -264,7 +294,10 @@ impl Actor {
 
         let renewed = self.renew(&heartbeat).await;
         self.models = heartbeat.models;
-        if !std::mem::replace(&mut self.in_rotation, true) || self.has_lost_a_model() {
+        // A node that is about to stop says that it has no slots any more.
+        let slots = heartbeat.load.slots.min(MAX_SLOTS);
+        let has_other_slots = std::mem::replace(&mut self.slots, slots) != slots;
+        if has_other_slots || !std::mem::replace(&mut self.in_rotation, true) || self.has_lost_a_model() {
             self.enter_rotation();
         }
         self.see_whether_bound().await;
@@ -299,12 +332,17 @@ impl Actor {
         let until = self.flow.clock.now().after(lease);
         let mut renewals = Vec::new();
         let mut leases = Vec::new();
-        for running in &heartbeat.running {
-            if let Some(held) = self.flow.bus.renew(self.node, running.job_id, running.attempt, until) {
-                leases.push((attempt_lease_ref(running.job_id, &held), until));
+        let named: HashSet<(JobId, Attempt)> = heartbeat
+            .running
+            .iter()
+            .map(|running| (running.job_id, running.attempt))
+            .collect();
+        for (job, attempt) in named.into_iter().take(MAX_SLOTS as usize) {
+            if let Some(held) = self.flow.bus.renew(self.node, job, attempt, until) {
+                leases.push((attempt_lease_ref(job, &held), until));
                 renewals.push(Renewal {
-                    job_id: running.job_id,
-                    attempt: running.attempt,
+                    job_id: job,
+                    attempt,
                     deadline: until,
                 });
             }
@@ -372,7 +410,7 @@ impl Actor {
     fn enter_rotation(&mut self) {
         let active: HashSet<String> = active_models(&self.models).map(str::to_owned).collect();
         self.ready.retain(|model| active.contains(model));
-        if self.in_rotation {
+        if self.in_rotation && self.is_current() {
             self.flow.node_ready(self.node, self.ready.clone(), self.slots);
         }
     }

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::Flow;
-use crate::link::actor::Actor;
+use crate::link::actor::{Actor, MAX_SIGNED_BODY};
 use crate::link::check_hello;
 use crate::link::socket::{close, close_frame};
 
@@ -86,6 +86,9 @@ async fn handshake(flow: &Flow, challenge: &Challenge, socket: &mut WebSocket) -
         }
     });
     let text = text.await.ok().flatten().ok_or_else(|| refuse("there was no hello"))?;
+    if text.len() > MAX_SIGNED_BODY {
+        return Err(refuse("the hello is too large"));
+    }
     match NodeFrame::parse(&text) {
         Ok(NodeFrame::Hello(hello)) => {
             let key = check_hello(challenge, &hello, &text, &flow.domain, flow.clock.now())?;

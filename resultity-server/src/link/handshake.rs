@@ -68,7 +68,11 @@ fn reject(code: RejectCode, message: String) -> Reject {
 fn is_older(version: &str, than: &str) -> bool {
     let numbers = |text: &str| -> Vec<u64> {
         let core = text.split(['-', '+']).next().unwrap_or_default();
-        let mut numbers: Vec<u64> = core.split('.').map(|part| part.parse().unwrap_or_default()).collect();
+        let mut numbers: Vec<u64> = core
+            .split('.')
+            .take(3)
+            .map(|part| part.parse().unwrap_or_default())
+            .collect();
         numbers.resize(3, 0);
         numbers
     };

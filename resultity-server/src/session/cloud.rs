@@ -137,7 +137,7 @@ fn meta(job: &JobHandle, answer: Option<&Answer>) -> ReplyMeta {
 fn lost() -> ApiError {
     ApiError::new(
         ErrorCode::Internal,
-        "the server lost track of the request; nothing will be charged",
+        "the server lost track of the request: please ask again",
     )
 }
 

@@ -33,9 +33,9 @@ pub struct TestNode {
 /// What it sends of a stream, for its hashes.
 #[derive(Default)]
 pub struct Sent {
-    transcript: Transcript,
-    output: OutputHasher,
-    count: u64,
+    pub transcript: Transcript,
+    pub output: OutputHasher,
+    pub count: u64,
 }
 
 impl TestNode {
@@ -108,7 +108,10 @@ impl TestNode {
         let mut heartbeat = Heartbeat {
             seq,
             issued_at: SystemClock.now(),
-            load: resultity_core::wire::Load::default(),
+            load: resultity_core::wire::Load {
+                slots: 1,
+                ..resultity_core::wire::Load::default()
+            },
             running: Vec::new(),
             models: self.models.clone(),
             runtime: resultity_core::wire::RuntimeInfo::default(),
