@@ -196,6 +196,10 @@ impl Journal {
         let written = self.file.write_all(&self.pending);
         self.size += self.pending.len() as u64;
         self.pending.clear();
+        if written.is_err() {
+            // What was written of a line must not swallow the next one.
+            self.pending.push(b'\n');
+        }
         written?;
         if self.size > COMPACT_BYTES + 2 * live_bytes(&self.memory) {
             (self.file, self.size) = compact(&self.path, &self.memory)?;
