@@ -8,14 +8,15 @@ use std::time::Duration;
 use futures::StreamExt;
 use harness::node::{Sent, TestNode};
 use harness::{TestServer, soon};
-use resultity_core::api::cloud::ChatApi;
+use resultity_core::api::cloud::{ChatApi, Reply};
 use resultity_core::credits::Credits;
-use resultity_core::error::ErrorCode;
+use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::job::JobState;
-use resultity_core::openai::chat::{ChatRequest, ChunkChoice, Message};
+use resultity_core::openai::chat::{ChatCompletion, ChatRequest, ChunkChoice, Message};
 use resultity_core::signing::{Keypair, Outcome};
 use resultity_core::wire::{AckOutcome, FailureCode, ServerFrame};
 use resultity_server::assemble::Offer;
+use tokio::task::JoinHandle;
 
 /// Three prompt tokens, two made: what every answer of a test node costs.
 const COST: Credits = Credits::from_micros(10 + 3 + 4);
@@ -24,15 +25,24 @@ fn request() -> ChatRequest {
     ChatRequest::new("m", [Message::user("hello")]).max_tokens(10)
 }
 
+/// A server that serves the model `m` by one node with one slot.
+async fn server_and_node() -> (TestServer, TestNode) {
+    let server = TestServer::start().await;
+    let node = TestNode::ready(&server.io_url(), "m", 1).await;
+    server.until_served("m").await;
+    (server, node)
+}
+
+/// Asks over HTTP for a whole answer; dropping or aborting this is a client that goes away.
+fn ask(server: &TestServer) -> JoinHandle<Result<Reply<ChatCompletion>, ApiError>> {
+    let client = server.client();
+    tokio::spawn(async move { client.chat(request()).await })
+}
+
 #[tokio::test]
 async fn an_answer_is_verified_paid_for_and_given() {
-    let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
-    let asked = tokio::spawn({
-        let client = server.client();
-        async move { client.chat(request()).await }
-    });
+    let (server, mut node) = server_and_node().await;
+    let asked = ask(&server);
     let job = node.next_job().await;
     node.answer(&job, "hi there").await;
     assert_eq!(node.ack_of(job.job_id).await.outcome, AckOutcome::Recorded);
@@ -54,9 +64,7 @@ async fn an_answer_is_verified_paid_for_and_given() {
 
 #[tokio::test]
 async fn a_stream_passes_chunks_on_and_ends_after_settlement() {
-    let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
+    let (server, mut node) = server_and_node().await;
     let asked = tokio::spawn({
         let client = server.client();
         async move { client.chat_stream(request().include_usage()).await }
@@ -130,9 +138,7 @@ async fn a_job_whose_node_dies_before_output_moves_to_another() {
 
 #[tokio::test]
 async fn a_stream_whose_node_dies_after_output_ends_in_an_error_and_costs_nothing() {
-    let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
+    let (server, mut node) = server_and_node().await;
     let mut other = TestNode::ready(&server.io_url(), "m", 0).await;
     let asked = tokio::spawn({
         let client = server.client();
@@ -160,13 +166,8 @@ async fn a_stream_whose_node_dies_after_output_ends_in_an_error_and_costs_nothin
 
 #[tokio::test]
 async fn a_client_that_goes_away_cancels_its_job_at_the_node() {
-    let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
-    let asked = tokio::spawn({
-        let client = server.client();
-        async move { client.chat(request()).await }
-    });
+    let (server, mut node) = server_and_node().await;
+    let asked = ask(&server);
     let job = node.next_job().await;
     node.accept(&job).await;
     asked.abort();
@@ -184,9 +185,7 @@ async fn a_client_that_goes_away_cancels_its_job_at_the_node() {
 
 #[tokio::test]
 async fn a_client_that_leaves_a_stream_pays_for_what_was_made_until_then() {
-    let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
+    let (server, mut node) = server_and_node().await;
     let asked = tokio::spawn({
         let client = server.client();
         async move { client.chat_stream(request()).await.unwrap() }
@@ -209,13 +208,8 @@ async fn a_client_that_leaves_a_stream_pays_for_what_was_made_until_then() {
 
 #[tokio::test]
 async fn a_lying_node_is_not_paid_and_the_job_moves_on() {
-    let server = TestServer::start().await;
-    let mut liar = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
-    let asked = tokio::spawn({
-        let client = server.client();
-        async move { client.chat(request()).await }
-    });
+    let (server, mut liar) = server_and_node().await;
+    let asked = ask(&server);
     let job = liar.next_job().await;
     let mut honest = TestNode::ready(&server.io_url(), "m", 1).await;
     let mut result = liar.result(&job, "a lie");
@@ -234,18 +228,13 @@ async fn a_lying_node_is_not_paid_and_the_job_moves_on() {
 
 #[tokio::test]
 async fn when_all_nodes_fail_nothing_is_charged() {
-    let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
+    let (server, mut node) = server_and_node().await;
     for (code, expected) in [
         (FailureCode::EngineFailed, ErrorCode::NoCapacity),
         (FailureCode::ContextLengthExceeded, ErrorCode::ContextLengthExceeded),
         (FailureCode::InvalidRequest, ErrorCode::InvalidValue),
     ] {
-        let asked = tokio::spawn({
-            let client = server.client();
-            async move { client.chat(request()).await }
-        });
+        let asked = ask(&server);
         let job = node.next_job().await;
         let failure = node.failure(&job, code);
         node.send(failure).await;
@@ -281,10 +270,7 @@ async fn a_job_that_finds_all_nodes_busy_waits_and_expires_in_the_end() {
     let server = TestServer::with(offer).await;
     let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
     server.until_served("m").await;
-    let first = tokio::spawn({
-        let client = server.client();
-        async move { client.chat(request()).await }
-    });
+    let first = ask(&server);
     let job = node.next_job().await;
     let client = server.client();
     let error = soon("the error", client.chat(request())).await.unwrap_err();
@@ -297,13 +283,8 @@ async fn a_job_that_finds_all_nodes_busy_waits_and_expires_in_the_end() {
 
 #[tokio::test]
 async fn a_node_whose_link_drops_may_come_back_and_deliver() {
-    let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
-    let asked = tokio::spawn({
-        let client = server.client();
-        async move { client.chat(request()).await }
-    });
+    let (server, mut node) = server_and_node().await;
+    let asked = ask(&server);
     let job = node.next_job().await;
     node.accept(&job).await;
     let result = node.result(&job, "after the break");
@@ -345,13 +326,8 @@ async fn frames_that_are_unknown_are_told_and_malformed_ones_end_the_link() {
 
 #[tokio::test]
 async fn a_stop_lets_running_jobs_finish() {
-    let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
-    let asked = tokio::spawn({
-        let client = server.client();
-        async move { client.chat(request()).await }
-    });
+    let (server, mut node) = server_and_node().await;
+    let asked = ask(&server);
     let job = node.next_job().await;
     let TestServer { running, store, .. } = server;
     let stop_intake = running.app().stop_intake.clone();
@@ -393,13 +369,8 @@ async fn an_idle_node_gets_work_once_an_account_has_bound_it() {
 
 #[tokio::test]
 async fn a_partial_result_that_nobody_asked_for_is_not_paid() {
-    let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
-    let asked = tokio::spawn({
-        let client = server.client();
-        async move { client.chat(request()).await }
-    });
+    let (server, mut node) = server_and_node().await;
+    let asked = ask(&server);
     let job = node.next_job().await;
     let mut result = node.result(&job, "half");
     result.outcome = Outcome::Partial;
@@ -412,9 +383,7 @@ async fn a_partial_result_that_nobody_asked_for_is_not_paid() {
 
 #[tokio::test]
 async fn what_a_bad_node_said_is_not_taken_for_the_next_ones() {
-    let server = TestServer::start().await;
-    let mut bad = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
+    let (server, mut bad) = server_and_node().await;
     let asked = tokio::spawn({
         let client = server.client();
         async move {
@@ -449,13 +418,8 @@ async fn what_a_bad_node_said_is_not_taken_for_the_next_ones() {
 
 #[tokio::test]
 async fn a_refusal_by_one_node_is_put_to_another() {
-    let server = TestServer::start().await;
-    let mut liar = TestNode::ready(&server.io_url(), "m", 1).await;
-    server.until_served("m").await;
-    let asked = tokio::spawn({
-        let client = server.client();
-        async move { client.chat(request()).await }
-    });
+    let (server, mut liar) = server_and_node().await;
+    let asked = ask(&server);
     let job = liar.next_job().await;
     let mut honest = TestNode::ready(&server.io_url(), "m", 1).await;
     let failure = liar.failure(&job, FailureCode::InvalidRequest);
