@@ -157,7 +157,8 @@ mod tests {
     #[tokio::test]
     async fn a_process_is_watched_until_it_ends() {
         let logs = tempfile::tempdir().unwrap();
-        let script = "echo ready; echo trouble >&2; exec cat /dev/zero > /dev/null";
+        // The trouble first: the test goes on at the first line of the output.
+        let script = "echo trouble >&2; echo ready; exec cat /dev/zero > /dev/null";
         let mut process = Process::start("server", Path::new("/bin/sh"), ["-c", script], logs.path()).unwrap();
         assert_eq!(process.first_line(Duration::from_secs(10)).await.unwrap(), "ready\n");
         process.check().unwrap();
