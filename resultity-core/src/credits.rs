@@ -1,5 +1,8 @@
 //! Money: integer micro-credits, and what a request costs. No floats anywhere near it.
 
+pub mod decimal;
+pub mod decimal_if_any;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -1,7 +1,7 @@
 //! Typed identifiers, so that a namespace id is never passed for an account id.
 //!
-//! All but [`NodeId`] are UUIDs (version 7 where they are made by the network, so that they sort by time). A node's
-//! id is the EVM address of its key.
+//! All but [`NodeId`] are UUIDs (version 7 where they are made by the network, so that they sort by time), some with a
+//! prefix as OpenAI has them. A node's id is the EVM address of its key.
 
 use std::fmt;
 use std::str::FromStr;
@@ -103,6 +103,73 @@ uuid_id! {
     SessionId, "session id";
     /// The secret that names one lease: whoever returns a result must name it.
     LeaseToken, "lease token";
+}
+
+macro_rules! prefixed_id {
+    ($($(#[$doc:meta])* $name:ident, $kind:literal, $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// What every one of them begins with.
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new identifier: sorts after all that were made earlier on the same clock.
+            pub fn new(clock: &dyn Clock, entropy: &dyn Entropy) -> Self {
+                Self(uuid_v7(clock, entropy))
+            }
+
+            /// The identifier with this value.
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            /// The value.
+            pub const fn as_uuid(&self) -> &Uuid {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0.simple())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                const EXPECTED: &str = concat!($prefix, " and 32 hexadecimal digits");
+                text.strip_prefix($prefix)
+                    .filter(|digits| digits.len() == 32)
+                    .and_then(|digits| Uuid::try_parse(digits).ok())
+                    .map(Self)
+                    .ok_or_else(|| InvalidId::new($kind, EXPECTED, text))
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize_text(deserializer, concat!("a ", $kind, " (", $prefix, "…)"))
+            }
+        }
+    )*};
+}
+
+prefixed_id! {
+    /// An address that events are sent to.
+    WebhookId, "webhook id", "wh_";
+    /// Something that happened; the `webhook-id` of every message about it.
+    EventId, "event id", "evt_";
+    /// An event on its way to one webhook.
+    DeliveryId, "delivery id", "whd_";
 }
 
 /// A node: the EVM address of its secp256k1 key. Shown in lower-case hexadecimal with `0x`.
@@ -209,14 +276,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_prefixed_id_is_read_with_its_prefix_alone() {
+        let id = EventId::new(&ManualClock::new(Timestamp::from_millis(1)), &SeededEntropy::new(1));
+        let text = id.to_string();
+        assert!(text.starts_with("evt_") && text.len() == 36, "{text}");
+        assert_eq!(text.parse(), Ok(id));
+        assert!(text.parse::<WebhookId>().is_err());
+        assert!(id.as_uuid().to_string().parse::<EventId>().is_err());
+        assert!(format!("evt_{}", id.as_uuid()).parse::<EventId>().is_err());
+    }
+
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC{0,50}|0x[0-9a-fA-F]{39,41}|[0-9a-f-]{32,36}") {
+        fn any_text_is_read_or_refused(text in "\\PC{0,50}|0x[0-9a-fA-F]{39,41}|[0-9a-f-]{32,36}|wh_[0-9a-fA-F]{31,33}") {
             if let Ok(id) = text.parse::<NodeId>() {
                 prop_assert_eq!(id.to_string(), text.to_lowercase());
             }
             if let Ok(id) = text.parse::<JobId>() {
                 prop_assert_eq!(id.to_string().parse::<JobId>().unwrap(), id);
+            }
+            if let Ok(id) = text.parse::<WebhookId>() {
+                prop_assert_eq!(id.to_string(), text.to_lowercase());
             }
         }
 

@@ -163,14 +163,155 @@ impl fmt::Display for Attempt {
 pub enum JobKind {
     /// An OpenAI chat completion.
     ChatCompletion,
+    /// An OpenAI (text) completion.
+    Completion,
+    /// An OpenAI embedding.
+    Embedding,
 }
 
 impl JobKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::ChatCompletion, Self::Completion, Self::Embedding];
+
     /// The name, as on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::ChatCompletion => "chat_completion",
+            Self::Completion => "completion",
+            Self::Embedding => "embedding",
         }
+    }
+}
+
+impl fmt::Display for JobKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no kind of job.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of chat_completion, completion, embedding")]
+pub struct UnknownJobKind;
+
+impl FromStr for JobKind {
+    type Err = UnknownJobKind;
+    fn from_str(text: &str) -> Result<Self, UnknownJobKind> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(UnknownJobKind)
+    }
+}
+
+/// What a caller asked: decides how the answer to a job looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Endpoint {
+    /// `POST /v1/chat/completions`.
+    #[serde(rename = "/v1/chat/completions")]
+    ChatCompletions,
+    /// `POST /v1/completions`.
+    #[serde(rename = "/v1/completions")]
+    Completions,
+    /// `POST /v1/embeddings`.
+    #[serde(rename = "/v1/embeddings")]
+    Embeddings,
+    /// `POST /v1/responses`.
+    #[serde(rename = "/v1/responses")]
+    Responses,
+}
+
+impl Endpoint {
+    /// All endpoints.
+    pub const ALL: [Self; 4] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+    ];
+
+    /// Its path, which is also its name in batches and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Embeddings => "/v1/embeddings",
+            Self::Responses => "/v1/responses",
+        }
+    }
+
+    /// What a node is asked.
+    pub const fn kind(self) -> JobKind {
+        match self {
+            Self::ChatCompletions | Self::Responses => JobKind::ChatCompletion,
+            Self::Completions => JobKind::Completion,
+            Self::Embeddings => JobKind::Embedding,
+        }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no endpoint that makes jobs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses")]
+pub struct UnknownEndpoint;
+
+impl FromStr for Endpoint {
+    type Err = UnknownEndpoint;
+    fn from_str(text: &str) -> Result<Self, UnknownEndpoint> {
+        Self::ALL
+            .into_iter()
+            .find(|endpoint| endpoint.as_str() == text)
+            .ok_or(UnknownEndpoint)
+    }
+}
+
+/// How urgent a job is. Jobs of a lower class wait while one of a higher class does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    #[default]
+    Normal,
+    /// Nobody does: batches.
+    Bulk,
+}
+
+impl Priority {
+    /// The name, as on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
+impl fmt::Display for Priority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no priority.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected one of normal, bulk")]
+pub struct UnknownPriority;
+
+impl FromStr for Priority {
+    type Err = UnknownPriority;
+    fn from_str(text: &str) -> Result<Self, UnknownPriority> {
+        [Self::Normal, Self::Bulk]
+            .into_iter()
+            .find(|priority| priority.as_str() == text)
+            .ok_or(UnknownPriority)
     }
 }
 

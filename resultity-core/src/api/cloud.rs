@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::{BoxStream, Stream};
@@ -11,7 +12,9 @@ use futures::stream::{BoxStream, Stream};
 use crate::credits::Credits;
 use crate::error::ApiError;
 use crate::id::JobId;
+use crate::job::Priority;
 use crate::openai::chat::{ChatChunk, ChatCompletion, ChatRequest};
+use crate::openai::completion::Completion;
 use crate::openai::model::{Model, ModelList};
 
 /// What an answer says beside its body.
@@ -43,16 +46,23 @@ impl<T> Deref for Reply<T> {
 }
 
 /// A streamed answer. It has ended well only if the stream ends without an error: one that was cut ends in
-/// [`ErrorCode::StreamCut`](crate::error::ErrorCode::StreamCut), never in a short answer. Dropping it cancels the job.
-pub struct ChatStream {
+/// [`ErrorCode::StreamCut`](crate::error::ErrorCode::StreamCut), never in a short answer. Dropping it cancels the job,
+/// unless the job was to go on by itself.
+pub struct Streamed<T> {
     meta: ReplyMeta,
-    chunks: BoxStream<'static, Result<ChatChunk, ApiError>>,
+    items: BoxStream<'static, Result<T, ApiError>>,
 }
 
-impl ChatStream {
-    /// A stream of these chunks.
-    pub fn new(meta: ReplyMeta, chunks: BoxStream<'static, Result<ChatChunk, ApiError>>) -> Self {
-        Self { meta, chunks }
+/// A streamed chat completion.
+pub type ChatStream = Streamed<ChatChunk>;
+
+/// A streamed completion.
+pub type CompletionStream = Streamed<Completion>;
+
+impl<T> Streamed<T> {
+    /// A stream of these items.
+    pub fn new(meta: ReplyMeta, items: BoxStream<'static, Result<T, ApiError>>) -> Self {
+        Self { meta, items }
     }
 
     /// What the server said beside it.
@@ -61,18 +71,55 @@ impl ChatStream {
     }
 }
 
-impl fmt::Debug for ChatStream {
+impl<T> fmt::Debug for Streamed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ChatStream")
+        f.debug_struct("Streamed")
             .field("meta", &self.meta)
             .finish_non_exhaustive()
     }
 }
 
-impl Stream for ChatStream {
-    type Item = Result<ChatChunk, ApiError>;
+impl<T> Stream for Streamed<T> {
+    type Item = Result<T, ApiError>;
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.chunks.as_mut().poll_next(cx)
+        self.items.as_mut().poll_next(cx)
+    }
+}
+
+/// What a caller may say beside a request, in headers over HTTP.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CallOptions {
+    /// `Idempotency-Key`: a repeat with the same key and request within 24 hours gives the first outcome and is never
+    /// charged again. 1 to 255 printable characters.
+    pub idempotency_key: Option<String>,
+    /// `x-resultity-ttl`: how long the job may take in all, if that is less than the network allows. Whole seconds.
+    pub ttl: Option<Duration>,
+    /// `x-resultity-priority`.
+    pub priority: Priority,
+}
+
+impl CallOptions {
+    /// Names the request, so that it can be repeated without harm.
+    pub fn idempotent(key: impl Into<String>) -> Self {
+        Self {
+            idempotency_key: Some(key.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Sets how long the job may take in all.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets how urgent the job is.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
     }
 }
 

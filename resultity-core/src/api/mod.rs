@@ -4,4 +4,9 @@
 //! The caller is not a parameter: an implementation is already bound to one.
 
 pub mod cloud;
+pub mod completions;
+pub mod embeddings;
 pub mod gate;
+pub mod jobs;
+pub mod page;
+pub mod usage;

@@ -1,5 +1,7 @@
 //! OpenAI's wire types. Fields that we do not know are kept and go on untouched.
 
 pub mod chat;
+pub mod completion;
+pub mod embedding;
 pub mod error;
 pub mod model;

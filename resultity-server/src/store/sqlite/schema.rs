@@ -10,7 +10,12 @@ use crate::store::StoreError;
 
 /// Every step from an empty file to the newest schema. `PRAGMA user_version` counts those that were taken. Published
 /// steps are never edited; changes come as new ones.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("migrations/0001_initial.sql"),
+    include_str!("migrations/0002_jobs.sql"),
+    include_str!("migrations/0003_webhooks.sql"),
+    include_str!("migrations/0004_files.sql"),
+];
 
 /// How long to wait for another process that has the file locked.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
