@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::limits::RateLimits;
 use resultity_core::openai::error::{ErrorBody, ErrorDetail};
 use serde_json::Value;
 
@@ -49,7 +50,13 @@ pub(crate) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8]) 
         None => without_explanation(status, headers, body),
     };
     error.request_id = request_id(headers);
+    error.rate_limits = rate_limits(headers).map(Box::new);
     error
+}
+
+/// The `x-ratelimit-*` headers of an answer.
+pub(crate) fn rate_limits(headers: &HeaderMap) -> Option<RateLimits> {
+    RateLimits::from_headers(|name| headers.get(name)?.to_str().ok())
 }
 
 /// The `x-request-id` of an answer.

@@ -224,5 +224,6 @@ pub(crate) fn reply_meta(headers: &HeaderMap) -> ReplyMeta {
     meta.request_id = error::request_id(headers);
     meta.job_id = text("x-resultity-job-id").and_then(|id| id.parse().ok());
     meta.cost = text("x-resultity-cost").and_then(|cost| cost.parse().ok());
+    meta.rate = error::rate_limits(headers);
     meta
 }

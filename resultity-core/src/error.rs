@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limits::RateLimits;
 use crate::openai::error::{ErrorBody, ErrorDetail};
 
 /// What went wrong, in a form a program can act on.
@@ -192,6 +193,8 @@ pub struct ApiError {
     pub request_id: Option<String>,
     /// When a repeat may succeed.
     pub retry_after: Option<Duration>,
+    /// What the caller may still ask for, where a rate limit was reached.
+    pub rate_limits: Option<Box<RateLimits>>,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -204,6 +207,7 @@ impl ApiError {
             param: None,
             request_id: None,
             retry_after: None,
+            rate_limits: None,
             source: None,
         }
     }
@@ -219,6 +223,13 @@ impl ApiError {
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
         self.retry_after = Some(after);
+        self
+    }
+
+    /// Says what the caller may still ask for.
+    #[must_use]
+    pub fn with_rate_limits(mut self, limits: RateLimits) -> Self {
+        self.rate_limits = Some(Box::new(limits));
         self
     }
 

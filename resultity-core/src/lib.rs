@@ -9,6 +9,7 @@ pub mod error;
 pub mod id;
 pub mod job;
 pub mod ledger;
+pub mod limits;
 pub mod model;
 pub mod openai;
 pub mod project;

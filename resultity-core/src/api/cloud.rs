@@ -13,6 +13,7 @@ use crate::credits::Credits;
 use crate::error::ApiError;
 use crate::id::JobId;
 use crate::job::Priority;
+use crate::limits::RateLimits;
 use crate::openai::chat::{ChatChunk, ChatCompletion, ChatRequest};
 use crate::openai::completion::Completion;
 use crate::openai::model::{Model, ModelList};
@@ -27,6 +28,8 @@ pub struct ReplyMeta {
     pub job_id: Option<JobId>,
     /// What it cost. Not known yet when a stream begins.
     pub cost: Option<Credits>,
+    /// What the caller may still ask for.
+    pub rate: Option<RateLimits>,
 }
 
 /// An answer and what the server says beside it; reads like the answer itself.
