@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod canonical;
+pub mod capability;
 pub mod clock;
 pub mod credits;
 pub mod environment;

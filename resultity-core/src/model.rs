@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::capability::Capability;
 use crate::credits::Price;
 
 /// A model that the network serves. Name and version together are unique.
@@ -24,7 +25,7 @@ pub struct ModelSpec {
     pub context_length: u64,
     /// Where a request names no limit: the most tokens per choice.
     pub default_max_tokens: u64,
-    /// What it can do, such as `chat`.
+    /// What it can do: names of a [`Capability`]. Names of later versions may be among them.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// What it costs.
@@ -37,6 +38,11 @@ impl ModelSpec {
     /// Whether a request for `name` means this model.
     pub fn answers_to(&self, name: &str) -> bool {
         self.name == name || self.aliases.iter().any(|alias| alias == name)
+    }
+
+    /// Whether it can do this.
+    pub fn can(&self, capability: Capability) -> bool {
+        self.capabilities.iter().any(|name| name == capability.as_str())
     }
 }
 

@@ -101,6 +101,13 @@ fn model(spec: &ModelSpec, path: &str) -> Result<(), InvalidSnapshot> {
     ] {
         require(price >= Credits::ZERO, field(name), "must not be negative")?;
     }
+    // Names that this version does not know are fine: they belong to models for later ones.
+    let mut capabilities = HashSet::new();
+    for (index, name) in spec.capabilities.iter().enumerate() {
+        let path = format!("{path}.capabilities[{index}]");
+        require(!name.is_empty(), &path, "must not be empty")?;
+        require(capabilities.insert(name), &path, "is named before")?;
+    }
     match spec.kind {
         ModelKind::Gguf => require(!spec.files.is_empty(), field("files"), "must hold the GGUF file")?,
         ModelKind::External => {
@@ -182,6 +189,8 @@ mod tests {
     #[case("/models/0/price/input_per_million", json!(-1), "models[0].price.input_per_million")]
     #[case("/models/0/price/output_per_million", json!(-1), "models[0].price.output_per_million")]
     #[case("/models/0/price/per_request", json!(-1), "models[0].price.per_request")]
+    #[case("/models/0/capabilities", json!(["chat", "chat"]), "models[0].capabilities[1]")]
+    #[case("/models/0/capabilities", json!([""]), "models[0].capabilities[0]")]
     #[case("/models/0/files", json!([]), "models[0].files")]
     #[case("/models/0/kind", json!("external"), "models[0].files")]
     #[case("/models/0/files/0/name", json!(""), "models[0].files[0].name")]
