@@ -19,6 +19,7 @@ pub mod signing;
 pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod webhook;
 pub mod wire;
 
 pub use alloy_primitives::{Address, B256};

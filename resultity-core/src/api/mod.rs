@@ -10,3 +10,4 @@ pub mod gate;
 pub mod jobs;
 pub mod page;
 pub mod usage;
+pub mod webhooks;
