@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resultity_core::canonical::sha256;
+use resultity_core::capability::Capability;
 use resultity_core::clock::{Entropy, SystemClock, SystemEntropy};
 use resultity_core::credits::{Credits, Price};
 use resultity_core::environment::Environment;
@@ -362,7 +363,7 @@ fn external(model: &EngineModel) -> ModelSpec {
         files: Vec::new(),
         context_length,
         default_max_tokens: context_length.min(1024),
-        capabilities: vec!["chat".into()],
+        capabilities: Capability::of_text_engine(),
         price: Price {
             input_per_million: Credits::from_whole(1),
             output_per_million: Credits::from_whole(2),

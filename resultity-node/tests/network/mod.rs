@@ -297,7 +297,7 @@ fn snapshot() -> Snapshot {
             files: vec![],
             context_length: 4096,
             default_max_tokens: 64,
-            capabilities: vec!["chat".into()],
+            capabilities: resultity_core::capability::Capability::of_text_engine(),
             price: Price::default(),
             test_prompt: "words 1".into(),
         }],

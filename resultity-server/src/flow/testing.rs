@@ -1,5 +1,6 @@
 //! Values that the tests of the flow share.
 
+use resultity_core::capability::Capability;
 use resultity_core::clock::{SeededEntropy, SystemClock, Timestamp};
 use resultity_core::credits::{Credits, Price};
 use resultity_core::environment::Environment;
@@ -22,7 +23,7 @@ pub(crate) fn model() -> ModelSpec {
         files: Vec::new(),
         context_length: 4096,
         default_max_tokens: 64,
-        capabilities: vec!["chat".into()],
+        capabilities: Capability::of_text_engine(),
         price: Price {
             input_per_million: Credits::from_whole(1),
             output_per_million: Credits::from_whole(2),
