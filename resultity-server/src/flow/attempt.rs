@@ -36,6 +36,8 @@ const CONSUMER_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Work {
     /// The job.
     pub job: JobId,
+    /// What is asked.
+    pub kind: JobKind,
     /// The model's name in the snapshot.
     pub model: String,
     /// SHA-256 of its first file.
@@ -217,7 +219,7 @@ impl Attempt<'_> {
             attempt: self.lease.attempt,
             lease_token: self.lease.token,
             deadline: self.flow.clock.now().after(left),
-            kind: JobKind::ChatCompletion,
+            kind: self.work.kind,
             model: self.work.model.clone(),
             model_digest: self.work.model_digest.clone(),
             stream: self.work.stream,

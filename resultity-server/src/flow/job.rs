@@ -8,7 +8,7 @@ use resultity_core::canonical::sha256;
 use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{JobId, LeaseToken, NodeId};
-use resultity_core::job::{Attempt, JobKind, JobState};
+use resultity_core::job::{Attempt, JobState};
 use resultity_core::signing::Outcome as ResultOutcome;
 use resultity_core::wire::{Ack, AckOutcome, FailureCode, JobResult};
 use tokio::sync::mpsc;
@@ -20,7 +20,7 @@ use crate::flow::end::{
     End, RELEASE_TRIES, SETTLE_TRIES, again_if_refused, deadline_exceeded, internal, no_capacity, refusal,
 };
 use crate::flow::schedule::{Decision, Outcome, Waiting};
-use crate::flow::validate::ValidChat;
+use crate::flow::validate::ValidJob;
 use crate::flow::verify::{Limits, Verified};
 use crate::flow::{Answer, Flow, JobEvent, Principal};
 use crate::store::{Admission, Ended, Leased, NewJob, NewLease, Release, Settle, StoreError};
@@ -37,7 +37,7 @@ const INBOX_MOST: u64 = 65_536;
 pub(super) struct JobTask {
     flow: Arc<Flow>,
     principal: Principal,
-    request: ValidChat,
+    request: ValidJob,
     work: Work,
     created: Timestamp,
     deadline: Instant,
@@ -54,13 +54,14 @@ impl JobTask {
         flow: Arc<Flow>,
         id: JobId,
         principal: Principal,
-        mut request: ValidChat,
+        mut request: ValidJob,
         created: Timestamp,
         events: mpsc::Sender<JobEvent>,
     ) -> Self {
         let body = std::mem::take(&mut request.body);
         let work = Work {
             job: id,
+            kind: request.kind,
             model: request.model.name.clone(),
             model_digest: request.model.files.first().map(|file| file.sha256.clone()),
             stream: request.stream,
@@ -126,6 +127,7 @@ impl JobTask {
                 } => {
                     let answer = Answer {
                         choices: verified.choices.clone(),
+                        embeddings: verified.embeddings.clone(),
                         finish_reasons,
                         usage: verified.usage,
                         cost: self
@@ -226,7 +228,7 @@ impl JobTask {
             environment: self.flow.environment,
             namespace: self.principal.namespace,
             key: self.principal.key,
-            kind: JobKind::ChatCompletion,
+            kind: self.work.kind,
             model: self.request.model.name.clone(),
             model_version: self.request.model.version.clone(),
             stream: self.request.stream,
@@ -267,6 +269,8 @@ impl JobTask {
             job: self.work.job,
             namespace: self.principal.namespace,
             model: self.work.model.clone(),
+            priority: self.request.priority,
+            is_patient: false,
             excluded: self.excluded.clone(),
         }
     }

@@ -23,14 +23,15 @@ use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
 use resultity_core::signing::{Domain, Keypair};
 use resultity_core::snapshot::{SignedSnapshot, Snapshot};
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{JobMessage, LocalBus};
 use crate::flow::end::no_capacity;
 use crate::flow::schedule::{Assignment, Outcome, Scheduler};
-use crate::flow::validate::ValidChat;
-use crate::store::Store;
+use crate::flow::validate::ValidJob;
+use crate::store::{KeyLimits, Store};
 
 mod attempt;
 pub(crate) use attempt::lease_ref as attempt_lease_ref;
@@ -53,7 +54,7 @@ const MAX_JOBS: usize = 20_000;
 const MAX_BODIES_KIB: usize = 512 * 1024;
 
 /// Who asks: what an API key resolves to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// The key.
     pub key: KeyId,
@@ -63,10 +64,23 @@ pub struct Principal {
     pub account: AccountId,
     /// Where it counts.
     pub environment: Environment,
+    /// What the key may do.
+    pub limits: Arc<KeyLimits>,
+}
+
+impl Principal {
+    /// Whether the key may ask this model.
+    pub fn check_model(&self, model: &ModelSpec) -> Result<(), ApiError> {
+        if self.limits.allows(model) {
+            return Ok(());
+        }
+        let message = "this API key may not ask this model: GET /v1/models lists those that it may";
+        Err(ApiError::new(ErrorCode::PermissionDenied, message).with_param("model"))
+    }
 }
 
 /// What becomes of a job, as its asker sees it. `Answer` or `Failed` comes last.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum JobEvent {
     /// New output of a stream.
     Delta(Vec<ChunkChoice>),
@@ -77,10 +91,14 @@ pub enum JobEvent {
 }
 
 /// A verified and settled answer.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Answer {
     /// The whole answer, where it was not streamed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<Choice>,
+    /// The answer of an embedding, in the order of the texts: the base64 of little-endian 32-bit floats.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<String>,
     /// Why each choice of a stream ended.
     pub finish_reasons: BTreeMap<u32, String>,
     /// Token counts, as billed.
@@ -246,7 +264,7 @@ impl Flow {
     }
 
     /// Takes a job: from here on a task owns it.
-    pub fn submit(self: &Arc<Self>, principal: Principal, request: ValidChat) -> Result<JobHandle, ApiError> {
+    pub fn submit(self: &Arc<Self>, principal: Principal, request: ValidJob) -> Result<JobHandle, ApiError> {
         if !self.takes_jobs.load(Ordering::Relaxed) {
             return Err(no_capacity("the server is about to stop"));
         }

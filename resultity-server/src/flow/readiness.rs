@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use resultity_core::canonical::sha256;
 use resultity_core::id::{JobId, LeaseToken, NodeId};
-use resultity_core::job::Attempt;
+use resultity_core::job::{Attempt, JobKind};
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{ChatRequest, Message};
 use resultity_core::wire::{Ack, AckOutcome};
@@ -36,6 +36,7 @@ pub async fn check(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec) -> Result<
     let body = serde_json::value::to_raw_value(&request).map_err(|error| NotReady(error.to_string()))?;
     let work = Work {
         job: JobId::new(&*flow.clock, &*flow.entropy),
+        kind: JobKind::ChatCompletion,
         model: model.name.clone(),
         model_digest: model.files.first().map(|file| file.sha256.clone()),
         stream: false,

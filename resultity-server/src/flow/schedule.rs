@@ -1,11 +1,12 @@
 //! `schedule`: which node takes which job. Pure: event in, decision out; no I/O, no clock, no luck.
 //!
-//! Jobs wait in one queue per model. Between namespaces it is fair (each has had as many turns as the others, as far as it
+//! Jobs wait in one queue per model, the urgent ones before the others. Between namespaces it is fair (each has had as many turns as the others, as far as it
 //! wants them), within a namespace oldest first. Among nodes with a free slot the better of two candidates is taken.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use resultity_core::id::{JobId, NamespaceId, NodeId};
+use resultity_core::job::Priority;
 
 /// A job that wants a node.
 #[derive(Debug, Clone)]
@@ -16,8 +17,19 @@ pub struct Waiting {
     pub namespace: NamespaceId,
     /// The model's name in the snapshot.
     pub model: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Whether it waits also while no node serves its model.
+    pub is_patient: bool,
     /// Nodes that tried it already.
     pub excluded: HashSet<NodeId>,
+}
+
+impl Waiting {
+    /// Whether one of these nodes, which serve its model, may take it, or it has the patience to wait for the first one.
+    fn could_be_served(&self, nodes: &[NodeId]) -> bool {
+        nodes.iter().any(|node| !self.excluded.contains(node)) || (self.is_patient && nodes.is_empty())
+    }
 }
 
 /// What the scheduler says of a job.
@@ -77,7 +89,7 @@ impl Node {
 pub struct Scheduler {
     nodes: HashMap<NodeId, Node>,
     by_model: HashMap<String, Vec<NodeId>>,
-    queues: HashMap<String, BTreeMap<NamespaceId, VecDeque<Waiting>>>,
+    queues: HashMap<String, BTreeMap<(Priority, NamespaceId), VecDeque<Waiting>>>,
     /// Turns that a namespace has had; kept only while it waits or is served.
     turns: HashMap<NamespaceId, u64>,
     waiting: usize,
@@ -91,27 +103,29 @@ impl Scheduler {
             self.take(node);
             return Decision::Assigned(node);
         }
-        let could = self
-            .by_model
-            .get(&waiting.model)
-            .is_some_and(|nodes| nodes.iter().any(|node| !waiting.excluded.contains(node)));
-        if !could {
+        let nodes = self.by_model.get(&waiting.model).map(Vec::as_slice).unwrap_or_default();
+        if !waiting.could_be_served(nodes) {
             return Decision::NoNode;
         }
         let queue = self.queues.entry(waiting.model.clone()).or_default();
-        let place = queue.values().map(VecDeque::len).sum();
+        let place = queue
+            .iter()
+            .filter(|((priority, _), _)| *priority <= waiting.priority)
+            .map(|(_, jobs)| jobs.len())
+            .sum();
         // Who comes anew starts level with those who wait, not with a debt or a credit from long ago.
         let level = queue
             .keys()
-            .filter_map(|namespace| self.turns.get(namespace))
+            .filter_map(|(_, namespace)| self.turns.get(namespace))
             .min()
             .copied()
             .unwrap_or_default();
         let turns = self.turns.entry(waiting.namespace).or_default();
-        if !queue.contains_key(&waiting.namespace) {
+        if !queue.keys().any(|(_, namespace)| *namespace == waiting.namespace) {
             *turns = (*turns).max(level);
         }
-        queue.entry(waiting.namespace).or_default().push_back(waiting);
+        let line = (waiting.priority, waiting.namespace);
+        queue.entry(line).or_default().push_back(waiting);
         self.waiting += 1;
         Decision::Waits(place)
     }
@@ -119,7 +133,7 @@ impl Scheduler {
     /// A job does not want a node any more.
     pub fn withdraw(&mut self, job: JobId, model: &str, namespace: NamespaceId) {
         if let Some(queue) = self.queues.get_mut(model) {
-            if let Some(jobs) = queue.get_mut(&namespace) {
+            for (_, jobs) in queue.iter_mut().filter(|((_, owner), _)| *owner == namespace) {
                 let before = jobs.len();
                 jobs.retain(|waiting| waiting.job != job);
                 self.waiting -= before - jobs.len();
@@ -173,7 +187,7 @@ impl Scheduler {
             let nodes = self.by_model.get(model).map(Vec::as_slice).unwrap_or_default();
             for jobs in queue.values_mut() {
                 jobs.retain(|waiting| {
-                    let could = nodes.iter().any(|node| !waiting.excluded.contains(node));
+                    let could = waiting.could_be_served(nodes);
                     if !could {
                         stranded.push(waiting.job);
                         self.waiting -= 1;
@@ -193,6 +207,40 @@ impl Scheduler {
             .iter()
             .filter(|(_, nodes)| !nodes.is_empty())
             .map(|(model, _)| model.as_str())
+    }
+
+    /// How many jobs of its model are served before this one, if it waits: by class, then by age.
+    pub fn place(&self, model: &str, job: JobId) -> Option<u64> {
+        let queue = self.queues.get(model)?;
+        let all = || {
+            queue
+                .iter()
+                .flat_map(|((priority, _), jobs)| jobs.iter().map(move |waiting| (*priority, waiting.job)))
+        };
+        let own = all().find(|(_, waiting)| *waiting == job)?;
+        Some(all().filter(|other| *other < own).count() as u64)
+    }
+
+    /// How many jobs of this model and at least this urgency wait.
+    pub fn ahead(&self, model: &str, priority: Priority) -> u64 {
+        let queue = self.queues.get(model);
+        queue.map_or(0, |queue| {
+            let lines = queue.iter().filter(|((class, _), _)| *class <= priority);
+            lines.map(|(_, jobs)| jobs.len() as u64).sum()
+        })
+    }
+
+    /// How many slots there are for this model, free or not.
+    pub fn slots(&self, model: &str) -> u64 {
+        let nodes = self.by_model.get(model).map(Vec::as_slice).unwrap_or_default();
+        let slots = nodes.iter().filter_map(|node| self.nodes.get(node));
+        slots.map(|node| u64::from(node.slots)).sum()
+    }
+
+    /// Whether a slot for this model is free.
+    pub fn has_free_slot(&self, model: &str) -> bool {
+        let nodes = self.by_model.get(model).map(Vec::as_slice).unwrap_or_default();
+        nodes.iter().filter_map(|node| self.nodes.get(node)).any(Node::is_free)
     }
 
     /// How many jobs wait.
@@ -248,15 +296,15 @@ impl Scheduler {
     fn fill(&mut self, node: NodeId) -> Vec<Assignment> {
         let mut assignments = Vec::new();
         while self.waiting > 0 && self.nodes.get(&node).is_some_and(Node::is_free) {
-            let Some((model, namespace, index)) = self.next_for(node) else {
+            let Some((model, line, index)) = self.next_for(node) else {
                 break;
             };
-            let queue = self.queues.get_mut(&model).and_then(|queue| queue.get_mut(&namespace));
+            let queue = self.queues.get_mut(&model).and_then(|queue| queue.get_mut(&line));
             let Some(waiting) = queue.and_then(|jobs| jobs.remove(index)) else {
                 break;
             };
             self.waiting -= 1;
-            *self.turns.entry(namespace).or_default() += 1;
+            *self.turns.entry(line.1).or_default() += 1;
             self.take(node);
             assignments.push(Assignment { job: waiting.job, node });
             if let Some(queue) = self.queues.get_mut(&model) {
@@ -274,19 +322,20 @@ impl Scheduler {
     }
 
     /// The job whose turn it is among those that this node may take.
-    fn next_for(&self, node: NodeId) -> Option<(String, NamespaceId, usize)> {
+    fn next_for(&self, node: NodeId) -> Option<(String, (Priority, NamespaceId), usize)> {
         let models = &self.nodes.get(&node)?.models;
         models
             .iter()
             .filter_map(|model| self.queues.get_key_value(model))
-            .flat_map(|(model, queue)| queue.iter().map(move |(namespace, jobs)| (model, namespace, jobs)))
-            .filter_map(|(model, namespace, jobs)| {
+            .flat_map(|(model, queue)| queue.iter().map(move |(line, jobs)| (model, *line, jobs)))
+            .filter_map(|(model, line, jobs)| {
                 let index = jobs.iter().position(|waiting| !waiting.excluded.contains(&node))?;
-                let turns = self.turns.get(namespace).copied().unwrap_or_default();
-                Some(((turns, jobs[index].job), (model, namespace, index)))
+                let (priority, namespace) = line;
+                let turns = self.turns.get(&namespace).copied().unwrap_or_default();
+                Some(((priority, turns, jobs[index].job), (model, line, index)))
             })
             .min_by_key(|(order, _)| *order)
-            .map(|(_, (model, namespace, index))| (model.clone(), *namespace, index))
+            .map(|(_, (model, line, index))| (model.clone(), line, index))
     }
 }
 
@@ -310,6 +359,8 @@ mod tests {
             job: job(number),
             namespace: NamespaceId::from_uuid(Uuid::from_u128(namespace)),
             model: "m".into(),
+            priority: Priority::Normal,
+            is_patient: false,
             excluded: HashSet::new(),
         }
     }
@@ -358,6 +409,38 @@ mod tests {
             );
         }
         assert_eq!(order, [job(1), job(100), job(2)]);
+    }
+
+    #[test]
+    fn bulk_jobs_wait_for_the_others() {
+        let mut scheduler = with_nodes(&[1]);
+        scheduler.submit(waiting(0, 1));
+        let bulk = |number| Waiting {
+            priority: Priority::Bulk,
+            ..waiting(number, 1)
+        };
+        assert_eq!(scheduler.submit(bulk(1)), Decision::Waits(0));
+        assert_eq!(scheduler.submit(bulk(2)), Decision::Waits(1));
+        assert_eq!(scheduler.submit(waiting(3, 2)), Decision::Waits(0));
+        assert_eq!(scheduler.place("m", job(1)), Some(1));
+        let next = |scheduler: &mut Scheduler| scheduler.slot_freed(node(1), Outcome::Success)[0].job;
+        assert_eq!(next(&mut scheduler), job(3));
+        assert_eq!(next(&mut scheduler), job(1));
+        assert_eq!(scheduler.place("m", job(2)), Some(0));
+    }
+
+    #[test]
+    fn a_patient_job_waits_for_the_first_node() {
+        let mut scheduler = Scheduler::default();
+        let patient = Waiting {
+            is_patient: true,
+            ..waiting(1, 1)
+        };
+        assert_eq!(scheduler.submit(patient), Decision::Waits(0));
+        let given = scheduler.node_ready(node(1), HashSet::from(["m".to_owned()]), 1);
+        assert_eq!(given.len(), 1);
+        scheduler.node_gone(node(1));
+        assert_eq!(scheduler.slots("m"), 0);
     }
 
     #[test]

@@ -1,7 +1,10 @@
-//! `validate`: a request becomes a [`ValidChat`] or an error that names the field. Later stages can't skip it.
+//! `validate`: a request becomes a [`ValidJob`] or an error that names the field. Later stages can't skip it.
+
+use std::time::Duration;
 
 use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::job::{JobKind, Priority};
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{ChatRequest, Content};
 use resultity_core::wire::MAX_FRAME_BYTES;
@@ -28,9 +31,11 @@ const MAX_CHOICES: u64 = 16;
 /// The most stop texts, as OpenAI has it.
 const MAX_STOPS: usize = 4;
 
-/// A chat request that can be admitted: within all limits, with bounds on what it can cost.
+/// A request that can be admitted: within all limits, with bounds on what it can cost.
 #[derive(Debug)]
-pub struct ValidChat {
+pub struct ValidJob {
+    /// What is asked of a node.
+    pub kind: JobKind,
     /// The entry of the snapshot that answers it.
     pub model: ModelSpec,
     /// The name that was asked for; answers echo it.
@@ -49,10 +54,14 @@ pub struct ValidChat {
     pub ceiling: Credits,
     /// What goes to the node.
     pub body: Box<RawValue>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How long it may take in all, if that is less than the snapshot allows.
+    pub ttl: Option<Duration>,
 }
 
 /// Checks a request against OpenAI's rules and the model's limits.
-pub fn chat(mut request: ChatRequest, stream: bool, model: &ModelSpec) -> Result<ValidChat, ApiError> {
+pub fn chat(mut request: ChatRequest, stream: bool, model: &ModelSpec) -> Result<ValidJob, ApiError> {
     check_messages(&request)?;
     check_range("temperature", request.temperature, 0.0, 2.0)?;
     check_range("top_p", request.top_p, 0.0, 1.0)?;
@@ -103,7 +112,10 @@ pub fn chat(mut request: ChatRequest, stream: bool, model: &ModelSpec) -> Result
         ));
     }
 
-    Ok(ValidChat {
+    Ok(ValidJob {
+        kind: JobKind::ChatCompletion,
+        priority: Priority::Normal,
+        ttl: None,
         ceiling: model.price.cost(max_prompt_tokens, max_completion_tokens),
         model: model.clone(),
         asked_model,
@@ -242,7 +254,7 @@ mod tests {
     use resultity_core::openai::chat::Message;
     use serde_json::json;
 
-    fn check(body: Value) -> Result<ValidChat, ApiError> {
+    fn check(body: Value) -> Result<ValidJob, ApiError> {
         chat(serde_json::from_value(body).unwrap(), false, &model())
     }
 

@@ -194,6 +194,8 @@ pub struct Verified {
     pub is_outlier: bool,
     /// The answer, where it was not sent in chunks.
     pub choices: Vec<Choice>,
+    /// The answer of an embedding, in the order of the texts: the base64 of little-endian 32-bit floats.
+    pub embeddings: Vec<String>,
 }
 
 /// Checks a result against what was asked and what came; the signature last, as it costs most.
@@ -237,6 +239,7 @@ pub fn result(
         usage,
         is_outlier,
         choices,
+        embeddings: Vec::new(),
     })
 }
 

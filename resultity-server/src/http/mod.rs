@@ -122,9 +122,9 @@ fn cloud() -> Router<Arc<App>> {
         "/v1/moderations",
     ];
     let router = Router::new()
-        .route("/v1/chat/completions", post(cloud::chat_completions))
-        .route("/v1/models", get(cloud::models))
-        .route("/v1/models/{*id}", get(cloud::model))
+        .route("/v1/chat/completions", post(cloud::chat::create))
+        .route("/v1/models", get(cloud::models::list))
+        .route("/v1/models/{*id}", get(cloud::models::retrieve))
         .route("/v1/{*rest}", any(problem::not_found));
     let router = not_built
         .into_iter()

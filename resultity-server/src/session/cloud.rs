@@ -15,7 +15,7 @@ use serde_json::Map;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::flow::validate::{self, ValidChat};
+use crate::flow::validate::{self, ValidJob};
 use crate::flow::{Answer, Flow, JobEvent, JobHandle, Principal};
 
 /// How long a stream waits for the first output before it begins all the same, so that an early failure is a plain error.
@@ -34,8 +34,9 @@ impl CloudSession {
         Self { flow, principal }
     }
 
-    fn validate(&self, request: ChatRequest, stream: bool) -> Result<ValidChat, ApiError> {
+    fn validate(&self, request: ChatRequest, stream: bool) -> Result<ValidJob, ApiError> {
         let model = self.flow.model(&request.model)?;
+        self.principal.check_model(&model)?;
         validate::chat(request, stream, &model)
     }
 
@@ -49,7 +50,7 @@ impl ChatApi for CloudSession {
     async fn chat(&self, request: ChatRequest) -> Result<Reply<ChatCompletion>, ApiError> {
         let valid = self.validate(request, false)?;
         let asked_model = valid.asked_model.clone();
-        let mut job = self.flow.submit(self.principal, valid)?;
+        let mut job = self.flow.submit(self.principal.clone(), valid)?;
         loop {
             match job.events.recv().await {
                 Some(JobEvent::Answer(answer)) => {
@@ -82,7 +83,7 @@ impl ChatApi for CloudSession {
             created: 0,
             due: VecDeque::new(),
         };
-        let mut job = self.flow.submit(self.principal, valid)?;
+        let mut job = self.flow.submit(self.principal.clone(), valid)?;
         chunks.id = answer_id(&job);
         chunks.created = job.created.as_seconds();
         chunks.begin();
@@ -105,6 +106,7 @@ impl ModelsApi for CloudSession {
         let served = self.flow.served_models();
         let names = served
             .into_iter()
+            .filter(|model| self.principal.limits.allows(model))
             .flat_map(|model| std::iter::once(model.name).chain(model.aliases));
         let models = names.map(|name| Model::new(name, created)).collect();
         Ok(Reply {
@@ -114,7 +116,8 @@ impl ModelsApi for CloudSession {
     }
 
     async fn model(&self, id: &str) -> Result<Reply<Model>, ApiError> {
-        self.flow.model(id)?;
+        let model = self.flow.model(id)?;
+        self.principal.check_model(&model)?;
         Ok(Reply {
             body: Model::new(id, self.created()),
             meta: ReplyMeta::default(),

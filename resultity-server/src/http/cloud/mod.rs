@@ -1,56 +1,28 @@
-//! The Cloud API: `/v1`.
+//! The Cloud API: `/v1`. One file a noun; here is what they share.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::{IntoResponse, Response};
-use resultity_core::api::cloud::{ChatApi, ModelsApi, Reply, ReplyMeta};
-use resultity_core::openai::chat::ChatRequest;
+use resultity_core::api::cloud::{Reply, ReplyMeta};
 use serde::Serialize;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::http::problem::Problem;
-use crate::http::{App, auth, body, sse};
+use crate::http::{App, auth};
 use crate::session::CloudSession;
+
+pub(super) mod chat;
+pub(super) mod models;
 
 const JOB_ID: HeaderName = HeaderName::from_static("x-resultity-job-id");
 const COST: HeaderName = HeaderName::from_static("x-resultity-cost");
 
+/// A session of the holder of the key that came with the request.
 async fn session(app: &Arc<App>, headers: &HeaderMap) -> Result<CloudSession, Problem> {
     let principal = auth::principal(app, headers).await?;
     Ok(CloudSession::new(Arc::clone(&app.flow), principal))
-}
-
-pub(super) async fn chat_completions(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
-    let request: ChatRequest = body::json(&headers, body).await?;
-    if request.is_stream() {
-        let stream = session.chat_stream(request).await?;
-        let meta = stream.meta().clone();
-        let mut response = sse::response(stream);
-        describe(&mut response, &meta);
-        return Ok(response);
-    }
-    Ok(encode(&session.chat(request).await?))
-}
-
-pub(super) async fn models(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    Ok(encode(&session(&app, &headers).await?.models().await?))
-}
-
-pub(super) async fn model(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    Ok(encode(&session(&app, &headers).await?.model(&id).await?))
 }
 
 fn encode<T: Serialize>(reply: &Reply<T>) -> Response {

@@ -1,0 +1,31 @@
+//! `/v1/chat/completions`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use resultity_core::api::cloud::ChatApi;
+use resultity_core::openai::chat::ChatRequest;
+
+use super::{describe, encode, session};
+use crate::http::problem::Problem;
+use crate::http::{App, body, sse};
+
+pub(in crate::http) async fn create(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let session = session(&app, &headers).await?;
+    let request: ChatRequest = body::json(&headers, body).await?;
+    if request.is_stream() {
+        let stream = session.chat_stream(request).await?;
+        let meta = stream.meta().clone();
+        let mut response = sse::response(stream);
+        describe(&mut response, &meta);
+        return Ok(response);
+    }
+    Ok(encode(&session.chat(request).await?))
+}
