@@ -170,6 +170,10 @@ prefixed_id! {
     EventId, "event id", "evt_";
     /// An event on its way to one webhook.
     DeliveryId, "delivery id", "whd_";
+    /// An uploaded file, or one that a batch wrote.
+    FileId, "file id", "file-";
+    /// A batch of requests.
+    BatchId, "batch id", "batch_";
 }
 
 /// A node: the EVM address of its secp256k1 key. Shown in lower-case hexadecimal with `0x`.

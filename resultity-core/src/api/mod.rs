@@ -3,9 +3,11 @@
 //!
 //! The caller is not a parameter: an implementation is already bound to one.
 
+pub mod batches;
 pub mod cloud;
 pub mod completions;
 pub mod embeddings;
+pub mod files;
 pub mod gate;
 pub mod jobs;
 pub mod page;
