@@ -21,6 +21,8 @@ pub enum ErrorCode {
     UnsupportedParameter,
     /// The prompt and the answer do not fit into the model's context.
     ContextLengthExceeded,
+    /// The response to go on from is not there.
+    PreviousResponseNotFound,
     /// No key, or not one of ours.
     InvalidApiKey,
     /// Not enough credits, or the key's own spending cap is reached.
@@ -73,6 +75,7 @@ impl ErrorCode {
             Self::MissingField => ("missing_required_parameter", 400, REQUEST),
             Self::UnsupportedParameter => ("unsupported_parameter", 400, REQUEST),
             Self::ContextLengthExceeded => ("context_length_exceeded", 400, REQUEST),
+            Self::PreviousResponseNotFound => ("previous_response_not_found", 400, REQUEST),
             Self::InvalidApiKey => ("invalid_api_key", 401, "authentication_error"),
             Self::InsufficientQuota => ("insufficient_quota", 402, "insufficient_quota"),
             Self::PermissionDenied => ("permission_denied", 403, "permission_error"),
@@ -95,12 +98,13 @@ impl ErrorCode {
         }
     }
 
-    const ALL: [Self; 24] = [
+    const ALL: [Self; 25] = [
         Self::InvalidJson,
         Self::InvalidValue,
         Self::MissingField,
         Self::UnsupportedParameter,
         Self::ContextLengthExceeded,
+        Self::PreviousResponseNotFound,
         Self::InvalidApiKey,
         Self::InsufficientQuota,
         Self::PermissionDenied,

@@ -174,6 +174,20 @@ prefixed_id! {
     FileId, "file id", "file-";
     /// A batch of requests.
     BatchId, "batch id", "batch_";
+    /// A response: the id of its job in OpenAI's clothes.
+    ResponseId, "response id", "resp_";
+}
+
+impl From<JobId> for ResponseId {
+    fn from(job: JobId) -> Self {
+        Self(job.0)
+    }
+}
+
+impl From<ResponseId> for JobId {
+    fn from(response: ResponseId) -> Self {
+        Self(response.0)
+    }
 }
 
 /// A node: the EVM address of its secp256k1 key. Shown in lower-case hexadecimal with `0x`.

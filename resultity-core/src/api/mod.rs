@@ -11,5 +11,6 @@ pub mod files;
 pub mod gate;
 pub mod jobs;
 pub mod page;
+pub mod responses;
 pub mod usage;
 pub mod webhooks;

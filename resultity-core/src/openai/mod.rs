@@ -7,3 +7,4 @@ pub mod embedding;
 pub mod error;
 pub mod file;
 pub mod model;
+pub mod response;
