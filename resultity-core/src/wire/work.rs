@@ -1,7 +1,7 @@
 //! Work: job, accept, decline, chunk, result, failed, ack, cancel.
 
 use alloy_primitives::B256;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::canonical::sha256;
@@ -173,13 +173,31 @@ pub struct Failed {
     pub code: FailureCode,
     /// The same for people. Nothing in it names the engine's host.
     pub message: String,
+    /// Which field of the request it is about, such as `messages[0].role`; see [`Failed::is_param`]. Anything else is read as
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "param")]
+    pub param: Option<String>,
     /// Whether another node may do better.
     pub retryable: bool,
     /// Over [`FailureData`].
     pub signature: Signature,
 }
 
+/// The most bytes of a [`Failed::param`].
+const MAX_PARAM: usize = 64;
+
+fn param<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.filter(|param| Failed::is_param(param)))
+}
+
 impl Failed {
+    /// Whether a text can stand as the path of a field: up to 64 of `a-z`, `0-9`, `_`, `.`, `[` and `]`. It goes on to whoever
+    /// asked, so nothing else may be said in it.
+    pub fn is_param(text: &str) -> bool {
+        let plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'[' | b']');
+        (1..=MAX_PARAM).contains(&text.len()) && text.bytes().all(plain)
+    }
+
     /// What the signature is over.
     pub fn signed_data(&self) -> FailureData {
         FailureData {

@@ -302,7 +302,20 @@ pub(crate) fn node_frames() -> Vec<NodeFrame> {
             lease_token: lease_token(),
             code: FailureCode::EngineUnavailable,
             message: "the engine does not answer".into(),
+            param: None,
             retryable: true,
+            signature: signature(),
+        }
+        .into(),
+        Failed {
+            node_id: node_id(),
+            job_id: job_id(),
+            attempt: Attempt::FIRST,
+            lease_token: lease_token(),
+            code: FailureCode::InvalidRequest,
+            message: "top_k: the engine does not support it".into(),
+            param: Some("top_k".into()),
+            retryable: false,
             signature: signature(),
         }
         .into(),

@@ -42,6 +42,26 @@ fn node_frames_stay_as_they_are() {
     insta::assert_snapshot!(node_texts().join("\n"));
 }
 
+/// A node could put its host or a prompt there.
+#[test]
+fn what_is_no_field_is_read_as_none() {
+    let texts = node_texts();
+    let failed = texts.iter().find(|text| text.contains(r#""param":"top_k""#)).unwrap();
+    for (param, expected) in [
+        ("messages[0].tool_calls", true),
+        ("Host", false),
+        ("a b", false),
+        ("", false),
+        (&"a".repeat(65), false),
+    ] {
+        let text = failed.replace(r#""param":"top_k""#, &format!(r#""param":"{param}""#));
+        let NodeFrame::Failed(failed) = NodeFrame::parse(&text).unwrap() else {
+            unreachable!("the text says so")
+        };
+        assert_eq!(failed.param.as_deref(), expected.then_some(param));
+    }
+}
+
 #[test]
 fn every_type_of_the_protocol_is_here() {
     let mut kinds: Vec<_> = server_frames().iter().map(ServerFrame::kind).collect();

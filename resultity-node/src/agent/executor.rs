@@ -8,9 +8,13 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use resultity_core::clock::Clock;
+use resultity_core::job::JobKind;
 use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Delta, Usage};
+use resultity_core::openai::completion::CompletionRequest;
+use resultity_core::openai::embedding::{EmbeddingRequest, encode_floats};
 use resultity_core::signing::{Domain, Keypair, Outcome};
-use resultity_core::wire::{Chunk, FailureCode, Job, NodeFrame, OutputHasher, Timings, Transcript};
+use resultity_core::wire::{Chunk, FailureCode, Job, NodeFrame, OutputHasher, Timings, Transcript, output_hash};
+use serde::de::DeserializeOwned;
 use serde_json::value::to_raw_value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -19,9 +23,9 @@ use tokio_util::task::TaskTracker;
 use super::actor::Event;
 use super::assemble::Assembler;
 use super::event::{Input, Stop};
-use super::signed::{self, Answer};
+use super::signed::{self, Answer, Reason};
 use super::{JobKey, Text};
-use crate::runtime::{Runtime, RuntimeError, RuntimeEvent};
+use crate::runtime::{Embeddings, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
 
 /// A message to people is cut here: characters.
 const MAX_MESSAGE: usize = 500;
@@ -95,9 +99,49 @@ struct Work {
     events: mpsc::Sender<Event>,
 }
 
+/// What a job asks of the Runtime.
+enum Request {
+    Chat(ChatRequest),
+    Completion(CompletionRequest),
+    Embedding(EmbeddingRequest),
+}
+
+impl Request {
+    /// The body may hold an alias and say nothing of a stream; what counts is what the network sold.
+    fn of(job: &Job) -> Result<Self, Reason> {
+        match job.kind {
+            JobKind::ChatCompletion => {
+                let mut request: ChatRequest = read(job)?;
+                request.model.clone_from(&job.model);
+                request.stream = Some(job.stream);
+                Ok(Self::Chat(request))
+            }
+            JobKind::Completion => {
+                let mut request: CompletionRequest = read(job)?;
+                request.model.clone_from(&job.model);
+                request.stream = Some(job.stream);
+                Ok(Self::Completion(request))
+            }
+            JobKind::Embedding => {
+                let mut request: EmbeddingRequest = read(job)?;
+                request.model.clone_from(&job.model);
+                Ok(Self::Embedding(request))
+            }
+            kind => Err(Reason::new(
+                FailureCode::InvalidRequest,
+                format!("this version does not know jobs of the kind {kind}"),
+            )),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(job: &Job) -> Result<T, Reason> {
+    serde_json::from_str(job.body.get()).map_err(|error| Reason::new(FailureCode::InvalidRequest, error.to_string()))
+}
+
 /// How the work on a job came to an end.
 enum End {
-    Done(Result<Usage, (FailureCode, String)>),
+    Done(Result<Usage, Reason>),
     Stopped(Stop),
     TooLate,
 }
@@ -121,13 +165,10 @@ impl Work {
     /// The signed end of the job; nothing if nobody waits for it.
     async fn answer(&self, stopped: oneshot::Receiver<Stop>, time_left: Duration) -> Option<NodeFrame> {
         let begun = Instant::now();
-        let mut request: ChatRequest = match serde_json::from_str(self.job.body.get()) {
+        let request = match Request::of(&self.job) {
             Ok(request) => request,
-            Err(error) => return Some(self.failure(FailureCode::InvalidRequest, &error.to_string())),
+            Err(reason) => return Some(self.failed(reason)),
         };
-        // The body may hold an alias; what counts is what the network sold.
-        request.model.clone_from(&self.job.model);
-        request.stream = Some(self.job.stream);
         let mut progress = Progress::default();
         let end = tokio::select! {
             biased;
@@ -139,7 +180,7 @@ impl Work {
         let failure = |code, message: &str| Some(self.failure(code, message));
         match end {
             End::Done(Ok(usage)) => Some(self.result(progress, begun, Outcome::Complete, usage)),
-            End::Done(Err((code, message))) => failure(code, &message),
+            End::Done(Err(reason)) => Some(self.failed(reason)),
             End::TooLate => failure(FailureCode::DeadlineExceeded, "the job took longer than it may"),
             End::Stopped(Stop::Drop) => None,
             End::Stopped(Stop::Interrupt) => failure(FailureCode::Interrupted, "the node stops"),
@@ -156,14 +197,24 @@ impl Work {
     }
 
     /// Runs the Runtime to its end and sends chunks. Can be dropped at any await: what `progress` holds has been sent.
-    async fn drive(
-        &self,
-        request: ChatRequest,
-        begun: Instant,
-        progress: &mut Progress,
-    ) -> Result<Usage, (FailureCode, String)> {
+    async fn drive(&self, request: Request, begun: Instant, progress: &mut Progress) -> Result<Usage, Reason> {
+        let events = match request {
+            Request::Chat(request) => self.runtime.chat(request).await.map_err(explain)?,
+            Request::Completion(request) => self.runtime.complete(request).await.map_err(explain)?,
+            Request::Embedding(request) => {
+                let texts = request.input.count();
+                let embeddings = self.runtime.embed(request).await.map_err(explain)?;
+                progress.embeddings = Some(encode(&embeddings, texts)?);
+                progress.first_output = Some(begun.elapsed());
+                return Ok(Usage::new(embeddings.prompt_tokens, 0));
+            }
+        };
+        self.follow(events, begun, progress).await
+    }
+
+    async fn follow(&self, events: RuntimeStream, begun: Instant, progress: &mut Progress) -> Result<Usage, Reason> {
         // What an engine made at once leaves in one frame; whoever waits for it gets it in its pieces all the same.
-        let mut events = self.runtime.chat(request).await.map_err(explain)?.ready_chunks(MERGED);
+        let mut events = events.ready_chunks(MERGED);
         while let Some(batch) = events.next().await {
             let mut pieces = Vec::with_capacity(batch.len());
             let mut end = None;
@@ -186,23 +237,18 @@ impl Work {
                 return end;
             }
         }
-        Err((FailureCode::EngineFailed, "the answer ended early".into()))
+        Err(Reason::new(FailureCode::EngineFailed, "the answer ended early"))
     }
 
     /// Sends new pieces of a stream, or keeps those of an answer that is sent whole.
-    async fn pass_on(
-        &self,
-        pieces: Vec<ChunkChoice>,
-        begun: Instant,
-        progress: &mut Progress,
-    ) -> Result<(), (FailureCode, String)> {
+    async fn pass_on(&self, pieces: Vec<ChunkChoice>, begun: Instant, progress: &mut Progress) -> Result<(), Reason> {
         if !self.job.stream {
             progress.count(&pieces, begun);
             progress.whole.add(pieces);
             return Ok(());
         }
         let delta = to_raw_value(&pieces)
-            .map_err(|error| (FailureCode::EngineFailed, format!("an answer that is no JSON: {error}")))?;
+            .map_err(|error| Reason::new(FailureCode::EngineFailed, format!("an answer that is no JSON: {error}")))?;
         // No await between counting a chunk and sending it: a cancelled job must not sign what never left.
         let Ok(permit) = self.events.reserve().await else {
             return Ok(());
@@ -229,21 +275,28 @@ impl Work {
             Outcome::Complete => "stop".to_owned(),
             Outcome::Partial => "cancelled".to_owned(),
         });
-        let (mut transcript, mut hasher, mut output) = (progress.transcript, progress.output, None);
-        if !self.job.stream {
+        let (mut transcript, mut hash, mut output) = (progress.transcript, progress.output.finish(), None);
+        let whole = if let Some(embeddings) = &progress.embeddings {
+            hash = output_hash((0..).zip(embeddings.iter().map(String::as_str)));
+            Some(to_raw_value(embeddings))
+        } else if !self.job.stream {
             let choices = progress.whole.finish();
-            match to_raw_value(&choices) {
-                Ok(raw) => {
-                    transcript.add(raw.get());
-                    hasher = choices.iter().collect();
-                    output = Some(raw);
-                }
-                Err(error) => return self.failure(FailureCode::EngineFailed, &error.to_string()),
+            hash = choices.iter().collect::<OutputHasher>().finish();
+            Some(to_raw_value(&choices))
+        } else {
+            None
+        };
+        match whole {
+            Some(Ok(raw)) => {
+                transcript.add(raw.get());
+                output = Some(raw);
             }
+            Some(Err(error)) => return self.failure(FailureCode::EngineFailed, &error.to_string()),
+            None => {}
         }
         let answer = Answer {
             transcript_hash: transcript.finish(),
-            output_hash: hasher.finish(),
+            output_hash: hash,
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             finish_reason,
@@ -258,9 +311,15 @@ impl Work {
     }
 
     fn failure(&self, code: FailureCode, message: &str) -> NodeFrame {
+        self.failed(Reason::new(code, message))
+    }
+
+    fn failed(&self, mut reason: Reason) -> NodeFrame {
         let key = (self.job.job_id, self.job.attempt);
-        let message: String = message.chars().take(MAX_MESSAGE).collect();
-        signed::failure(&self.key, &self.domain, key, self.job.lease_token, code, message).into()
+        if let Some((end, _)) = reason.message.char_indices().nth(MAX_MESSAGE) {
+            reason.message.truncate(end);
+        }
+        signed::failure(&self.key, &self.domain, key, self.job.lease_token, reason).into()
     }
 }
 
@@ -270,6 +329,7 @@ struct Progress {
     transcript: Transcript,
     output: OutputHasher,
     whole: Assembler,
+    embeddings: Option<Vec<String>>,
     chunks: u64,
     /// Pieces of text: about as many as tokens.
     pieces: u64,
@@ -307,13 +367,28 @@ fn whole_choice(choice: Choice) -> ChunkChoice {
     }
 }
 
-fn explain(error: RuntimeError) -> (FailureCode, String) {
-    let code = match &error {
-        RuntimeError::Unavailable(_) => FailureCode::EngineUnavailable,
-        RuntimeError::ModelMissing(_) => FailureCode::ModelMissing,
-        RuntimeError::InvalidRequest(_) => FailureCode::InvalidRequest,
-        RuntimeError::ContextLengthExceeded(_) => FailureCode::ContextLengthExceeded,
-        RuntimeError::Failed(_) => FailureCode::EngineFailed,
+/// The vectors as they are sent, if there is one for each text and they are numbers of one length.
+fn encode(embeddings: &Embeddings, texts: usize) -> Result<Vec<String>, Reason> {
+    let vectors = &embeddings.vectors;
+    let length = vectors.first().map_or(0, Vec::len);
+    let sound = |vector: &Vec<f32>| vector.len() == length && vector.iter().all(|number| number.is_finite());
+    if vectors.len() != texts || length == 0 || !vectors.iter().all(sound) {
+        return Err(Reason::new(
+            FailureCode::EngineFailed,
+            "the engine made embeddings that can't be used",
+        ));
+    }
+    Ok(vectors.iter().map(|vector| encode_floats(vector)).collect())
+}
+
+fn explain(error: RuntimeError) -> Reason {
+    let message = error.to_string();
+    let (code, param) = match error {
+        RuntimeError::Unavailable(_) => (FailureCode::EngineUnavailable, None),
+        RuntimeError::ModelMissing(_) => (FailureCode::ModelMissing, None),
+        RuntimeError::InvalidRequest { param, .. } => (FailureCode::InvalidRequest, param),
+        RuntimeError::ContextLengthExceeded(_) => (FailureCode::ContextLengthExceeded, None),
+        RuntimeError::Failed(_) => (FailureCode::EngineFailed, None),
     };
-    (code, error.to_string())
+    Reason { code, message, param }
 }

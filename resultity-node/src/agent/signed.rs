@@ -96,15 +96,37 @@ pub(super) fn heartbeat(
     heartbeat
 }
 
+/// Why an attempt has no result.
+#[derive(Debug)]
+pub(super) struct Reason {
+    /// Why.
+    pub(super) code: FailureCode,
+    /// The same for people.
+    pub(super) message: String,
+    /// The field of the request that it is about.
+    pub(super) param: Option<String>,
+}
+
+impl Reason {
+    /// One that is about no field.
+    pub(super) fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            param: None,
+        }
+    }
+}
+
 /// The end of an attempt that has no result.
 pub(super) fn failure(
     key: &Keypair,
     domain: &Domain,
     (job_id, attempt): JobKey,
     lease_token: LeaseToken,
-    code: FailureCode,
-    message: impl Into<String>,
+    reason: Reason,
 ) -> Failed {
+    let Reason { code, message, param } = reason;
     let retryable = matches!(
         code,
         FailureCode::EngineUnavailable
@@ -113,7 +135,6 @@ pub(super) fn failure(
             | FailureCode::Interrupted
     );
     let node_id = key.node_id();
-    let message = message.into();
     let mut failed = Failed {
         node_id,
         job_id,
@@ -121,6 +142,7 @@ pub(super) fn failure(
         lease_token,
         code,
         message,
+        param,
         retryable,
         signature: UNSIGNED,
     };

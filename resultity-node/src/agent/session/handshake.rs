@@ -11,6 +11,7 @@ use resultity_core::wire::{Accept, Challenge, FailureCode, NodeFrame, Reject, Re
 use super::{Finished, INTERVALS, Live, Phase, Session};
 use crate::agent::event::{GOING_AWAY, Output};
 use crate::agent::journal::Record;
+use crate::agent::signed::Reason;
 use crate::agent::{JobKey, Refusal, Text, signed};
 use crate::identity::NetworkPin;
 
@@ -97,7 +98,13 @@ impl Session {
             out.push(Output::SendText(job.frame.clone()));
         } else if let (Some(token), Some(domain)) = (self.interrupted.remove(&key), &self.domain) {
             let message = "the node was stopped in the middle of it";
-            let failed = signed::failure(&self.about.key, domain, key, token, FailureCode::Interrupted, message);
+            let failed = signed::failure(
+                &self.about.key,
+                domain,
+                key,
+                token,
+                Reason::new(FailureCode::Interrupted, message),
+            );
             let frame: Text = NodeFrame::Failed(failed).encode().into();
             out.push(Output::Record(Record::Result(key, frame.clone())));
             out.push(Output::SendText(frame.clone()));

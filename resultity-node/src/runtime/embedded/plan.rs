@@ -120,7 +120,7 @@ fn sampling(request: &ChatRequest, defaults: &Defaults) -> Result<Sampling, Runt
 }
 
 fn invalid(field: &str, what: &str) -> RuntimeError {
-    RuntimeError::InvalidRequest(format!("{field}: {what}"))
+    RuntimeError::invalid_field(field, what)
 }
 
 /// Refuses fields that would change the answer and that this engine can't do. A value that changes nothing is fine, and so

@@ -3,8 +3,9 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value as Jinja};
 use minijinja::{Environment, Error, ErrorKind, State, context};
-use resultity_core::openai::chat::Message;
+use resultity_core::openai::chat::{Content, Message};
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::metadata::Metadata;
 use super::tokenizer::Tokenizer;
@@ -24,6 +25,9 @@ pub(super) struct ChatTemplate {
 pub(super) struct Turn {
     role: &'static str,
     content: String,
+    /// Of the participant; few templates have a place for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
 }
 
 impl ChatTemplate {
@@ -71,7 +75,7 @@ fn refused(error: &Error) -> RuntimeError {
     let reason = error
         .detail()
         .unwrap_or("the messages do not suit the model's chat template");
-    RuntimeError::InvalidRequest(format!("messages: {reason}"))
+    RuntimeError::invalid_field("messages", reason)
 }
 
 /// The methods of Python's texts that templates use.
@@ -97,7 +101,7 @@ fn text_method(_: &mut State<'_, '_>, value: &Jinja, method: &str, arguments: &[
 /// The turns of a conversation, if the engine can do all of them: texts of system, user and assistant.
 pub(super) fn turns(messages: &[Message]) -> Result<Vec<Turn>, RuntimeError> {
     if messages.is_empty() {
-        return Err(RuntimeError::InvalidRequest("messages is empty".to_owned()));
+        return Err(RuntimeError::invalid_field("messages", "expected at least one"));
     }
     messages
         .iter()
@@ -107,31 +111,35 @@ pub(super) fn turns(messages: &[Message]) -> Result<Vec<Turn>, RuntimeError> {
 }
 
 fn turn(index: usize, message: &Message) -> Result<Turn, RuntimeError> {
-    let refuse = |what: &str| Err(RuntimeError::InvalidRequest(format!("messages[{index}]{what}")));
+    let refuse = |field: &str, what: &str| Err(RuntimeError::invalid_field(format!("messages[{index}].{field}"), what));
     let role = match message.role.as_str() {
         "system" | "developer" => "system",
         "user" => "user",
         "assistant" => "assistant",
-        "tool" | "function" => return refuse(".role: this model can't use tools"),
-        _ => return refuse(".role: expected system, developer, user or assistant"),
+        "tool" | "function" => return refuse("role", "this model can't use tools"),
+        _ => return refuse("role", "expected system, developer, user or assistant"),
     };
-    if ["tool_calls", "function_call"]
-        .iter()
-        .any(|field| message.extra.get(*field).is_some_and(|call| !call.is_null()))
-    {
-        return refuse(".tool_calls: this model can't use tools");
+    let mut name = None;
+    for (field, value) in &message.extra {
+        match (field.as_str(), value) {
+            (_, Value::Null) => {}
+            ("name", Value::String(text)) => name = Some(text.clone()),
+            ("tool_calls" | "annotations", Value::Array(list)) if list.is_empty() => {}
+            ("tool_calls" | "function_call", _) => return refuse(field, "this model can't use tools"),
+            _ => return refuse(field, "the embedded engine does not support it"),
+        }
     }
     let content = message.content.as_ref();
-    if let Some(resultity_core::openai::chat::Content::Parts(parts)) = content {
-        let is_text =
-            |part: &serde_json::Map<String, serde_json::Value>| part.get("type").is_some_and(|kind| kind == "text");
-        if !parts.iter().all(is_text) {
-            return refuse(".content: this model takes only text");
+    if let Some(Content::Parts(parts)) = content {
+        let is_text = |part: &Map<String, Value>| part.get("type").is_some_and(|kind| kind == "text");
+        if let Some(place) = parts.iter().position(|part| !is_text(part)) {
+            return refuse(&format!("content[{place}].type"), "this model takes only text");
         }
     }
     Ok(Turn {
         role,
         content: content.map(|content| content.text().into_owned()).unwrap_or_default(),
+        name,
     })
 }
 
@@ -159,13 +167,13 @@ mod tests {
             .unwrap();
         let error = template.render(&turns(&[Message::user("x")]).unwrap()).unwrap_err();
         assert!(
-            matches!(&error, RuntimeError::InvalidRequest(text) if text.contains("roles must alternate")),
+            matches!(&error, RuntimeError::InvalidRequest { message, .. } if message.contains("roles must alternate")),
             "{error}"
         );
     }
 
     #[rstest]
-    #[case(json!([]), "messages is empty")]
+    #[case(json!([]), "messages: expected")]
     #[case(json!([{"role": "user", "content": "a"}, {"role": "tool", "content": "b"}]), "messages[1].role")]
     #[case(json!([{"role": "narrator", "content": "a"}]), "messages[0].role")]
     #[case(json!([{"role": "assistant", "content": null, "tool_calls": [{}]}]), "messages[0].tool_calls")]
@@ -185,7 +193,8 @@ mod tests {
             turns(&messages).unwrap(),
             [Turn {
                 role: "system",
-                content: "ab".to_owned()
+                content: "ab".to_owned(),
+                name: None,
             }]
         );
     }

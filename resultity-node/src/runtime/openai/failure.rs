@@ -1,6 +1,7 @@
 //! What an engine's refusals mean. Its own words may name hosts, paths and prompts, so they never go on.
 
 use reqwest::StatusCode;
+use resultity_core::wire::Failed;
 use serde_json::Value;
 
 use super::{RuntimeError, is_absent};
@@ -51,11 +52,11 @@ fn of_error(status: u16, error: &Value, model: &str) -> RuntimeError {
         401 | 403 => RuntimeError::Unavailable("it refused the key".to_owned()),
         404 => RuntimeError::ModelMissing(model.to_owned()),
         408 | 425 | 429 | 502..=504 => RuntimeError::Unavailable("it is busy or not ready".to_owned()),
-        413 => RuntimeError::InvalidRequest("it is too large".to_owned()),
-        400..=499 => RuntimeError::InvalidRequest(match param(error) {
-            Some(param) => format!("it does not accept the value of {param}"),
-            None => "it does not accept one of the values".to_owned(),
-        }),
+        413 => RuntimeError::invalid("it is too large"),
+        400..=499 => match param(error) {
+            Some(param) => RuntimeError::invalid_field(param, "it does not accept the value"),
+            None => RuntimeError::invalid("it does not accept one of the values"),
+        },
         status => RuntimeError::Failed(format!("it answered with status {status}")),
     }
 }
@@ -80,9 +81,7 @@ fn is_context(error: &Value) -> bool {
 
 /// The field that is wrong, where the engine names one and it looks like one.
 fn param(error: &Value) -> Option<&str> {
-    let param = error.get("param")?.as_str()?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '[' | ']');
-    (!param.is_empty() && param.len() <= 64 && param.chars().all(plain)).then_some(param)
+    error.get("param")?.as_str().filter(|param| Failed::is_param(param))
 }
 
 #[cfg(test)]
@@ -112,7 +111,7 @@ mod tests {
     #[case(
         400,
         r#"{"error":{"message":"secret-host","param":"temperature"}}"#,
-        "value of temperature"
+        "temperature: it does not accept"
     )]
     #[case(422, r#"{"detail":"secret-host"}"#, "one of the values")]
     #[case(400, r#"{"error":{"param":"secret-host: x"}}"#, "one of the values")]

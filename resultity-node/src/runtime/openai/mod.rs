@@ -168,7 +168,7 @@ impl Runtime for OpenAiRuntime {
     async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
         self.check_model(&request.model).await?;
         let expected = Expected::of(&request);
-        let body = body_of(request).map_err(|_| RuntimeError::InvalidRequest("it can't be written".to_owned()))?;
+        let body = body_of(request).map_err(|_| RuntimeError::invalid("it can't be written"))?;
         let post = self
             .client
             .post(self.chat_url.clone())
