@@ -23,7 +23,7 @@ use crate::http::{self, App, Role, serve};
 use crate::link::LinkPolicy;
 use crate::network_key::{self, NetworkKeyError};
 use crate::private_file::{self, FileError};
-use crate::session::Keys;
+use crate::session::{Keys, LimitParameters, Limits};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 
@@ -108,6 +108,8 @@ pub struct ServerOptions {
     pub admin_token: Option<B256>,
     /// Rules for nodes.
     pub link_policy: LinkPolicy,
+    /// How much may be asked.
+    pub limits: LimitParameters,
     /// The passphrase of the network key's file.
     pub keystore_password: Option<SecretString>,
     /// Counters, where they are kept.
@@ -128,6 +130,7 @@ impl ServerOptions {
             offer,
             admin_token: None,
             link_policy: LinkPolicy::default(),
+            limits: LimitParameters::default(),
             keystore_password: None,
             metrics: None,
             clock: Arc::new(SystemClock),
@@ -178,6 +181,7 @@ impl Server {
             );
         }
         let snapshot = publish(&*store, options.environment, options.offer, &key, &*options.clock).await?;
+        let limits = Limits::new(options.limits, Arc::clone(&options.clock));
         let flow = Flow::new(FlowParts {
             environment: options.environment,
             store: Arc::clone(&store),
@@ -190,6 +194,7 @@ impl Server {
         let app = App {
             flow,
             keys: Keys::new(store),
+            limits: Arc::new(limits),
             admin_token: options.admin_token,
             link_policy: options.link_policy,
             stop_links: CancellationToken::new(),

@@ -1,12 +1,14 @@
 //! The subcommands of `resultity-server`.
 
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use resultity_core::clock::{Clock, SystemClock, SystemEntropy};
+use resultity_core::clock::{Clock, SystemClock, SystemEntropy, Timestamp};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::NodeId;
@@ -17,7 +19,7 @@ use crate::config::ServerConfig;
 use crate::http::Role;
 use crate::network_key::PASSWORD_VARIABLE;
 use crate::session::new_key;
-use crate::store::Store;
+use crate::store::{KeyLimits, Store};
 use crate::tenant::{self, Tenant};
 use crate::{lifecycle, telemetry};
 
@@ -106,7 +108,9 @@ pub struct AuditArguments {
 
 /// `key`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  resultity-server key --data-dir ./resultity-data --account alice --credits 100")]
+#[command(
+    after_help = "Examples:\n  resultity-server key --data-dir ./resultity-data --account alice --credits 100\n  resultity-server key --data-dir ./resultity-data --account alice --spend-limit 5 --expires 30d --model llama"
+)]
 pub struct KeyArguments {
     /// The data directory of the server
     #[arg(long, value_name = "DIR")]
@@ -126,6 +130,54 @@ pub struct KeyArguments {
     /// Credits to give with it
     #[arg(long)]
     credits: Option<Credits>,
+    /// Requests a minute, instead of what the server allows each key
+    #[arg(long, value_name = "NUMBER")]
+    requests_per_minute: Option<NonZeroU32>,
+    /// Tokens a minute, instead of what the server allows each key
+    #[arg(long, value_name = "NUMBER")]
+    tokens_per_minute: Option<NonZeroU32>,
+    /// The most that may ever be spent with it
+    #[arg(long, value_name = "CREDITS")]
+    spend_limit: Option<Credits>,
+    /// When it ends: a time (2027-01-31T12:00:00Z), a day (2027-01-31, at its begin in UTC) or how long from now (30d, 12h)
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<Expiry>,
+    /// A model that it may ask; without this, all (repeatable)
+    #[arg(long, value_name = "NAME")]
+    model: Vec<String>,
+}
+
+/// When a key ends.
+#[derive(Debug, Clone, Copy)]
+enum Expiry {
+    At(Timestamp),
+    In(Duration),
+}
+
+impl Expiry {
+    fn after(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::In(duration) => now.after(duration),
+        }
+    }
+}
+
+impl FromStr for Expiry {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        if let Ok(time) = text.parse::<jiff::Timestamp>() {
+            return Ok(Self::At(Timestamp::from_millis(time.as_millisecond())));
+        }
+        let day = text.parse::<jiff::civil::Date>();
+        if let Some(time) = day.ok().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok()) {
+            return Ok(Self::At(Timestamp::from_millis(time.timestamp().as_millisecond())));
+        }
+        let duration = resultity_core::limits::parse_duration(text).filter(|_| text.ends_with(char::is_alphabetic));
+        duration.map(Self::In).ok_or(
+            "expected a time such as 2027-01-31T12:00:00Z, a day such as 2027-01-31, or a duration such as 30d or 12h",
+        )
+    }
 }
 
 /// `bind`.
@@ -194,6 +246,7 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
     let mut options = ServerOptions::new(config.environment, &config.data_dir, config.offer());
     options.database.clone_from(&config.database);
     options.admin_token = config.admin_token_sha256;
+    options.limits = config.limits;
     options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
     options.metrics = telemetry::start_metrics();
     let roles = arguments.roles.unwrap_or(config.roles);
@@ -244,7 +297,21 @@ async fn key(arguments: KeyArguments) -> Result<ExitCode, CommandError> {
         key_label: &arguments.label,
         environment: arguments.environment,
     };
-    let record = tenant::ensure(&store, tenant, &key, &clock, &entropy).await?;
+    let now = clock.now();
+    let limits = KeyLimits {
+        requests_per_minute: arguments.requests_per_minute,
+        tokens_per_minute: arguments.tokens_per_minute,
+        spend_limit: arguments.spend_limit,
+        expires_at: arguments.expires.map(|expiry| expiry.after(now)),
+        models: Some(arguments.model).filter(|models| !models.is_empty()),
+    };
+    if limits.spend_limit.is_some_and(|limit| limit < Credits::ZERO) {
+        return Err("--spend-limit must not be negative".into());
+    }
+    if limits.is_expired(now) {
+        return Err("--expires is in the past".into());
+    }
+    let record = tenant::ensure_limited(&store, tenant, limits, &key, &clock, &entropy).await?;
     if let Some(credits) = arguments.credits {
         tenant::grant_once(&store, &record, credits, format!("shell:{}", record.id), &clock).await?;
     }
@@ -284,4 +351,27 @@ fn existing_store(data_dir: &std::path::Path) -> Result<impl Store, CommandError
         .into());
     }
     Ok(assemble::open_store(data_dir, None)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_can_end_at_a_time_on_a_day_or_after_a_while() {
+        let now = Timestamp::from_millis(1_000);
+        for (text, millis) in [
+            ("1970-01-02T00:00:00Z", 86_400_000),
+            ("1970-01-02T01:00:00+01:00", 86_400_000),
+            ("1970-01-02", 86_400_000),
+            ("12h", 43_201_000),
+            ("1d12h", 129_601_000),
+        ] {
+            let expiry: Expiry = text.parse().unwrap();
+            assert_eq!(expiry.after(now).as_millis(), millis, "{text}");
+        }
+        for text in ["", "tomorrow", "30", "-1d", "2027-02-30"] {
+            assert!(text.parse::<Expiry>().is_err(), "{text}");
+        }
+    }
 }

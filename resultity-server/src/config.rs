@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use crate::assemble::Offer;
 use crate::http::Role;
+use crate::session::LimitParameters;
 use crate::telemetry::LogFormat;
 
 /// Why a configuration file cannot be used.
@@ -72,6 +73,9 @@ pub struct ServerConfig {
     /// Limits and timeouts of jobs.
     #[serde(default)]
     pub jobs: JobParameters,
+    /// How much may be asked.
+    #[serde(default)]
+    pub limits: LimitParameters,
     /// What is served.
     #[serde(default)]
     pub models: Vec<ModelSpec>,
@@ -149,6 +153,13 @@ mod tests {
             "heartbeat_interval_ms",
             "min_agent_version",
             "[jobs]",
+            "[limits]",
+            "reads_per_minute",
+            "[limits.key]",
+            "[limits.namespace]",
+            "[limits.network]",
+            "burst_seconds",
+            "[limits.endpoints.",
             "[[models]]",
         ];
         for key in keys {

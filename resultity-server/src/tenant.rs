@@ -7,7 +7,7 @@ use resultity_core::id::{AccountId, KeyId, NamespaceId};
 use secrecy::SecretString;
 
 use crate::session::hash_key;
-use crate::store::{Grant, Granted, KeyRecord, NewTenant, Store, StoreError};
+use crate::store::{Grant, Granted, KeyLimits, KeyRecord, NewTenant, Store, StoreError};
 
 /// Who is to have a key.
 #[derive(Debug, Clone)]
@@ -30,6 +30,18 @@ pub async fn ensure(
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<KeyRecord, StoreError> {
+    ensure_limited(store, tenant, KeyLimits::default(), key, clock, entropy).await
+}
+
+/// The same with limits of the key, which count if the key is made now.
+pub async fn ensure_limited(
+    store: &dyn Store,
+    tenant: Tenant<'_>,
+    limits: KeyLimits,
+    key: &SecretString,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<KeyRecord, StoreError> {
     let new = NewTenant {
         account: AccountId::new(clock, entropy),
         account_name: tenant.account.to_owned(),
@@ -39,6 +51,7 @@ pub async fn ensure(
         key: KeyId::new(clock, entropy),
         key_hash: hash_key(key),
         key_label: tenant.key_label.to_owned(),
+        key_limits: limits,
         now: clock.now(),
     };
     store.ensure_tenant(new).await

@@ -20,7 +20,7 @@ use resultity_core::signing::{Outcome, Signature};
 use resultity_core::{Address, B256};
 use resultity_server::store::sqlite::SqliteStore;
 use resultity_server::store::{
-    Admission, Grant, KeyRecord, LeaseRef, NewJob, NewLease, NewTenant, Release, Settle, Store,
+    Admission, Grant, KeyLimits, KeyRecord, LeaseRef, NewJob, NewLease, NewTenant, Release, Settle, Store,
 };
 
 /// Names the database to the child, which is this same test started again.
@@ -242,6 +242,7 @@ async fn tenant(store: &SqliteStore) -> KeyRecord {
         key: KeyId::new(&clock, &entropy),
         key_hash: B256::repeat_byte(1),
         key_label: "test".to_owned(),
+        key_limits: KeyLimits::default(),
         now: clock.now(),
     };
     store.ensure_tenant(tenant).await.unwrap()

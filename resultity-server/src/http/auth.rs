@@ -18,7 +18,8 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 
 /// The holder of the API key that came with the request.
 pub(super) async fn principal(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
-    app.keys.principal(bearer(headers), app.flow.environment).await
+    let now = app.flow.clock.now();
+    app.keys.principal(bearer(headers), app.flow.environment, now).await
 }
 
 /// Checks that the request came with the administrator's token. Compared as hashes in constant time.

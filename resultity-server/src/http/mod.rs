@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::Flow;
 use crate::link::LinkPolicy;
-use crate::session::Keys;
+use crate::session::{Keys, Limits};
 
 mod auth;
 mod body;
 mod cloud;
+mod cors;
 mod gate;
 mod io;
 mod operations;
@@ -50,6 +51,8 @@ pub struct App {
     pub flow: Arc<Flow>,
     /// Who holds which key.
     pub keys: Keys,
+    /// How much may be asked.
+    pub limits: Arc<Limits>,
     /// SHA-256 of the administrator's token; nobody is an administrator without.
     pub admin_token: Option<B256>,
     /// Rules for nodes.
@@ -84,7 +87,7 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
         let surface = surface.method_not_allowed_fallback(problem::method_not_allowed);
         // Outermost, so that a preflight is answered before any method is refused.
         router = router.merge(if *role == Role::Cloud {
-            surface.layer(cloud::cors())
+            surface.layer(cors::layer())
         } else {
             surface
         });
@@ -129,7 +132,7 @@ fn cloud() -> Router<Arc<App>> {
     let router = not_built
         .into_iter()
         .fold(router, |router, path| router.route(path, any(problem::not_built)));
-    router.layer(cloud::cors())
+    router.layer(cors::layer())
 }
 
 fn gate() -> Router<Arc<App>> {

@@ -5,6 +5,7 @@ use axum::http::header::{ALLOW, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::limits::RateLimits;
 
 /// An error on its way out.
 #[derive(Debug)]
@@ -33,13 +34,27 @@ impl IntoResponse for Problem {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        if error.code == ErrorCode::InsufficientQuota {
+        if let Some(limits) = &error.rate_limits {
+            describe_rate_limits(headers, limits);
+        }
+        // More than what is ever let through at once stays too much.
+        let is_too_much = error.code == ErrorCode::RateLimitExceeded && error.retry_after.is_none();
+        if error.code == ErrorCode::InsufficientQuota || is_too_much {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if error.code == ErrorCode::InvalidApiKey {
             headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+/// What the caller may still ask for, as headers.
+pub(super) fn describe_rate_limits(headers: &mut HeaderMap, limits: &RateLimits) {
+    for (name, value) in limits.to_headers() {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use crate::flow::validate::{self, ValidJob};
 use crate::flow::{Answer, Flow, JobEvent, JobHandle, Principal};
+use crate::session::Limits;
 
 /// How long a stream waits for the first output before it begins all the same, so that an early failure is a plain error.
 const FIRST_OUTPUT: Duration = Duration::from_secs(10);
@@ -25,19 +26,29 @@ const FIRST_OUTPUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct CloudSession {
     flow: Arc<Flow>,
+    limits: Arc<Limits>,
     principal: Principal,
 }
 
 impl CloudSession {
     /// A session of the holder of a key.
-    pub fn new(flow: Arc<Flow>, principal: Principal) -> Self {
-        Self { flow, principal }
+    pub fn new(flow: Arc<Flow>, limits: Arc<Limits>, principal: Principal) -> Self {
+        Self {
+            flow,
+            limits,
+            principal,
+        }
     }
 
     fn validate(&self, request: ChatRequest, stream: bool) -> Result<ValidJob, ApiError> {
         let model = self.flow.model(&request.model)?;
         self.principal.check_model(&model)?;
         validate::chat(request, stream, &model)
+    }
+
+    /// Lets a call through that makes no job.
+    pub(super) fn touch(&self) -> Result<(), ApiError> {
+        self.limits.touch(self.principal.key)
     }
 
     fn created(&self) -> i64 {
@@ -102,6 +113,7 @@ impl ChatApi for CloudSession {
 #[async_trait]
 impl ModelsApi for CloudSession {
     async fn models(&self) -> Result<Reply<ModelList>, ApiError> {
+        self.touch()?;
         let created = self.created();
         let served = self.flow.served_models();
         let names = served
@@ -116,6 +128,7 @@ impl ModelsApi for CloudSession {
     }
 
     async fn model(&self, id: &str) -> Result<Reply<Model>, ApiError> {
+        self.touch()?;
         let model = self.flow.model(id)?;
         self.principal.check_model(&model)?;
         Ok(Reply {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use resultity_core::canonical::sha256;
-use resultity_core::clock::Entropy;
+use resultity_core::clock::{Entropy, Timestamp};
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -47,7 +47,12 @@ impl Keys {
     }
 
     /// Who holds this key. The comparison is one of hashes, so its time tells nothing of the key.
-    pub async fn principal(&self, key: Option<&str>, environment: Environment) -> Result<Principal, ApiError> {
+    pub async fn principal(
+        &self,
+        key: Option<&str>,
+        environment: Environment,
+        now: Timestamp,
+    ) -> Result<Principal, ApiError> {
         let invalid = |message: &str| ApiError::new(ErrorCode::InvalidApiKey, message);
         let key = key.ok_or_else(|| invalid("there is no API key: send it as `Authorization: Bearer rk_…`"))?;
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
@@ -65,11 +70,15 @@ impl Keys {
                 "this API key belongs to the other network (testnet or mainnet)",
             ));
         }
+        if record.limits.is_expired(now) {
+            return Err(invalid("this API key has expired: make a new one"));
+        }
         Ok(Principal {
             key: record.id,
             namespace: record.namespace,
             account: record.account,
             environment: record.environment,
+            limits: record.limits,
         })
     }
 

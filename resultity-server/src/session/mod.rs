@@ -4,7 +4,9 @@
 mod cloud;
 mod gate;
 mod keys;
+mod limits;
 
 pub use cloud::CloudSession;
 pub use gate::AdminSession;
 pub use keys::{Keys, hash_key, new_key};
+pub use limits::{LimitParameters, Limits, Rates};

@@ -6,6 +6,7 @@ mod jobs;
 mod money;
 mod network;
 mod tenants;
+mod webhooks;
 pub mod world;
 
 use std::future::Future;
@@ -19,9 +20,12 @@ use super::Store;
 type Scenario = fn(&World) -> BoxFuture<'_, ()>;
 
 /// Every scenario with its name.
-pub const SCENARIOS: [(&str, Scenario); 22] = [
+pub const SCENARIOS: [(&str, Scenario); 23] = [
     ("a tenant is made once", |world| {
         Box::pin(tenants::a_tenant_is_made_once(world))
+    }),
+    ("the limits of a key are kept", |world| {
+        Box::pin(tenants::the_limits_of_a_key_are_kept_as_they_were_when_it_was_made(world))
     }),
     ("a revoked key admits nothing", |world| {
         Box::pin(tenants::a_revoked_key_admits_nothing(world))
@@ -94,7 +98,7 @@ where
     F: Fn() -> S,
     S: Future<Output = Arc<dyn Store>>,
 {
-    for (name, scenario) in SCENARIOS {
+    for (name, scenario) in SCENARIOS.into_iter().chain(webhooks::SCENARIOS) {
         let world = World::new(make_store().await).await;
         scenario(&world).await;
         let report = world.store.audit().await.expect("an audit");

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resultity_client::CloudClient;
-use resultity_core::clock::{SystemClock, SystemEntropy};
+use resultity_core::capability::Capability;
+use resultity_core::clock::{Clock as _, SystemClock, SystemEntropy};
 use resultity_core::credits::{Credits, Price};
 use resultity_core::environment::Environment;
 use resultity_core::id::NamespaceId;
@@ -15,7 +16,7 @@ use resultity_server::flow::Principal;
 use resultity_server::http::Role;
 use resultity_server::link::LinkPolicy;
 use resultity_server::session::{CloudSession, Keys, new_key};
-use resultity_server::store::{Balance, Store};
+use resultity_server::store::{Balance, KeyLimits, Store};
 use resultity_server::tenant::{self, Tenant};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
@@ -45,7 +46,7 @@ pub fn model(name: &str) -> ModelSpec {
         files: Vec::new(),
         context_length: 4096,
         default_max_tokens: 64,
-        capabilities: vec!["chat".into()],
+        capabilities: Capability::of_text_engine(),
         price: Price {
             input_per_million: Credits::from_whole(1),
             output_per_million: Credits::from_whole(2),
@@ -72,15 +73,16 @@ impl TestServer {
 
     /// One that offers this.
     pub async fn with(offer: Offer) -> Self {
-        Self::start_with(offer, None).await
+        Self::with_options(offer, |_| ()).await
     }
 
     /// One with rules for nodes of its own; by default nodes of this machine are bound to the tester's account.
     pub async fn with_policy(offer: Offer, policy: LinkPolicy) -> Self {
-        Self::start_with(offer, Some(policy)).await
+        Self::with_options(offer, |options| options.link_policy = policy).await
     }
 
-    async fn start_with(offer: Offer, policy: Option<LinkPolicy>) -> Self {
+    /// One whose options the test changes.
+    pub async fn with_options(offer: Offer, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(open_store(data_dir.path(), None).unwrap());
         let api_key = new_key(Environment::Testnet, &SystemEntropy);
@@ -97,16 +99,17 @@ impl TestServer {
             .await
             .unwrap();
         let mut options = ServerOptions::new(Environment::Testnet, data_dir.path(), offer);
-        options.link_policy = policy.unwrap_or(LinkPolicy {
+        options.link_policy = LinkPolicy {
             bind_loopback_to: Some(record.account),
-        });
+        };
         options.admin_token = Some(resultity_core::canonical::sha256("admin"));
+        change(&mut options);
         let server = Server::with_store(options, Arc::clone(&store)).await.unwrap();
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let running = server.start(listener, &Role::ALL, None).unwrap();
         let keys = Keys::new(Arc::clone(&store));
         let principal = keys
-            .principal(Some(api_key.expose_secret()), Environment::Testnet)
+            .principal(Some(api_key.expose_secret()), Environment::Testnet, SystemClock.now())
             .await
             .unwrap();
         Self {
@@ -143,7 +146,32 @@ impl TestServer {
 
     /// The same API without HTTP.
     pub fn session(&self) -> CloudSession {
-        CloudSession::new(Arc::clone(&self.running.app().flow), self.principal)
+        let app = self.running.app();
+        CloudSession::new(Arc::clone(&app.flow), Arc::clone(&app.limits), self.principal.clone())
+    }
+
+    /// Another key, of an account of this name with credits of its own.
+    pub async fn another_key(&self, account: &str, limits: KeyLimits) -> SecretString {
+        let key = new_key(Environment::Testnet, &SystemEntropy);
+        let tenant = Tenant {
+            account,
+            namespace: "default",
+            key_label: "",
+            environment: Environment::Testnet,
+        };
+        let record = tenant::ensure_limited(&*self.store, tenant, limits, &key, &SystemClock, &SystemEntropy)
+            .await
+            .unwrap();
+        tenant::grant_once(
+            &*self.store,
+            &record,
+            CREDITS,
+            format!("first:{}", record.id),
+            &SystemClock,
+        )
+        .await
+        .unwrap();
+        key
     }
 
     /// Waits until a node in rotation serves the model.

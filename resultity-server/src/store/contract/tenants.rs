@@ -1,11 +1,13 @@
 //! Accounts, namespaces and keys.
 
+use std::num::NonZeroU32;
+
 use resultity_core::environment::Environment;
 use resultity_core::id::{KeyId, NamespaceId};
 use resultity_core::{B256, id::JobId};
 
 use super::world::{START, World, micros};
-use crate::store::{Admission, NewTenant};
+use crate::store::{Admission, KeyLimits, NewTenant};
 
 pub(super) async fn a_tenant_is_made_once(world: &World) {
     let store = &world.store;
@@ -52,6 +54,28 @@ pub(super) async fn a_tenant_is_made_once(world: &World) {
     assert_eq!(balance, Some(crate::store::Balance::default()));
     let nobody = NamespaceId::new(&world.clock, &world.entropy);
     assert_eq!(store.balance(nobody).await.expect("an answer"), None);
+}
+
+pub(super) async fn the_limits_of_a_key_are_kept_as_they_were_when_it_was_made(world: &World) {
+    let store = &world.store;
+    assert_eq!(*world.key.limits, KeyLimits::default());
+    let limits = KeyLimits {
+        requests_per_minute: NonZeroU32::new(u32::MAX),
+        tokens_per_minute: NonZeroU32::new(1),
+        spend_limit: Some(micros(0)),
+        expires_at: Some(world.now()),
+        models: Some(vec!["a".to_owned(), "b \"quoted\"".to_owned()]),
+    };
+    let limited = NewTenant {
+        key_limits: limits.clone(),
+        ..world.tenant("limited")
+    };
+    let hash = limited.key_hash;
+    let record = store.ensure_tenant(limited).await.expect("a tenant");
+    assert_eq!(*record.limits, limits);
+    let again = store.ensure_tenant(world.tenant("limited")).await.expect("an answer");
+    assert_eq!(again, record);
+    assert_eq!(store.key(hash).await.expect("an answer"), Some(record));
 }
 
 pub(super) async fn a_revoked_key_admits_nothing(world: &World) {

@@ -13,8 +13,8 @@ use resultity_core::signing::{Outcome, Signature};
 use resultity_core::{Address, B256};
 
 use crate::store::{
-    Admission, Balance, Grant, Granted, JobRecord, KeyRecord, LeaseRef, Leased, NewJob, NewLease, NewTenant, Release,
-    Settle, Store,
+    Admission, Balance, Grant, Granted, JobRecord, KeyLimits, KeyRecord, LeaseRef, Leased, NewJob, NewLease, NewTenant,
+    Release, Settle, Store,
 };
 
 /// What the tenant of a new world has.
@@ -210,6 +210,7 @@ fn tenant(name: &str, clock: &ManualClock, entropy: &SeededEntropy) -> NewTenant
         key: KeyId::new(clock, entropy),
         key_hash: B256::left_padding_from(name.as_bytes()),
         key_label: "first".to_owned(),
+        key_limits: KeyLimits::default(),
         now: clock.now(),
     }
 }

@@ -6,6 +6,7 @@ use resultity_core::credits::Credits;
 use rusqlite::ffi::ErrorCode;
 use rusqlite::types::Type;
 use rusqlite::{Connection, Row, ToSql};
+use serde::de::DeserializeOwned;
 
 use crate::store::StoreError;
 
@@ -24,6 +25,18 @@ pub(super) fn first<T>(
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     Ok(rows.next()?.map(read).transpose()?)
+}
+
+/// Runs a statement that is kept prepared; gives all of its rows.
+pub(super) fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    params: &[&dyn ToSql],
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(params, read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Reads a column of text that is the written form of something.
@@ -48,6 +61,16 @@ where
     } else {
         parsed(row, column).map(Some)
     }
+}
+
+/// Reads a column of JSON where there may be nothing.
+pub(super) fn json_if_any<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else {
+        return Ok(None);
+    };
+    serde_json::from_str(text)
+        .map(Some)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
 }
 
 /// Reads a column of micro-credits.

@@ -1,5 +1,8 @@
 //! Accounts, namespaces, keys, and the credits they are given.
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
@@ -8,13 +11,18 @@ use resultity_core::ledger::{LedgerAccount, Posting};
 use rusqlite::{Connection, Row};
 
 use super::ledger::{self, About};
-use super::rows::{credits, execute, first, parsed};
-use crate::store::{Balance, Grant, Granted, KeyHash, KeyRecord, NewTenant, StoreError};
+use super::rows::{credits, execute, first, json_if_any, parsed};
+use crate::store::{Balance, Grant, Granted, KeyHash, KeyLimits, KeyRecord, NewTenant, StoreError};
 
 /// Makes what is missing of account, namespace and key.
 pub(super) fn ensure(connection: &Connection, tenant: &NewTenant) -> Result<KeyRecord, StoreError> {
     let now = tenant.now.as_millis();
     let environment = tenant.environment.as_str();
+    let limits = &tenant.key_limits;
+    let models = limits
+        .models
+        .as_ref()
+        .map(|models| serde_json::json!(models).to_string());
     execute(
         connection,
         "INSERT INTO accounts (id, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING",
@@ -35,8 +43,9 @@ pub(super) fn ensure(connection: &Connection, tenant: &NewTenant) -> Result<KeyR
     )?;
     execute(
         connection,
-        "INSERT INTO keys (id, namespace, hash, label, created_at)
-         SELECT ?1, namespaces.id, ?5, ?6, ?7 FROM namespaces JOIN accounts ON accounts.id = namespaces.account
+        "INSERT INTO keys (id, namespace, hash, label, created_at, requests_per_minute, tokens_per_minute, spend_limit,
+                           expires_at, models)
+         SELECT ?1, namespaces.id, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 FROM namespaces JOIN accounts ON accounts.id = namespaces.account
          WHERE accounts.name = ?2 AND namespaces.name = ?3 AND namespaces.environment = ?4
          ON CONFLICT (hash) DO NOTHING",
         &[
@@ -47,6 +56,11 @@ pub(super) fn ensure(connection: &Connection, tenant: &NewTenant) -> Result<KeyR
             &tenant.key_hash.as_slice(),
             &tenant.key_label,
             &now,
+            &limits.requests_per_minute.map(NonZeroU32::get),
+            &limits.tokens_per_minute.map(NonZeroU32::get),
+            &limits.spend_limit.map(Credits::micros),
+            &limits.expires_at.map(Timestamp::as_millis),
+            &models,
         ],
     )?;
     let record = key(connection, tenant.key_hash)?
@@ -70,7 +84,8 @@ pub(super) fn account(connection: &Connection, name: &str) -> Result<Option<Acco
 pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError> {
     first(
         connection,
-        "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment, keys.revoked_at IS NOT NULL
+        "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment, keys.revoked_at IS NOT NULL,
+                keys.requests_per_minute, keys.tokens_per_minute, keys.spend_limit, keys.expires_at, keys.models
          FROM keys JOIN namespaces ON namespaces.id = keys.namespace WHERE keys.hash = ?1",
         &[&hash.as_slice()],
         key_record,
@@ -84,6 +99,13 @@ fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
         account: parsed(row, 2)?,
         environment: parsed(row, 3)?,
         revoked: row.get(4)?,
+        limits: Arc::new(KeyLimits {
+            requests_per_minute: row.get::<_, Option<u32>>(5)?.and_then(NonZeroU32::new),
+            tokens_per_minute: row.get::<_, Option<u32>>(6)?.and_then(NonZeroU32::new),
+            spend_limit: row.get::<_, Option<i64>>(7)?.map(Credits::from_micros),
+            expires_at: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_millis),
+            models: json_if_any(row, 9)?,
+        }),
     })
 }
 

@@ -1,0 +1,190 @@
+//! A steady rate with a burst: the generic cell rate algorithm (ITU-T I.371), as a number that says until when
+//! everything is used.
+//!
+//! Written here rather than taken from a library because a request has to pass several limits and must take nothing
+//! from any if one refuses it: that needs asking without taking, which the libraries at hand don't offer.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+const MINUTE_NANOS: u128 = 60_000_000_000;
+
+/// How fast, and how much at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Rate {
+    per_minute: NonZeroU32,
+    /// The burst as the time in which it comes again: nanoseconds. At least enough for one unit.
+    capacity: u128,
+}
+
+impl Rate {
+    /// This many a minute, and at once what comes in `burst_seconds`; never less than one.
+    pub(super) fn new(per_minute: NonZeroU32, burst_seconds: NonZeroU32) -> Self {
+        let mut rate = Self {
+            per_minute,
+            capacity: u128::from(burst_seconds.get()) * 1_000_000_000,
+        };
+        // Rounded up, so that one unit is never more than what fits.
+        rate.capacity = rate.capacity.max(MINUTE_NANOS.div_ceil(u128::from(per_minute.get())));
+        rate
+    }
+
+    /// How many a minute.
+    pub(super) fn per_minute(self) -> u32 {
+        self.per_minute.get()
+    }
+
+    /// How many at once, when none were used for a while.
+    pub(super) fn burst(self) -> u64 {
+        self.amount(self.capacity)
+    }
+
+    fn amount(self, nanos: u128) -> u64 {
+        (nanos * u128::from(self.per_minute.get()) / MINUTE_NANOS) as u64
+    }
+
+    /// Rounded down, so that a whole burst always fits.
+    fn cost(self, amount: u64) -> u128 {
+        u128::from(amount) * MINUTE_NANOS / u128::from(self.per_minute.get())
+    }
+}
+
+/// Why not. The larger, the longer it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Refusal {
+    /// There is room after this time, unless others take it.
+    Wait(Duration),
+    /// It is more than a burst.
+    Never,
+}
+
+/// What was used of a rate: the moment when all of it is there again, in nanoseconds. The rate itself is not kept, so
+/// that a change of it counts at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Meter {
+    full_at: u128,
+}
+
+impl Meter {
+    fn used(self, now: Duration) -> u128 {
+        self.full_at.saturating_sub(now.as_nanos())
+    }
+
+    /// Whether this much can be taken now. It is not taken.
+    pub(super) fn check(self, now: Duration, rate: Rate, amount: u64) -> Result<(), Refusal> {
+        let cost = rate.cost(amount);
+        if cost > rate.capacity {
+            return Err(Refusal::Never);
+        }
+        match (self.used(now) + cost).saturating_sub(rate.capacity) {
+            0 => Ok(()),
+            over => Err(Refusal::Wait(Duration::from_nanos(
+                u64::try_from(over).unwrap_or(u64::MAX),
+            ))),
+        }
+    }
+
+    /// Takes this much.
+    pub(super) fn take(&mut self, now: Duration, rate: Rate, amount: u64) {
+        self.full_at = self.full_at.max(now.as_nanos()) + rate.cost(amount);
+    }
+
+    /// How much could be taken now.
+    pub(super) fn remaining(self, now: Duration, rate: Rate) -> u64 {
+        rate.amount(rate.capacity.saturating_sub(self.used(now)))
+    }
+
+    /// When all of it is there again.
+    pub(super) fn reset(self, now: Duration) -> Duration {
+        Duration::from_nanos(u64::try_from(self.used(now)).unwrap_or(u64::MAX))
+    }
+
+    /// Whether all of it is there.
+    pub(super) fn is_unused(self, now: Duration) -> bool {
+        self.used(now) == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn rate(per_minute: u32, burst_seconds: u32) -> Rate {
+        Rate::new(
+            NonZeroU32::new(per_minute).unwrap(),
+            NonZeroU32::new(burst_seconds).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_burst_goes_through_at_once_and_then_the_steady_rate() {
+        let (rate, mut meter) = (rate(60, 5), Meter::default());
+        let at = Duration::from_secs;
+        assert_eq!(rate.burst(), 5);
+        for left in (0..5).rev() {
+            assert_eq!(meter.check(at(0), rate, 1), Ok(()));
+            meter.take(at(0), rate, 1);
+            assert_eq!(meter.remaining(at(0), rate), left);
+        }
+        assert_eq!(meter.check(at(0), rate, 1), Err(Refusal::Wait(at(1))));
+        assert_eq!(meter.check(at(0), rate, 3), Err(Refusal::Wait(at(3))));
+        assert_eq!(meter.check(at(0), rate, 6), Err(Refusal::Never));
+        assert_eq!(meter.reset(at(0)), at(5));
+        assert_eq!(meter.check(at(1), rate, 1), Ok(()));
+        assert_eq!(meter.check(at(1), rate, 2), Err(Refusal::Wait(at(1))));
+        assert!(!meter.is_unused(at(4)));
+        assert!(meter.is_unused(at(5)));
+        assert_eq!(meter.remaining(at(100), rate), 5);
+    }
+
+    #[test]
+    fn the_slowest_rate_lets_one_through() {
+        let rate = rate(1, 1);
+        assert_eq!(rate.burst(), 1);
+        assert_eq!(Meter::default().check(Duration::ZERO, rate, 1), Ok(()));
+    }
+
+    proptest! {
+        #[test]
+        fn a_whole_burst_fits_and_no_more(per_minute in 1_u32.., burst_seconds in 1_u32..100_000, one_by_one in 1_u64..50) {
+            let rate = rate(per_minute, burst_seconds);
+            let (now, mut meter) = (Duration::from_secs(1), Meter::default());
+            let burst = rate.burst();
+            prop_assert!(burst >= 1);
+            let first = one_by_one.min(burst - 1);
+            for _ in 0..first {
+                prop_assert_eq!(meter.check(now, rate, 1), Ok(()));
+                meter.take(now, rate, 1);
+            }
+            prop_assert_eq!(meter.check(now, rate, burst - first), Ok(()));
+            meter.take(now, rate, burst - first);
+            // Costs are rounded down to a nanosecond each.
+            prop_assert!(meter.remaining(now, rate) <= 1 + first / 10);
+            prop_assert!(meter.is_unused(now + Duration::from_secs(u64::from(burst_seconds).max(60))));
+        }
+
+        #[test]
+        fn after_the_wait_it_fits(per_minute in 1_u32..1_000_000, burst_seconds in 1_u32..600, amounts in prop::collection::vec(0_u64..10_000, 1..50)) {
+            let rate = rate(per_minute, burst_seconds);
+            let (mut now, mut meter) = (Duration::ZERO, Meter::default());
+            let (mut taken, start) = (0_u128, now);
+            for amount in amounts {
+                match meter.check(now, rate, amount) {
+                    Ok(()) => {}
+                    Err(Refusal::Never) => {
+                        prop_assert!(amount > rate.burst());
+                        continue;
+                    }
+                    Err(Refusal::Wait(wait)) => now += wait,
+                }
+                prop_assert_eq!(meter.check(now, rate, amount), Ok(()));
+                meter.take(now, rate, amount);
+                taken += u128::from(amount);
+                // Never more than the burst and what came since, but for the rounding.
+                let allowed = u128::from(rate.burst()) + 51 + (now - start).as_nanos() * u128::from(per_minute) / MINUTE_NANOS;
+                prop_assert!(taken <= allowed, "{taken} > {allowed}");
+            }
+        }
+    }
+}

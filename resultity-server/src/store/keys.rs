@@ -1,0 +1,38 @@
+//! What one API key may do, beside what the whole network's limits say.
+
+use std::num::NonZeroU32;
+
+use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
+use resultity_core::model::ModelSpec;
+
+/// Limits of one key. By default there are none, and the network's own apply.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// Requests a minute, instead of the network's default for a key.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Tokens a minute, instead of the network's default for a key.
+    pub tokens_per_minute: Option<NonZeroU32>,
+    /// The most that may be spent with it, ever. What was spent is counted where jobs are admitted and settled.
+    pub spend_limit: Option<Credits>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// The models that it may ask, by their names or aliases. None: all.
+    pub models: Option<Vec<String>>,
+}
+
+impl KeyLimits {
+    /// Whether the key has ended.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Whether this model may be asked, by whichever of its names.
+    pub fn allows(&self, model: &ModelSpec) -> bool {
+        self.models.as_ref().is_none_or(|allowed| {
+            allowed
+                .iter()
+                .any(|name| *name == model.name || model.aliases.contains(name))
+        })
+    }
+}
