@@ -140,7 +140,7 @@ fn a_file_that_is_no_model_is_refused_in_a_sentence() {
     let path = dir.path().join("model.gguf");
     std::fs::write(&path, b"GGUF and then nothing of use").unwrap();
     let error = EmbeddedRuntime::load(&path, MODEL).unwrap_err().to_string();
-    assert!(error.contains("not a usable GGUF file"), "{error}");
+    assert!(error.contains("not a usable model file"), "{error}");
     let error = EmbeddedRuntime::load(dir.path().join("none.gguf"), MODEL)
         .unwrap_err()
         .to_string();

@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use super::{EngineModel, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
 
+mod bert;
 mod generate;
 mod metadata;
 mod plan;
@@ -32,6 +33,7 @@ mod text;
 mod tokenizer;
 mod weights;
 
+pub use bert::{BertFiles, BertRuntime};
 use generate::Sink;
 use metadata::Metadata;
 use plan::Plan;
@@ -55,8 +57,8 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
-    /// The file is not a whole GGUF file.
-    #[error("{path} is not a usable GGUF file: {reason}")]
+    /// The file is not whole, or not of the kind that it should be.
+    #[error("{path} is not a usable model file: {reason}")]
     Invalid {
         /// Which.
         path: PathBuf,
@@ -78,6 +80,16 @@ pub enum LoadError {
 enum Trouble {
     Invalid(String),
     Unsupported(String),
+}
+
+impl Trouble {
+    fn at(self, path: &Path) -> LoadError {
+        let path = path.to_owned();
+        match self {
+            Self::Invalid(reason) => LoadError::Invalid { path, reason },
+            Self::Unsupported(reason) => LoadError::Unsupported { path, reason },
+        }
+    }
 }
 
 impl From<candle_core::Error> for Trouble {
@@ -130,16 +142,7 @@ impl EmbeddedRuntime {
             source,
         };
         let mut reader = std::io::BufReader::new(std::fs::File::open(path).map_err(io)?);
-        let engine = Engine::read(&mut reader, model_name.into()).map_err(|trouble| match trouble {
-            Trouble::Invalid(reason) => LoadError::Invalid {
-                path: path.to_owned(),
-                reason,
-            },
-            Trouble::Unsupported(reason) => LoadError::Unsupported {
-                path: path.to_owned(),
-                reason,
-            },
-        })?;
+        let engine = Engine::read(&mut reader, model_name.into()).map_err(|trouble| trouble.at(path))?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let runtime = Self {
             engine: Arc::new(engine),
