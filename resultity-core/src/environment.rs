@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which network an object belongs to. Keys, balances, nodes, jobs and snapshots carry exactly one; nothing crosses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Environment {
     /// For trying things: credits come from a faucet and are worth nothing.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// Where a job stands. A job that timed out is `failed`, with [`ErrorCode::DeadlineExceeded`](crate::error::ErrorCode).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Accepted and paid for; waits for a node.
@@ -158,6 +159,7 @@ impl fmt::Display for Attempt {
 
 /// What a job asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum JobKind {
@@ -206,6 +208,7 @@ impl FromStr for JobKind {
 
 /// What a caller asked: decides how the answer to a job looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub enum Endpoint {
     /// `POST /v1/chat/completions`.
@@ -274,6 +277,7 @@ impl FromStr for Endpoint {
 
 /// How urgent a job is. Jobs of a lower class wait while one of a higher class does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Priority {

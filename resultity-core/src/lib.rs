@@ -13,6 +13,8 @@ pub mod ledger;
 pub mod limits;
 pub mod model;
 pub mod openai;
+#[cfg(feature = "openapi")]
+mod openapi;
 pub mod project;
 pub mod receipt;
 pub mod signing;

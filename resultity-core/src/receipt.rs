@@ -11,6 +11,7 @@ use crate::signing::{Domain, InvalidSignature, Keypair, ReceiptData, Signature, 
 
 /// What became of a job, for whoever paid for it. It holds hashes, no text, and nothing of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Receipt {
     /// The job.
     pub job_id: JobId,
@@ -21,8 +22,10 @@ pub struct Receipt {
     /// What the name meant then.
     pub model_version: String,
     /// SHA-256 over the request as the node got it.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub request_hash: B256,
     /// Over the final text of each choice: see [`output_hash`](crate::wire::output_hash).
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub output_hash: B256,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
@@ -31,8 +34,10 @@ pub struct Receipt {
     /// Why the first choice ended.
     pub finish_reason: String,
     /// What was paid.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub cost: Credits,
     /// When it was settled: milliseconds since the Unix epoch.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub finished_at: Timestamp,
 }
 
@@ -83,13 +88,16 @@ impl Receipt {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SignedReceipt {
     /// What was signed.
     #[serde(flatten)]
     pub receipt: Receipt,
     /// The address of the key that signed it. It says where to look, and proves nothing.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub network_key: Address,
     /// Over [`ReceiptData`].
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub signature: Signature,
 }
 

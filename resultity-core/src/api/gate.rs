@@ -19,6 +19,7 @@ use crate::id::NamespaceId;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreditGrant {
     /// An API key: the namespace it belongs to is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -28,6 +29,7 @@ pub struct CreditGrant {
     pub namespace: Option<NamespaceId>,
     /// How many credits, as a decimal number or text with at most six decimals; never read through a float.
     #[serde(with = "decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub credits: Credits,
 }
 
@@ -64,14 +66,17 @@ impl fmt::Debug for CreditGrant {
 
 /// What was granted. Amounts are texts in credits, such as `"10.5"`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreditGranted {
     /// Who got it.
     pub namespace: NamespaceId,
     /// How much.
     #[serde(with = "decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub granted: Credits,
     /// What may be spent now.
     #[serde(with = "decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub balance: Credits,
 }
 

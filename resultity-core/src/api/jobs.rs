@@ -24,6 +24,7 @@ use crate::receipt::SignedReceipt;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JobRequest {
     /// What is asked.
@@ -57,6 +58,7 @@ impl JobRequest {
 
 /// A job, as its owner sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Job {
     /// Its id.
     pub id: JobId,
@@ -90,9 +92,11 @@ pub struct Job {
     pub attempts: Vec<JobAttempt>,
     /// What was held for it.
     #[serde(with = "credits::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub held: Credits,
     /// What it cost, once it has ended.
     #[serde(default, with = "credits::decimal_if_any")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub cost: Option<Credits>,
     /// The token counts, once it has ended with an answer.
     #[serde(default)]
@@ -110,6 +114,7 @@ pub struct Job {
 
 /// One try at a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JobAttempt {
     /// Which one, from 1.
     pub attempt: u32,
@@ -142,6 +147,7 @@ pub struct JobQuery {
 
 /// `POST /v1/jobs/{id}/feedback`: what the asker thinks of an answer. One a job; a later one replaces it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Feedback {
     /// Good or bad.
@@ -159,6 +165,7 @@ pub struct Feedback {
 
 /// Good or bad.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Rating {
     /// Thumbs up.
@@ -180,6 +187,7 @@ impl Rating {
 /// What a request would cost and whether it could be served: the answer to `x-resultity-dry-run: true`. Nothing is run,
 /// held or charged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Quote {
     /// Always `dry_run`.
     pub object: String,
@@ -191,9 +199,11 @@ pub struct Quote {
     pub model_version: String,
     /// The most that it can cost: what would be held.
     #[serde(with = "credits::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub price_ceiling: Credits,
     /// What the caller may spend.
     #[serde(with = "credits::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub available: Credits,
     /// The most tokens that the prompt can have.
     pub max_prompt_tokens: u64,

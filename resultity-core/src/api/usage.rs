@@ -32,6 +32,7 @@ pub struct UsageQuery {
 
 /// Whose usage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum UsageScope {
     /// The calling key's.
@@ -42,6 +43,7 @@ pub enum UsageScope {
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UsageReport {
     /// Always `usage`.
     pub object: String,
@@ -57,6 +59,7 @@ pub struct UsageReport {
 
 /// One row; what the report is not told apart by is absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UsageRow {
     /// The day on which the jobs ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -77,6 +80,7 @@ pub struct UsageRow {
 
 /// How much was used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UsageCounts {
     /// Jobs that ended.
     pub requests: u64,
@@ -90,6 +94,7 @@ pub struct UsageCounts {
     pub duration_ms: u64,
     /// What was paid.
     #[serde(with = "credits::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub cost: Credits,
 }
 
@@ -107,20 +112,25 @@ impl UsageCounts {
 
 /// What a key may spend.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CreditBalance {
     /// Always `credits`.
     pub object: String,
     /// What the namespace may spend.
     #[serde(with = "credits::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub available: Credits,
     /// What is held for jobs that have not ended.
     #[serde(with = "credits::decimal")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub held: Credits,
     /// The most that this key may spend in all; none: no limit of its own.
     #[serde(default, with = "credits::decimal_if_any")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub spend_limit: Option<Credits>,
     /// What this key has spent or has held, where it has a limit.
     #[serde(default, with = "credits::decimal_if_any")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
     pub spent: Option<Credits>,
 }
 

@@ -13,6 +13,7 @@ use crate::webhook::{Event, EventType};
 
 /// An address that events are sent to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Webhook {
     /// Names it.
     pub id: WebhookId,
@@ -35,6 +36,7 @@ pub struct Webhook {
 
 /// A webhook with its secret, which is shown this once.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WebhookWithSecret {
     /// The webhook.
     #[serde(flatten)]
@@ -55,6 +57,7 @@ impl fmt::Debug for WebhookWithSecret {
 
 /// `POST /v1/webhooks`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct CreateWebhook {
@@ -97,6 +100,7 @@ impl CreateWebhook {
 
 /// `POST /v1/webhooks/{id}`: what is named is changed, the rest stays.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct UpdateWebhook {
@@ -134,6 +138,7 @@ impl UpdateWebhook {
 
 /// `POST /v1/webhooks/{id}/rotate`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct RotateWebhookSecret {
@@ -153,6 +158,7 @@ impl RotateWebhookSecret {
 
 /// `POST /v1/webhooks/{id}/test`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TestWebhook {
@@ -170,6 +176,7 @@ impl TestWebhook {
 
 /// That a webhook is gone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WebhookDeleted {
     /// Which.
     pub id: WebhookId,
@@ -181,6 +188,7 @@ pub struct WebhookDeleted {
 
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum DeliveryState {
@@ -194,6 +202,7 @@ pub enum DeliveryState {
 
 /// An event on its way to a webhook, and what became of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WebhookDelivery {
     /// Names it.
     pub id: DeliveryId,

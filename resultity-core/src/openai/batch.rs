@@ -17,6 +17,7 @@ pub const COMPLETION_WINDOW: &str = "24h";
 
 /// `POST /v1/batches`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct BatchRequest {
     /// A file with purpose `batch`.
@@ -66,6 +67,7 @@ impl BatchRequest {
 
 /// A batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Batch {
     /// Its id.
     pub id: BatchId,
@@ -136,6 +138,7 @@ pub struct Batch {
 ///    failed    cancelling ─▶ cancelled
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BatchStatus {
     /// Its file is looked at.
@@ -212,6 +215,7 @@ impl FromStr for BatchStatus {
 
 /// How far a batch is. Every request is completed or failed in the end; those that did not run count as failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RequestCounts {
     /// How many requests there are.
     pub total: u64,
@@ -223,6 +227,7 @@ pub struct RequestCounts {
 
 /// Tokens of all requests of a batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchUsage {
     /// Tokens of the prompts.
     pub input_tokens: u64,
@@ -234,6 +239,7 @@ pub struct BatchUsage {
 
 /// What is wrong with a batch's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchErrors {
     /// Always `list`.
     pub object: String,
@@ -243,6 +249,7 @@ pub struct BatchErrors {
 
 /// Something wrong with a batch's file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct BatchError {
     /// For programs.
     pub code: String,

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct ChatRequest {
     /// The model's name or alias.
@@ -142,6 +143,7 @@ impl ChatRequest {
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Message {
     /// `system`, `developer`, `user`, `assistant` or `tool`.
     pub role: String,
@@ -181,6 +183,7 @@ impl Message {
 
 /// A text, or a list of typed parts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Content {
     /// A plain text.
@@ -231,6 +234,7 @@ impl<'de> Deserialize<'de> for Content {
 
 /// One text or several that end the answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Stop {
     /// One text.
@@ -274,6 +278,7 @@ impl<'de> Deserialize<'de> for Stop {
 
 /// Options that only count with `stream`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct StreamOptions {
     /// Whether the last chunk holds the token counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -285,6 +290,7 @@ pub struct StreamOptions {
 
 /// Token counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Usage {
     /// Tokens of the prompt, with what the chat template adds.
     pub prompt_tokens: u64,
@@ -307,6 +313,7 @@ impl Usage {
 
 /// A whole answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChatCompletion {
     /// `chatcmpl-…`.
     pub id: String,
@@ -337,6 +344,7 @@ impl ChatCompletion {
 
 /// One answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Choice {
     /// Which one, from 0.
     pub index: u32,
@@ -351,6 +359,7 @@ pub struct Choice {
 
 /// What the model said.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AnswerMessage {
     /// `assistant`.
     pub role: String,
@@ -364,6 +373,7 @@ pub struct AnswerMessage {
 
 /// One piece of a streamed answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChatChunk {
     /// The same in all chunks.
     pub id: String,
@@ -392,6 +402,7 @@ impl ChatChunk {
 
 /// What is new in one choice.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ChunkChoice {
     /// Which one, from 0.
     pub index: u32,
@@ -430,6 +441,7 @@ impl ChunkChoice {
 
 /// What is new in a message.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Delta {
     /// In the first chunk: `assistant`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -14,6 +14,7 @@ use super::chat::{Stop, StreamOptions, Usage};
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct CompletionRequest {
     /// The model's name or alias.
@@ -118,6 +119,7 @@ impl CompletionRequest {
 
 /// Texts, or texts as the ids of their tokens: one or several.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Prompt {
     /// One text.
@@ -207,6 +209,7 @@ impl<'de> Deserialize<'de> for Prompt {
 
 /// A whole answer, or one chunk of a streamed one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Completion {
     /// `cmpl-…`; the same in all chunks.
     pub id: String,
@@ -235,6 +238,7 @@ impl Completion {
 
 /// One continuation, or what is new in it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CompletionChoice {
     /// The text.
     pub text: String,

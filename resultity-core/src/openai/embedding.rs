@@ -14,6 +14,7 @@ use super::completion::Prompt;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct EmbeddingRequest {
     /// The model's name or alias.
@@ -63,6 +64,7 @@ impl EmbeddingRequest {
 
 /// How the numbers of an embedding are written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum EncodingFormat {
     /// An array of numbers.
@@ -74,6 +76,7 @@ pub enum EncodingFormat {
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EmbeddingList {
     /// Always `list`.
     pub object: String,
@@ -87,6 +90,7 @@ pub struct EmbeddingList {
 
 /// One text as numbers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Embedding {
     /// Always `embedding`.
     pub object: String,
@@ -98,6 +102,7 @@ pub struct Embedding {
 
 /// The numbers of an embedding.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum Vector {
     /// As numbers.
@@ -134,6 +139,7 @@ pub fn decode_floats(text: &str) -> Option<Vec<f32>> {
 
 /// Token counts of an embedding: nothing is made.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EmbeddingUsage {
     /// Tokens of all texts.
     pub prompt_tokens: u64,

@@ -10,6 +10,7 @@ use crate::id::FileId;
 
 /// A stored file; its content is at `GET /v1/files/{id}/content`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct File {
     /// Its id.
     pub id: FileId,
@@ -35,6 +36,7 @@ pub struct File {
 
 /// The answer to `DELETE /v1/files/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FileDeleted {
     /// The file that is gone.
     pub id: FileId,
@@ -46,6 +48,7 @@ pub struct FileDeleted {
 
 /// What a file is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FilePurpose {
@@ -100,6 +103,7 @@ impl<'de> Deserialize<'de> for FilePurpose {
 
 /// When a file is to go by itself: so many seconds after it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ExpiresAfter {
     /// Counted from when.
@@ -135,6 +139,7 @@ impl ExpiresAfter {
 
 /// From when an expiry is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExpiryAnchor {
     /// From when the file was made.

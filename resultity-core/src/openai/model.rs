@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 /// One model that can be asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Model {
     /// The name to ask for; may hold slashes.
     pub id: String,
@@ -34,6 +35,7 @@ impl Model {
 
 /// All models that can be asked now.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ModelList {
     /// Always `list`.
     pub object: String,

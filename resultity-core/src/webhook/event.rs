@@ -102,6 +102,7 @@ impl<'de> Deserialize<'de> for EventType {
 
 /// The body of a webhook's message: what has happened, and to what. The rest is asked for by the id.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Event {
     /// Names it; the same in every repeat.
     pub id: EventId,
@@ -118,6 +119,7 @@ pub struct Event {
 
 /// To what it has happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct EventData {
     /// The id of the response, batch or job.
     pub id: String,

@@ -8,6 +8,7 @@ use super::object::Response;
 
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResponseEvent {
     /// What happened.
     #[serde(flatten)]
@@ -18,6 +19,7 @@ pub struct ResponseEvent {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type")]
 #[non_exhaustive]
 #[expect(

@@ -97,6 +97,7 @@ impl OutputItem {
 
 /// Where an item stands.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ItemStatus {
     /// It is being made.
@@ -110,6 +111,7 @@ pub enum ItemStatus {
 
 /// What the model says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OutputMessage {
     /// `msg_…`.
     pub id: String,
@@ -123,6 +125,7 @@ pub struct OutputMessage {
 
 /// What the model wants to be called.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FunctionCall {
     /// `fc_…`.
     pub id: String,
@@ -138,6 +141,7 @@ pub struct FunctionCall {
 
 /// What the model thought.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReasoningItem {
     /// `rs_…`.
     pub id: String,
@@ -153,6 +157,7 @@ pub struct ReasoningItem {
 
 /// A part of an item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum OutputPart {
@@ -180,6 +185,15 @@ pub enum OutputPart {
 }
 
 impl OutputPart {
+    /// An empty text.
+    pub const fn text() -> Self {
+        Self::OutputText {
+            text: String::new(),
+            annotations: Vec::new(),
+            logprobs: Vec::new(),
+        }
+    }
+
     /// Its words, whatever they are.
     pub fn words(&self) -> &str {
         match self {

@@ -13,6 +13,7 @@ use crate::openai::chat::Usage;
 
 /// Where a response stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ResponseStatus {
@@ -51,6 +52,7 @@ impl ResponseStatus {
 
 /// What became of a request, as far as it is known. Optional fields are there as `null`, as OpenAI has it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Response {
     /// `resp_…`: that of the job, with a prefix.
     pub id: ResponseId,
@@ -198,6 +200,7 @@ impl Response {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResponseFailure {
     /// `server_error`, `rate_limit_exceeded` or `invalid_prompt`.
     pub code: String,
@@ -221,6 +224,7 @@ impl From<&ApiError> for ResponseFailure {
 
 /// Why an answer was cut off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IncompleteDetails {
     /// `max_output_tokens` or `content_filter`.
     pub reason: String,
@@ -228,6 +232,7 @@ pub struct IncompleteDetails {
 
 /// Token counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResponseUsage {
     /// Tokens of the input, with what the chat template adds.
     pub input_tokens: u64,
@@ -254,6 +259,7 @@ impl From<Usage> for ResponseUsage {
 
 /// What is known of input tokens: nothing is cached between jobs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InputTokensDetails {
     /// Always 0.
     #[serde(default)]
@@ -264,6 +270,7 @@ pub struct InputTokensDetails {
 
 /// What is known of output tokens: engines do not count what was thought by itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OutputTokensDetails {
     /// Always 0.
     pub reasoning_tokens: u64,
@@ -271,6 +278,7 @@ pub struct OutputTokensDetails {
 
 /// The answer to `DELETE /v1/responses/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct DeletedResponse {
     /// Which one.
     pub id: ResponseId,

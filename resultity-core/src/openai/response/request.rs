@@ -16,6 +16,7 @@ use super::item::InputItem;
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct ResponseRequest {
     /// The model's name or alias.
@@ -224,6 +225,7 @@ impl ResponseRequest {
 
 /// A text, or a list of items.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(untagged)]
 pub enum ResponseInput {
     /// What the user says.
@@ -294,6 +296,7 @@ impl<'de> Deserialize<'de> for ResponseInput {
 
 /// Something that the model may call. Only those of type `function` can be served.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResponseTool {
     /// `function`.
     #[serde(rename = "type")]
@@ -335,6 +338,7 @@ impl ResponseTool {
 
 /// What the text should be like.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TextOptions {
     /// What it has to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -349,6 +353,7 @@ pub struct TextOptions {
 
 /// What the text has to be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TextFormat {
     /// `text`, `json_object` or `json_schema`.
     #[serde(rename = "type")]
@@ -390,6 +395,7 @@ impl TextFormat {
 
 /// How a reasoning model should think.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReasoningOptions {
     /// How much: such as `low`, `medium`, `high`.
     #[serde(default)]
