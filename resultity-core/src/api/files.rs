@@ -68,6 +68,7 @@ impl fmt::Debug for FileUpload {
 
 /// Which files to list.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 #[serde(default)]
 pub struct FileQuery {
     /// Only those for this.

@@ -126,6 +126,7 @@ pub struct JobAttempt {
 
 /// Which jobs to list, newest first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 #[serde(default)]
 pub struct JobQuery {
     /// Only those in this state.

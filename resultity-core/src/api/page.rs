@@ -10,6 +10,7 @@ pub const MAX_PAGE: u32 = 100;
 
 /// Which page.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 #[serde(default)]
 pub struct PageQuery {
     /// How many entries: 1 to [`MAX_PAGE`]; else [`DEFAULT_PAGE`].

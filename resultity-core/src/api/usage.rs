@@ -10,6 +10,7 @@ use crate::id::KeyId;
 
 /// What `GET /v1/usage` should count. Days are those of UTC.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 #[serde(default)]
 pub struct UsageQuery {
     /// The first day, such as `2026-11-22`; 30 days ago if nothing is said.
