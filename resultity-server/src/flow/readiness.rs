@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resultity_core::canonical::sha256;
+use resultity_core::capability::Capability;
 use resultity_core::id::{JobId, LeaseToken, NodeId};
 use resultity_core::job::{Attempt, JobKind};
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{ChatRequest, Message};
+use resultity_core::openai::completion::CompletionRequest;
+use resultity_core::openai::embedding::EmbeddingRequest;
 use resultity_core::wire::{Ack, AckOutcome};
 use tokio::time::Instant;
 
 use crate::bus::TopicLease;
 use crate::flow::Flow;
 use crate::flow::attempt::{self, AttemptEnd, Work};
-use crate::flow::verify::Limits;
+use crate::flow::validate::{self, ValidJob};
 
 /// How long the answer may take: a cold engine loads its model first.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -28,25 +31,38 @@ const TOKENS: u64 = 8;
 #[error("{0}")]
 pub struct NotReady(String);
 
+/// The model's test prompt, as a request of the first kind that the model is for.
+fn question(model: &ModelSpec) -> Result<ValidJob, NotReady> {
+    let find = |_: &str| Ok(model.clone());
+    let question = if model.can(Capability::Completions) && !model.can(Capability::Chat) {
+        let request = CompletionRequest::new(&model.name, model.test_prompt.as_str())
+            .max_tokens(TOKENS)
+            .temperature(0.0);
+        validate::completion(request, false, find)
+    } else if model.can(Capability::Embeddings) && !model.can(Capability::Chat) {
+        validate::embedding(EmbeddingRequest::new(&model.name, model.test_prompt.as_str()), find)
+    } else {
+        let request = ChatRequest::new(&model.name, [Message::user(&model.test_prompt)])
+            .max_tokens(TOKENS)
+            .temperature(0.0);
+        validate::chat(request, false, find)
+    };
+    question.map_err(|error| NotReady(error.to_string()))
+}
+
 /// Asks the node the model's test prompt and verifies what comes.
 pub async fn check(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec) -> Result<(), NotReady> {
-    let request = ChatRequest::new(&model.name, [Message::user(&model.test_prompt)])
-        .max_tokens(TOKENS)
-        .temperature(0.0);
-    let body = serde_json::value::to_raw_value(&request).map_err(|error| NotReady(error.to_string()))?;
+    let question = question(model)?;
     let work = Work {
         job: JobId::new(&*flow.clock, &*flow.entropy),
-        kind: JobKind::ChatCompletion,
+        kind: question.kind,
         model: model.name.clone(),
         model_digest: model.files.first().map(|file| file.sha256.clone()),
         stream: false,
-        request_hash: sha256(body.get()),
-        body,
-        limits: Limits {
-            choices: 1,
-            max_prompt_tokens: model.context_length,
-            max_completion_tokens: TOKENS,
-        },
+        keeps_chunks: false,
+        request_hash: sha256(question.body.get()),
+        limits: question.limits(),
+        body: question.body,
     };
     let lease = TopicLease {
         node,
@@ -64,6 +80,7 @@ pub async fn check(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec) -> Result<
         deadline: Instant::now() + PATIENCE,
         is_recorded: true,
         key: None,
+        kept: Vec::new(),
     };
     let end = attempt.run().await;
     let outcome = if matches!(end, AttemptEnd::Answer { .. }) {
@@ -80,6 +97,8 @@ pub async fn check(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec) -> Result<
         },
     );
     match end {
+        // What came was verified to be numbers.
+        AttemptEnd::Answer { .. } if work.kind == JobKind::Embedding => Ok(()),
         // A model that thinks first may have no text yet after so few tokens.
         AttemptEnd::Answer { verified, .. }
             if verified.choices.iter().any(|choice| !choice.message.extra.is_empty()) =>

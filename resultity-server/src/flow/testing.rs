@@ -4,6 +4,7 @@ use resultity_core::capability::Capability;
 use resultity_core::clock::{SeededEntropy, SystemClock, Timestamp};
 use resultity_core::credits::{Credits, Price};
 use resultity_core::environment::Environment;
+use resultity_core::error::ApiError;
 use resultity_core::id::{JobId, LeaseToken};
 use resultity_core::job::Attempt;
 use resultity_core::model::{ModelKind, ModelSpec};
@@ -31,6 +32,19 @@ pub(crate) fn model() -> ModelSpec {
         },
         test_prompt: "Say yes.".into(),
     }
+}
+
+/// The same, if it could do only this.
+pub(crate) fn model_that_can(capabilities: &[Capability]) -> ModelSpec {
+    ModelSpec {
+        capabilities: Capability::names(capabilities.iter().copied()),
+        ..model()
+    }
+}
+
+/// Finds this model, whatever is asked for.
+pub(crate) fn find(model: ModelSpec) -> impl FnOnce(&str) -> Result<ModelSpec, ApiError> {
+    move |_| Ok(model)
 }
 
 /// A result as a node signs it, with all that is needed to check it.

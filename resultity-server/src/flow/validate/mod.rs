@@ -1,38 +1,43 @@
 //! `validate`: a request becomes a [`ValidJob`] or an error that names the field. Later stages can't skip it.
+//!
+//! First the fields, then the model: the table in `parameters` says what each parameter of OpenAI's reference may be and what
+//! the model has to be able to do for it.
 
 use std::time::Duration;
 
+use resultity_core::capability::Capability;
 use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::job::{JobKind, Priority};
 use resultity_core::model::ModelSpec;
-use resultity_core::openai::chat::{ChatRequest, Content};
 use resultity_core::wire::MAX_FRAME_BYTES;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// Fields that name who asks, or that only mean something to us: they never reach a node.
-const KEPT_FROM_NODES: [&str; 7] = [
-    "user",
-    "metadata",
-    "safety_identifier",
-    "prompt_cache_key",
-    "store",
-    "service_tier",
-    "prompt_cache_retention",
-];
+use crate::flow::verify::Limits;
+
+mod chat;
+mod cl100k;
+mod completion;
+mod embedding;
+mod messages;
+mod parameters;
+mod shapes;
+
+pub use chat::chat;
+pub use completion::completion;
+pub(super) use embedding::MAX_DIMENSIONS;
+pub use embedding::embedding;
 
 /// The most bytes of a body that goes to a node: it has to fit into a frame.
 const MAX_NODE_BODY: usize = MAX_FRAME_BYTES - 64 * 1024;
 
-/// The most choices of one request.
-const MAX_CHOICES: u64 = 16;
-
-/// The most stop texts, as OpenAI has it.
-const MAX_STOPS: usize = 4;
+/// The most choices of one request, over all its prompts.
+const MAX_CHOICES: u64 = 128;
 
 /// A request that can be admitted: within all limits, with bounds on what it can cost.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ValidJob {
     /// What is asked of a node.
     pub kind: JobKind,
@@ -44,12 +49,18 @@ pub struct ValidJob {
     pub stream: bool,
     /// Whether a stream ends with the token counts.
     pub include_usage: bool,
-    /// How many choices.
+    /// How many choices, over all prompts; of an embedding: how many texts.
     pub choices: u64,
     /// The most tokens that the prompt can have.
     pub max_prompt_tokens: u64,
     /// The most tokens that can be made, over all choices.
     pub max_completion_tokens: u64,
+    /// How many of the likeliest tokens are told at each place, where log-probabilities are asked for.
+    pub logprobs: Option<u64>,
+    /// The most bytes of prompts that the answer repeats.
+    pub echo_bytes: u64,
+    /// How many numbers an embedding must have, if the request says so.
+    pub dimensions: Option<u64>,
     /// The most that it can cost.
     pub ceiling: Credits,
     /// What goes to the node.
@@ -60,182 +71,137 @@ pub struct ValidJob {
     pub ttl: Option<Duration>,
 }
 
-/// Checks a request against OpenAI's rules and the model's limits.
-pub fn chat(mut request: ChatRequest, stream: bool, model: &ModelSpec) -> Result<ValidJob, ApiError> {
-    check_messages(&request)?;
-    check_range("temperature", request.temperature, 0.0, 2.0)?;
-    check_range("top_p", request.top_p, 0.0, 1.0)?;
-    check_penalty(&request, "frequency_penalty")?;
-    check_penalty(&request, "presence_penalty")?;
-    let choices = request.n.unwrap_or(1);
-    if !(1..=MAX_CHOICES).contains(&choices) {
-        return Err(invalid(
-            "n",
-            format!("n must be from 1 to {MAX_CHOICES}, but is {choices}"),
-        ));
+impl ValidJob {
+    /// What limits the answer.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            kind: self.kind,
+            choices: self.choices,
+            max_prompt_tokens: self.max_prompt_tokens,
+            max_completion_tokens: self.max_completion_tokens,
+            logprobs: self.logprobs,
+            echo_bytes: self.echo_bytes,
+            dimensions: self.dimensions,
+        }
     }
-    if let Some(stop) = &request.stop
-        && stop.texts().len() > MAX_STOPS
-    {
-        return Err(invalid(
-            "stop",
-            format!("at most {MAX_STOPS} stop texts, but there are {}", stop.texts().len()),
-        ));
-    }
-    if request.stream_options.is_some() && !stream {
-        return Err(invalid(
-            "stream_options",
-            "stream_options is only allowed when stream is true",
-        ));
-    }
-    let limit = token_limit(&request, model)?;
-    let max_prompt_tokens = prompt_bound(&request, model).min(model.context_length);
-    let max_completion_tokens = limit.saturating_mul(choices);
-    let include_usage = request.wants_usage();
-
-    let asked_model = std::mem::replace(&mut request.model, model.name.clone());
-    for field in KEPT_FROM_NODES {
-        request.extra.remove(field);
-    }
-    request.stream = Some(stream);
-    request.stream_options = None;
-    request.max_completion_tokens = None;
-    request.max_tokens = Some(limit);
-    let body = serde_json::value::to_raw_value(&request)
-        .map_err(|error| ApiError::new(ErrorCode::Internal, "the request could not be encoded").with_source(error))?;
-
-    // Numbers may be longer now than they came.
-    if body.get().len() > MAX_NODE_BODY {
-        return Err(ApiError::new(
-            ErrorCode::PayloadTooLarge,
-            format!("the request is larger than {MAX_NODE_BODY} bytes once it is written out for a node"),
-        ));
-    }
-
-    Ok(ValidJob {
-        kind: JobKind::ChatCompletion,
-        priority: Priority::Normal,
-        ttl: None,
-        ceiling: model.price.cost(max_prompt_tokens, max_completion_tokens),
-        model: model.clone(),
-        asked_model,
-        stream,
-        include_usage,
-        choices,
-        max_prompt_tokens,
-        max_completion_tokens,
-        body,
-    })
 }
 
 fn invalid(param: impl Into<String>, message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorCode::InvalidValue, message).with_param(param)
 }
 
-fn check_messages(request: &ChatRequest) -> Result<(), ApiError> {
-    if request.messages.is_empty() {
-        return Err(invalid("messages", "messages must hold at least one message"));
-    }
-    for (index, message) in request.messages.iter().enumerate() {
-        let role = message.role.as_str();
-        if !matches!(
-            role,
-            "system" | "developer" | "user" | "assistant" | "tool" | "function"
-        ) {
-            return Err(invalid(
-                format!("messages[{index}].role"),
-                "role must be one of system, developer, user, assistant, tool, function",
-            ));
-        }
-        match &message.content {
-            Some(Content::Parts(parts)) if parts.is_empty() => {
-                return Err(invalid(
-                    format!("messages[{index}].content"),
-                    "content must not be an empty array",
-                ));
-            }
-            Some(Content::Parts(parts)) => {
-                for (part_index, part) in parts.iter().enumerate() {
-                    if !part.get("type").is_some_and(Value::is_string) {
-                        return Err(invalid(
-                            format!("messages[{index}].content[{part_index}].type"),
-                            "every content part needs a type such as \"text\"",
-                        ));
-                    }
-                }
-            }
-            None if !matches!(role, "assistant" | "function") => {
-                return Err(ApiError::new(
-                    ErrorCode::MissingField,
-                    format!("a message of role {role} needs content: a text or an array of content parts"),
-                )
-                .with_param(format!("messages[{index}].content")));
-            }
-            Some(Content::Text(_)) | None => {}
-        }
-    }
-    Ok(())
+fn missing(param: impl Into<String>, message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorCode::MissingField, message).with_param(param)
 }
 
-fn check_range(field: &str, value: Option<f64>, low: f64, high: f64) -> Result<(), ApiError> {
-    match value {
-        Some(value) if !(low..=high).contains(&value) => Err(invalid(
-            field,
-            format!("{field} must be from {low} to {high}, but is {value}"),
-        )),
-        _ => Ok(()),
-    }
+/// The model, or its engine, cannot do what the field asks for.
+fn unsupported(param: impl Into<String>, model: &ModelSpec, capability: Capability) -> ApiError {
+    let param = param.into();
+    let message = format!(
+        "the model {} does not support {param}: it has no capability {capability}. GET /v1/models lists what each model can do",
+        model.name
+    );
+    ApiError::new(ErrorCode::UnsupportedParameter, message).with_param(param)
 }
 
-fn check_penalty(request: &ChatRequest, field: &str) -> Result<(), ApiError> {
-    match request.extra.get(field) {
-        None | Some(Value::Null) => Ok(()),
-        Some(value) => match value.as_f64() {
-            Some(number) => check_range(field, Some(number), -2.0, 2.0),
-            None => Err(invalid(field, format!("{field} must be a number from -2 to 2"))),
-        },
+/// Nothing here can do what the field asks for.
+fn refused(param: impl Into<String>, why: &str) -> ApiError {
+    let param = param.into();
+    ApiError::new(
+        ErrorCode::UnsupportedParameter,
+        format!("{param} is not supported: {why}"),
+    )
+    .with_param(param)
+}
+
+/// Whether the model is one for requests of this kind at all.
+fn check_kind(model: &ModelSpec, kind: JobKind) -> Result<(), ApiError> {
+    let capability = Capability::for_kind(kind);
+    if model.can(capability) {
+        return Ok(());
+    }
+    let message = format!(
+        "the model {} is not one for {capability}: GET /v1/models lists what each model can do",
+        model.name
+    );
+    Err(invalid("model", message))
+}
+
+/// The number of a field that was checked to be one.
+fn number(fields: &Map<String, Value>, name: &str) -> Option<u64> {
+    fields.get(name).and_then(Value::as_u64)
+}
+
+fn flag(fields: &Map<String, Value>, name: &str) -> bool {
+    fields.get(name).and_then(Value::as_bool).unwrap_or(false)
+}
+
+/// How urgent the job is, by OpenAI's name for it.
+fn priority(fields: &Map<String, Value>) -> Priority {
+    match fields.get("service_tier").and_then(Value::as_str) {
+        Some("flex") => Priority::Bulk,
+        _ => Priority::Normal,
     }
 }
 
-/// The most tokens per choice: what the request says, else the model's default.
-fn token_limit(request: &ChatRequest, model: &ModelSpec) -> Result<u64, ApiError> {
-    let field = if request.max_completion_tokens.is_some() {
-        "max_completion_tokens"
-    } else {
-        "max_tokens"
+fn check_stream_options(fields: &Map<String, Value>, stream: bool) -> Result<bool, ApiError> {
+    let Some(options) = fields.get("stream_options") else {
+        return Ok(false);
     };
-    match request.token_limit() {
-        Some(0) => Err(invalid(field, format!("{field} must be at least 1"))),
-        Some(limit) if limit > model.context_length => Err(ApiError::new(
-            ErrorCode::ContextLengthExceeded,
-            format!(
-                "{field} is {limit}, but the model's context holds {} tokens in all",
-                model.context_length
-            ),
-        )
-        .with_param(field)),
-        Some(limit) => Ok(limit),
-        None => Ok(model.default_max_tokens.clamp(1, model.context_length.max(1))),
+    if !stream {
+        return Err(invalid(
+            "stream_options",
+            "stream_options is only allowed when stream is true",
+        ));
     }
+    let Some(options) = options.as_object() else {
+        return Ok(false);
+    };
+    for (name, value) in options {
+        let path = format!("stream_options.{}", shown(name));
+        let is_kept = match name.as_str() {
+            "include_usage" => true,
+            "include_obfuscation" => value != &Value::Bool(true),
+            _ => value.is_null(),
+        };
+        if !is_kept {
+            return Err(refused(path, "include_usage is all that a stream can be told"));
+        }
+        if !(value.is_boolean() || value.is_null()) {
+            return Err(invalid(&path, format!("{path} must be true or false")));
+        }
+    }
+    Ok(flag(options, "include_usage"))
 }
 
-/// No tokenizer makes more tokens than there are bytes; a chat template adds a few for each message and around all, and may
-/// write tools and the like into the prompt. What an image or a sound makes is not known here: as much as fits.
-fn prompt_bound(request: &ChatRequest, model: &ModelSpec) -> u64 {
-    const PER_MESSAGE: u64 = 16;
-    const AROUND_ALL: u64 = 64;
-    let is_text = |part: &Map<String, Value>| part.get("type").and_then(Value::as_str) == Some("text");
-    let mut bound = AROUND_ALL + written(&request.extra);
-    for message in &request.messages {
-        let content = match &message.content {
-            Some(Content::Text(text)) => text.len() as u64,
-            Some(Content::Parts(parts)) if !parts.iter().all(is_text) => return model.context_length,
-            Some(Content::Parts(parts)) => parts.iter().map(written).sum(),
-            None => 0,
-        };
-        bound += content + written(&message.extra) + message.role.len() as u64 + PER_MESSAGE;
+/// A name that somebody sent, short enough to be repeated.
+fn shown(name: &str) -> String {
+    name.chars().filter(|char| !char.is_control()).take(64).collect()
+}
+
+/// What goes to the node, written out.
+fn node_body(body: &impl Serialize) -> Result<Box<RawValue>, ApiError> {
+    let body = serde_json::value::to_raw_value(body)
+        .map_err(|error| ApiError::new(ErrorCode::Internal, "the request could not be encoded").with_source(error))?;
+    // Numbers may be longer now than they came, and token ids may have become text.
+    if body.get().len() > MAX_NODE_BODY {
+        return Err(ApiError::new(
+            ErrorCode::PayloadTooLarge,
+            format!("the request is larger than {MAX_NODE_BODY} bytes once it is written out for a node"),
+        ));
     }
-    bound
+    Ok(body)
+}
+
+/// The fields of a request beside its messages, prompt or input. Those that are null are not there.
+fn fields(request: &impl Serialize) -> Result<Map<String, Value>, ApiError> {
+    match serde_json::to_value(request) {
+        Ok(Value::Object(mut fields)) => {
+            fields.retain(|_, value| !value.is_null());
+            Ok(fields)
+        }
+        _ => Err(ApiError::new(ErrorCode::Internal, "the request could not be read")),
+    }
 }
 
 /// Bytes of fields once they are written out.
@@ -247,91 +213,11 @@ fn written(fields: &Map<String, Value>) -> u64 {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flow::testing::model;
-    use resultity_core::openai::chat::Message;
-    use serde_json::json;
-
-    fn check(body: Value) -> Result<ValidJob, ApiError> {
-        chat(serde_json::from_value(body).unwrap(), false, &model())
-    }
-
-    #[test]
-    fn bad_requests_name_the_field() {
-        let hi = json!([{"role": "user", "content": "hi"}]);
-        let cases = [
-            (json!({"model": "m", "messages": []}), "messages"),
-            (
-                json!({"model": "m", "messages": [{"role": "boss", "content": "hi"}]}),
-                "messages[0].role",
-            ),
-            (
-                json!({"model": "m", "messages": [{"role": "user"}]}),
-                "messages[0].content",
-            ),
-            (
-                json!({"model": "m", "messages": [{"role": "user", "content": []}]}),
-                "messages[0].content",
-            ),
-            (
-                json!({"model": "m", "messages": [{"role": "user", "content": [{}]}]}),
-                "messages[0].content[0].type",
-            ),
-            (json!({"model": "m", "messages": hi, "temperature": 2.1}), "temperature"),
-            (json!({"model": "m", "messages": hi, "top_p": -0.1}), "top_p"),
-            (json!({"model": "m", "messages": hi, "n": 0}), "n"),
-            (json!({"model": "m", "messages": hi, "n": 17}), "n"),
-            (json!({"model": "m", "messages": hi, "max_tokens": 0}), "max_tokens"),
-            (
-                json!({"model": "m", "messages": hi, "max_completion_tokens": 1_000_000}),
-                "max_completion_tokens",
-            ),
-            (
-                json!({"model": "m", "messages": hi, "stop": ["a", "b", "c", "d", "e"]}),
-                "stop",
-            ),
-            (
-                json!({"model": "m", "messages": hi, "stream_options": {}}),
-                "stream_options",
-            ),
-            (
-                json!({"model": "m", "messages": hi, "presence_penalty": "x"}),
-                "presence_penalty",
-            ),
-        ];
-        for (body, param) in cases {
-            let error = check(body.clone()).expect_err(&body.to_string());
-            assert_eq!(error.param.as_deref(), Some(param), "{body}");
-            assert_eq!(error.code.http_status(), Some(400), "{body}");
-        }
-    }
-
-    #[test]
-    fn nothing_that_names_the_asker_reaches_a_node() {
-        let valid = check(json!({
-            "model": "alias", "messages": [{"role": "user", "content": "hi"}], "user": "me", "metadata": {"a": "b"},
-            "safety_identifier": "x", "prompt_cache_key": "y", "seed": 3, "unknown": true,
-        }))
-        .unwrap();
-        let body: Value = serde_json::from_str(valid.body.get()).unwrap();
-        let mut fields: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
-        fields.sort_unstable();
-        assert_eq!(fields, ["max_tokens", "messages", "model", "seed", "stream", "unknown"]);
-        assert_eq!(body["model"], model().name);
-        assert_eq!(valid.asked_model, "alias");
-    }
-
-    #[test]
-    fn the_ceiling_covers_every_byte_of_the_prompt_and_every_choice() {
-        let request = ChatRequest::new("m", [Message::user("x".repeat(100))])
-            .max_tokens(10)
-            .with("n", 2);
-        let request = serde_json::from_value(serde_json::to_value(&request).unwrap()).unwrap();
-        let valid = chat(request, true, &model()).unwrap();
-        assert!(valid.max_prompt_tokens >= 100);
-        assert_eq!(valid.max_completion_tokens, 20);
-        assert_eq!(valid.ceiling, model().price.cost(valid.max_prompt_tokens, 20));
-    }
+/// More than the model's context can hold.
+fn beyond_context(field: &str, tokens: u64, model: &ModelSpec) -> ApiError {
+    let message = format!(
+        "{field} is {tokens}, but the model's context holds {} tokens in all",
+        model.context_length
+    );
+    ApiError::new(ErrorCode::ContextLengthExceeded, message).with_param(field)
 }

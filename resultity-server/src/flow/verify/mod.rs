@@ -2,25 +2,26 @@
 
 use resultity_core::B256;
 use resultity_core::id::{JobId, NodeId};
-use resultity_core::openai::chat::{Choice, ChunkChoice, Delta, Usage};
+use resultity_core::job::JobKind;
+use resultity_core::openai::chat::{Choice, Usage};
 use resultity_core::signing::{Domain, InvalidSignature, PublicKey, TypedData};
-use resultity_core::wire::{JobResult, OutputHasher, Transcript};
-
-use serde_json::{Map, Value};
+use resultity_core::wire::JobResult;
 
 use crate::bus::TopicLease;
+use crate::flow::validate::MAX_DIMENSIONS;
 
-/// Fields of a message that go on to the asker beside its text. All others stay behind: they could name the engine's host.
-const PASSED_ON: [&str; 5] = [
-    "tool_calls",
-    "function_call",
-    "refusal",
-    "reasoning_content",
-    "reasoning",
-];
+mod embeddings;
+mod received;
+mod shown;
+
+pub use received::Received;
+use received::Whole;
 
 /// Bytes that a token can stand for at the most; what is beyond is no answer to this request.
 const MAX_BYTES_PER_TOKEN: u64 = 256;
+
+/// Bytes that a token and its log-probability can be written in at the most.
+const MAX_BYTES_PER_PROBABILITY: u64 = 1024;
 
 /// Bytes of the longest reason why a choice ended; ours are far shorter.
 const MAX_FINISH_REASON: usize = 64;
@@ -66,12 +67,20 @@ pub enum Violation {
 /// What limits an answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// How many choices were asked for.
+    /// What was asked.
+    pub kind: JobKind,
+    /// How many choices were asked for; of an embedding: how many texts.
     pub choices: u64,
     /// The most tokens that the prompt can have.
     pub max_prompt_tokens: u64,
     /// The most tokens that can be made, over all choices.
     pub max_completion_tokens: u64,
+    /// How many of the likeliest tokens are told at each place, where log-probabilities were asked for.
+    pub logprobs: Option<u64>,
+    /// The most bytes of prompts that the answer repeats.
+    pub echo_bytes: u64,
+    /// How many numbers an embedding must have, if the request says so.
+    pub dimensions: Option<u64>,
 }
 
 impl Limits {
@@ -83,92 +92,25 @@ impl Limits {
     }
 
     fn max_bytes(&self) -> u64 {
-        self.max_completion_tokens
-            .saturating_mul(MAX_BYTES_PER_TOKEN)
+        if self.kind == JobKind::Embedding {
+            return self.choices.saturating_mul(MAX_DIMENSIONS * 6 + 16);
+        }
+        let text = self.max_completion_tokens.saturating_mul(MAX_BYTES_PER_TOKEN);
+        // As escaped as JSON can be.
+        let echo = self.echo_bytes.saturating_mul(6);
+        let probabilities = self.logprobs.map_or(0, |most| {
+            let prompts = if self.echo_bytes > 0 {
+                self.max_prompt_tokens.saturating_mul(self.choices)
+            } else {
+                0
+            };
+            self.max_completion_tokens
+                .saturating_add(prompts)
+                .saturating_mul((most + 2) * MAX_BYTES_PER_PROBABILITY)
+        });
+        text.saturating_add(echo)
+            .saturating_add(probabilities)
             .saturating_add(64 * 1024)
-    }
-}
-
-/// What was received of an answer so far.
-#[derive(Debug)]
-pub struct Received {
-    limits: Limits,
-    transcript: Transcript,
-    output: OutputHasher,
-    /// Why each choice ended.
-    pub finish_reasons: std::collections::BTreeMap<u32, String>,
-    chunks: u64,
-    bytes: u64,
-    /// Bytes that the asker gets to see: text, tool calls and the like.
-    shown: u64,
-}
-
-impl Received {
-    /// Nothing yet.
-    pub fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            transcript: Transcript::default(),
-            output: OutputHasher::default(),
-            finish_reasons: std::collections::BTreeMap::new(),
-            chunks: 0,
-            bytes: 0,
-            shown: 0,
-        }
-    }
-
-    /// How many chunks came.
-    pub const fn chunks(&self) -> u64 {
-        self.chunks
-    }
-
-    /// Takes a chunk; gives what of it goes on to the asker. Ends of choices are kept back until the result is settled.
-    pub fn chunk(&mut self, index: u64, delta: &str) -> Result<Vec<ChunkChoice>, Violation> {
-        // A node whose link dropped sends its chunks again from the first; the transcript tells whether they are the same.
-        if index < self.chunks {
-            return Ok(Vec::new());
-        }
-        if index != self.chunks {
-            return Err(Violation::ChunkOrder {
-                expected: self.chunks,
-                found: index,
-            });
-        }
-        self.chunks += 1;
-        if self.chunks > self.limits.max_chunks() {
-            return Err(Violation::TooLarge);
-        }
-        self.bytes = self.bytes.saturating_add(delta.len() as u64);
-        if self.bytes > self.limits.max_bytes().saturating_add(self.chunks * 256) {
-            return Err(Violation::TooLarge);
-        }
-        let mut choices: Vec<ChunkChoice> =
-            serde_json::from_str(delta).map_err(|error| Violation::Malformed(error.to_string()))?;
-        self.transcript.add(delta);
-        self.output.add(&choices);
-        for choice in &mut choices {
-            self.check_index(choice.index)?;
-            choice.delta.role = None;
-            choice
-                .delta
-                .extra
-                .retain(|field, _| PASSED_ON.contains(&field.as_str()));
-            self.shown += shown_bytes(choice.delta.content.as_deref(), &choice.delta.extra);
-            if let Some(reason) = choice.finish_reason.take() {
-                self.finish_reasons
-                    .insert(choice.index, known_finish_reason(&reason).to_owned());
-            }
-        }
-        choices.retain(|choice| choice.delta != Delta::default() || choice.logprobs.is_some());
-        Ok(choices)
-    }
-
-    fn check_index(&self, index: u32) -> Result<(), Violation> {
-        if u64::from(index) < self.limits.choices {
-            Ok(())
-        } else {
-            Err(Violation::Malformed(format!("choice {index} was not asked for")))
-        }
     }
 }
 
@@ -219,18 +161,18 @@ pub fn result(
     if result.finish_reason.len() > MAX_FINISH_REASON {
         return Err(Violation::Malformed("the finish reason is too long".into()));
     }
-    let mut choices = Vec::new();
+    let mut whole = Whole::default();
     if !expected.stream {
         let output = result
             .output
             .as_ref()
             .ok_or_else(|| Violation::Malformed("there is no output".into()))?;
-        choices = take_output(output.get(), received)?;
+        whole = received.whole(output.get())?;
     }
-    if result.transcript_hash != received.transcript.finish() {
+    if result.transcript_hash != received.transcript_hash() {
         return Err(Violation::TranscriptHash);
     }
-    if result.output_hash != received.output.finish() {
+    if result.output_hash != received.output_hash() {
         return Err(Violation::OutputHash);
     }
     key.verify(result.signed_data().signing_hash(domain), &result.signature)?;
@@ -238,39 +180,9 @@ pub fn result(
     Ok(Verified {
         usage,
         is_outlier,
-        choices,
-        embeddings: Vec::new(),
+        choices: whole.choices,
+        embeddings: whole.embeddings,
     })
-}
-
-fn take_output(output: &str, received: &mut Received) -> Result<Vec<Choice>, Violation> {
-    received.bytes = output.len() as u64;
-    if received.bytes > received.limits.max_bytes() {
-        return Err(Violation::TooLarge);
-    }
-    let mut choices: Vec<Choice> =
-        serde_json::from_str(output).map_err(|error| Violation::Malformed(error.to_string()))?;
-    if choices.len() as u64 != received.limits.choices {
-        return Err(Violation::Malformed(format!("{} choices came", choices.len())));
-    }
-    received.transcript.add(output);
-    received.output = choices.iter().collect();
-    for (place, choice) in choices.iter_mut().enumerate() {
-        if choice.index as usize != place {
-            return Err(Violation::Malformed(format!(
-                "choice {} came at place {place}",
-                choice.index
-            )));
-        }
-        "assistant".clone_into(&mut choice.message.role);
-        choice
-            .message
-            .extra
-            .retain(|field, _| PASSED_ON.contains(&field.as_str()));
-        received.shown += shown_bytes(choice.message.content.as_deref(), &choice.message.extra);
-        choice.finish_reason = Some(known_finish_reason(choice.finish_reason.as_deref().unwrap_or("stop")).to_owned());
-    }
-    Ok(choices)
 }
 
 /// No more tokens than were asked for, and no more than the output's length can hold.
@@ -286,35 +198,21 @@ fn bounded_usage(result: &JobResult, received: &Received) -> (Usage, bool) {
     (Usage::new(prompt, completion), is_outlier)
 }
 
-/// Bytes of what goes on to the asker.
-fn shown_bytes(content: Option<&str>, extra: &Map<String, Value>) -> u64 {
-    let content = content.map_or(0, str::len);
-    let extra = if extra.is_empty() {
-        0
-    } else {
-        serde_json::to_string(extra).map_or(0, |text| text.len())
-    };
-    (content + extra) as u64
-}
-
-/// OpenAI's reasons; any other is a `stop`.
-fn known_finish_reason(reason: &str) -> &str {
-    match reason {
-        "length" | "tool_calls" | "content_filter" | "function_call" => reason,
-        _ => "stop",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::flow::testing::{self, SignedAnswer};
+    use resultity_core::openai::chat::ChunkChoice;
 
     fn limits() -> Limits {
         Limits {
+            kind: JobKind::ChatCompletion,
             choices: 1,
             max_prompt_tokens: 10,
             max_completion_tokens: 5,
+            logprobs: None,
+            echo_bytes: 0,
+            dimensions: None,
         }
     }
 

@@ -1,0 +1,35 @@
+//! `/v1/completions`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use resultity_core::api::completions::CompletionsApi;
+use resultity_core::job::Endpoint;
+use resultity_core::openai::completion::CompletionRequest;
+
+use super::{describe, encode, quoted, session};
+use crate::http::problem::Problem;
+use crate::http::{App, body, sse};
+
+pub(in crate::http) async fn create(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let session = session(&app, &headers).await?;
+    let request: CompletionRequest = body::json(&headers, body).await?;
+    if let Some(quote) = quoted(&session, &headers, Endpoint::Completions, &request).await? {
+        return Ok(quote);
+    }
+    if request.is_stream() {
+        let stream = session.complete_stream(request).await?;
+        let meta = stream.meta().clone();
+        let mut response = sse::response(stream);
+        describe(&mut response, &meta);
+        return Ok(response);
+    }
+    Ok(encode(&session.complete(request).await?))
+}
