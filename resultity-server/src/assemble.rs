@@ -19,13 +19,14 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::{CurrentSnapshot, Flow, FlowParts};
-use crate::http::{self, App, Role, serve};
+use crate::http::{self, App, Patience, Role, serve};
 use crate::link::LinkPolicy;
 use crate::network_key::{self, NetworkKeyError};
 use crate::private_file::{self, FileError};
 use crate::session::{Keys, LimitParameters, Limits};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
+use crate::webhook::{WebhookOptions, Worker};
 
 /// How long links and connections get to say goodbye once no job is left.
 const GOODBYE: Duration = Duration::from_secs(5);
@@ -114,6 +115,12 @@ pub struct ServerOptions {
     pub keystore_password: Option<SecretString>,
     /// Counters, where they are kept.
     pub metrics: Option<PrometheusHandle>,
+    /// How slow clients may be.
+    pub patience: Patience,
+    /// Whether webhooks may go to addresses that are not public, and without TLS.
+    pub allow_private_webhooks: bool,
+    /// The pauses after each failed attempt to send a webhook.
+    pub webhook_backoff: Vec<Duration>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -133,6 +140,9 @@ impl ServerOptions {
             limits: LimitParameters::default(),
             keystore_password: None,
             metrics: None,
+            patience: Patience::default(),
+            allow_private_webhooks: false,
+            webhook_backoff: WebhookOptions::default().backoff,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         }
@@ -182,6 +192,9 @@ impl Server {
         }
         let snapshot = publish(&*store, options.environment, options.offer, &key, &*options.clock).await?;
         let limits = Limits::new(options.limits, Arc::clone(&options.clock));
+        let mut webhooks = WebhookOptions::default();
+        webhooks.allow_private = options.allow_private_webhooks;
+        webhooks.backoff = options.webhook_backoff;
         let flow = Flow::new(FlowParts {
             environment: options.environment,
             store: Arc::clone(&store),
@@ -190,7 +203,14 @@ impl Server {
             genesis: key.address(),
             network_key: key,
             snapshot,
+            webhooks,
         });
+        let resumed = flow.resume().await?;
+        if resumed > 0 {
+            tracing::info!(jobs = resumed, "jobs that go on without whoever asked were taken up again");
+        }
+        let tidy = Arc::clone(&flow);
+        flow.background.spawn(async move { tidy.keep_tidy().await });
         let app = App {
             flow,
             keys: Keys::new(store),
@@ -200,6 +220,7 @@ impl Server {
             stop_links: CancellationToken::new(),
             stop_intake: CancellationToken::new(),
             metrics: options.metrics,
+            patience: options.patience,
         };
         Ok(Self {
             app: Arc::new(app),
@@ -220,12 +241,22 @@ impl Server {
         metrics: Option<TcpListener>,
     ) -> std::io::Result<Running> {
         let address = listener.local_addr()?;
+        let flow = &self.app.flow;
+        let worker = Worker {
+            store: Arc::clone(&flow.store),
+            clock: Arc::clone(&flow.clock),
+            entropy: Arc::clone(&flow.entropy),
+            environment: flow.environment,
+            webhooks: Arc::clone(&flow.webhooks),
+        };
+        flow.background.spawn(worker.run(self.app.stop_links.clone()));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let head = self.app.patience.head;
         let router = http::routes(Arc::clone(&self.app), roles, metrics.is_none());
-        let listening = tokio::spawn(serve::run(listener, router, stop.clone(), cut.clone()));
+        let listening = tokio::spawn(serve::run(listener, router, head, stop.clone(), cut.clone()));
         let metrics = metrics.map(|listener| {
             let router = http::metrics_routes(Arc::clone(&self.app));
-            tokio::spawn(serve::run(listener, router, stop.clone(), cut.clone()))
+            tokio::spawn(serve::run(listener, router, head, stop.clone(), cut.clone()))
         });
         Ok(Running {
             app: self.app,

@@ -14,7 +14,7 @@ use resultity_core::clock::{Clock, Entropy, SeededEntropy, SystemClock, SystemEn
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, JobId, KeyId, LeaseToken, NamespaceId, NodeId};
-use resultity_core::job::{Attempt, JobKind, JobState};
+use resultity_core::job::{Attempt, Endpoint, JobKind, JobState, Priority};
 use resultity_core::openai::chat::Usage;
 use resultity_core::signing::{Outcome, Signature};
 use resultity_core::{Address, B256};
@@ -175,6 +175,10 @@ async fn one_job(store: &SqliteStore, key: &KeyRecord, fails: bool) {
         request_hash: B256::ZERO,
         now,
         deadline,
+        endpoint: Endpoint::ChatCompletions,
+        asked_model: "test-model".to_owned(),
+        priority: Priority::Normal,
+        payload: None,
     };
     let lease = NewLease {
         node,
@@ -200,6 +204,9 @@ async fn one_job(store: &SqliteStore, key: &KeyRecord, fails: bool) {
                 job: id,
                 state: JobState::Failed,
                 error_code: "node_failed",
+                error_message: String::new(),
+                error_param: None,
+                repeatable: true,
                 now,
             })
             .await
@@ -219,6 +226,7 @@ async fn one_job(store: &SqliteStore, key: &KeyRecord, fails: bool) {
         transcript_hash: B256::ZERO,
         output_hash: B256::ZERO,
         signature: Signature::from_bytes([0; 65]),
+        answer: None,
         now,
     };
     store.settle(settle).await.unwrap();

@@ -28,6 +28,8 @@ pub struct ReplyMeta {
     pub job_id: Option<JobId>,
     /// What it cost. Not known yet when a stream begins.
     pub cost: Option<Credits>,
+    /// Whether this is the first outcome of an idempotency key, given again: nothing was run or charged for it.
+    pub replayed: bool,
     /// What the caller may still ask for.
     pub rate: Option<RateLimits>,
 }

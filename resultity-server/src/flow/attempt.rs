@@ -44,6 +44,8 @@ pub(super) struct Work {
     pub model_digest: Option<String>,
     /// Whether the answer is sent in chunks.
     pub stream: bool,
+    /// Whether the chunks are kept, for somebody who comes back for them.
+    pub keeps_chunks: bool,
     /// The request.
     pub body: Box<RawValue>,
     /// SHA-256 of it.
@@ -63,6 +65,8 @@ pub(super) enum AttemptEnd {
         verified: Verified,
         /// Why each choice of a stream ended.
         finish_reasons: std::collections::BTreeMap<u32, String>,
+        /// The pieces of a stream, if they are kept.
+        chunks: Vec<ChunkChoice>,
     },
     /// Without one; another node may do better.
     Retry {
@@ -97,6 +101,8 @@ pub(super) struct Attempt<'a> {
     pub(super) is_recorded: bool,
     /// What the node's signatures are verified with; known once the job was sent.
     pub(super) key: Option<PublicKey>,
+    /// The pieces of a stream, if they are kept.
+    pub(super) kept: Vec<ChunkChoice>,
 }
 
 /// What the attempt waits for beside messages.
@@ -188,6 +194,9 @@ impl Attempt<'_> {
                     match received.chunk(chunk.index, chunk.delta.get()) {
                         Ok(choices) if choices.is_empty() => {}
                         Ok(choices) => {
+                            if self.work.keeps_chunks {
+                                self.kept.extend_from_slice(&choices);
+                            }
                             if !self.pass_on(choices).await {
                                 return self.cancel(CancelReason::ClientGone, received, has_output).await;
                             }
@@ -280,7 +289,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn result(&self, result: Box<JobResult>, mut received: Received, has_output: bool) -> AttemptEnd {
+    fn result(&mut self, result: Box<JobResult>, mut received: Received, has_output: bool) -> AttemptEnd {
         if result.outcome != ResultOutcome::Complete {
             let unasked = verify::Violation::Malformed("a partial result, but nobody cancelled".into());
             return self.violation(&unasked, has_output);
@@ -290,6 +299,7 @@ impl Attempt<'_> {
                 result,
                 verified,
                 finish_reasons: received.finish_reasons,
+                chunks: std::mem::take(&mut self.kept),
             },
             Err(violation) => self.violation(&violation, has_output),
         }
@@ -360,6 +370,7 @@ impl Attempt<'_> {
                 result,
                 verified,
                 finish_reasons: received.finish_reasons,
+                chunks: std::mem::take(&mut self.kept),
             },
             Err(violation) => self.violation(&violation, has_output),
         }

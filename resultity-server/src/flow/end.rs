@@ -31,6 +31,14 @@ impl End {
         }
     }
 
+    /// The job is not over: it stays in the queue of the store, for the next start.
+    pub(super) fn left() -> Self {
+        Self {
+            state: JobState::Queued,
+            error: no_capacity("the server is about to stop"),
+        }
+    }
+
     pub(super) fn cancelled() -> Self {
         let error = ApiError::new(ErrorCode::Cancelled, "the request was cancelled");
         Self {
@@ -58,7 +66,7 @@ where
     }
 }
 
-pub(super) fn internal(error: StoreError) -> ApiError {
+pub(crate) fn internal(error: StoreError) -> ApiError {
     tracing::error!(%error, "a job could not be carried on");
     ApiError::new(
         ErrorCode::Internal,
@@ -85,6 +93,21 @@ pub(super) fn refusal(code: FailureCode) -> ApiError {
             "the model cannot answer this request: it asks for something that the model or its engine does not support",
         ),
     }
+}
+
+pub(super) fn idempotency_clash() -> ApiError {
+    ApiError::new(
+        ErrorCode::Conflict,
+        "this Idempotency-Key was used for another request: use a new key for each request",
+    )
+}
+
+/// The task that owns the job always says how it ended; should it have been lost, the next start releases the hold.
+pub(crate) fn lost() -> ApiError {
+    ApiError::new(
+        ErrorCode::Internal,
+        "the server lost track of the request: please ask again",
+    )
 }
 
 /// Nothing can take the job now; a little later something may.

@@ -9,8 +9,8 @@
 //! A task owns each job from admission to its end; whoever asked only listens to its events. Dropping them cancels it.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use resultity_core::B256;
@@ -19,26 +19,38 @@ use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId};
+use resultity_core::job::{Endpoint, Priority};
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
 use resultity_core::signing::{Domain, Keypair};
 use resultity_core::snapshot::{SignedSnapshot, Snapshot};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{JobMessage, LocalBus};
 use crate::flow::end::no_capacity;
+use crate::flow::estimate::Estimates;
+use crate::flow::job::{JobTask, NewTask, Origin};
+use crate::flow::live::LiveJobs;
 use crate::flow::schedule::{Assignment, Outcome, Scheduler};
 use crate::flow::validate::ValidJob;
-use crate::store::{KeyLimits, Store};
+use crate::store::{KeyLimits, Resumable, Store};
+use crate::webhook::{WebhookOptions, Webhooks};
 
+mod admit;
 mod attempt;
 pub(crate) use attempt::lease_ref as attempt_lease_ref;
+pub mod detached;
 mod end;
+pub(crate) use end::{internal, lost};
+pub mod estimate;
 mod job;
+mod live;
 pub mod readiness;
 pub mod schedule;
+mod settle;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod validate;
@@ -69,6 +81,17 @@ pub struct Principal {
 }
 
 impl Principal {
+    /// Whoever asked a job that goes on without them. Its key was looked at when it was accepted.
+    fn resumed(job: &Resumable) -> Self {
+        Self {
+            key: job.key,
+            namespace: job.namespace,
+            account: job.account,
+            environment: job.environment,
+            limits: Arc::default(),
+        }
+    }
+
     /// Whether the key may ask this model.
     pub fn check_model(&self, model: &ModelSpec) -> Result<(), ApiError> {
         if self.limits.allows(model) {
@@ -100,7 +123,11 @@ pub struct Answer {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<String>,
     /// Why each choice of a stream ended.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub finish_reasons: BTreeMap<u32, String>,
+    /// The pieces of a stream, if it is kept for somebody who comes back for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<ChunkChoice>,
     /// Token counts, as billed.
     pub usage: Usage,
     /// What it cost.
@@ -116,6 +143,17 @@ pub struct JobHandle {
     pub created: Timestamp,
     /// What becomes of it. Dropping this cancels the job.
     pub events: mpsc::Receiver<JobEvent>,
+}
+
+/// What a request or a waiting job may expect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// Whether a node that is online serves the model.
+    pub can_be_served: bool,
+    /// How many jobs are served before it.
+    pub place: u64,
+    /// How long it may wait for a node: a guess.
+    pub wait: Duration,
 }
 
 /// The snapshot in force, with what is served of it.
@@ -157,6 +195,8 @@ pub struct FlowParts {
     pub genesis: resultity_core::Address,
     /// The snapshot in force.
     pub snapshot: CurrentSnapshot,
+    /// How webhooks are sent.
+    pub webhooks: WebhookOptions,
 }
 
 /// One environment's jobs, nodes and money in motion.
@@ -178,13 +218,19 @@ pub struct Flow {
     pub network_key: Keypair,
     /// The address of the network's first key.
     pub genesis: resultity_core::Address,
+    /// How webhooks are made and sent.
+    pub webhooks: Arc<Webhooks>,
     /// The tasks that own jobs: a stop waits for them.
     pub tasks: TaskTracker,
     /// Tasks that end with the links of nodes.
     pub background: TaskTracker,
     scheduler: Mutex<Scheduler>,
     current: ArcSwap<CurrentSnapshot>,
-    takes_jobs: AtomicBool,
+    /// Cancelled when no more jobs are taken.
+    intake_ended: CancellationToken,
+    /// How long jobs take.
+    pub estimates: Estimates,
+    live: LiveJobs,
     permits: Arc<Semaphore>,
     /// KiB of request bodies that still may come.
     bodies: Arc<Semaphore>,
@@ -202,13 +248,16 @@ impl Flow {
             clock: parts.clock,
             entropy: parts.entropy,
             bus: LocalBus::default(),
+            webhooks: Arc::new(Webhooks::new(parts.webhooks, &parts.network_key)),
             network_key: parts.network_key,
             genesis: parts.genesis,
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             scheduler: Mutex::default(),
             current: ArcSwap::from_pointee(parts.snapshot),
-            takes_jobs: AtomicBool::new(true),
+            intake_ended: CancellationToken::new(),
+            estimates: Estimates::default(),
+            live: LiveJobs::default(),
             permits: Arc::new(Semaphore::new(MAX_JOBS)),
             bodies: Arc::new(Semaphore::new(MAX_BODIES_KIB)),
             rotation: watch::Sender::new(0),
@@ -264,8 +313,38 @@ impl Flow {
     }
 
     /// Takes a job: from here on a task owns it.
-    pub fn submit(self: &Arc<Self>, principal: Principal, request: ValidJob) -> Result<JobHandle, ApiError> {
-        if !self.takes_jobs.load(Ordering::Relaxed) {
+    pub fn submit(
+        self: &Arc<Self>,
+        principal: Principal,
+        endpoint: Endpoint,
+        request: ValidJob,
+    ) -> Result<JobHandle, ApiError> {
+        let room = self.take_room(&request)?;
+        let id = JobId::new(&*self.clock, &*self.entropy);
+        let created = self.clock.now();
+        let (sender, events) = mpsc::channel(EVENT_QUEUE);
+        let task = NewTask {
+            id,
+            principal,
+            endpoint,
+            request,
+            created,
+            events: sender,
+            payload: None,
+            accepted: None,
+            origin: Origin::Asked,
+        };
+        let flow = Arc::clone(self);
+        self.tasks.spawn(async move {
+            JobTask::new(flow, task).run().await;
+            drop(room);
+        });
+        Ok(JobHandle { id, created, events })
+    }
+
+    /// Room for one more job and its body; given back when it is dropped.
+    fn take_room(&self, request: &ValidJob) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), ApiError> {
+        if self.intake_ended.is_cancelled() {
             return Err(no_capacity("the server is about to stop"));
         }
         let permit = Arc::clone(&self.permits)
@@ -275,22 +354,43 @@ impl Flow {
         let body = Arc::clone(&self.bodies)
             .try_acquire_many_owned(body_kib)
             .map_err(|_| no_capacity("the server has as many large requests as it can hold"))?;
-        let id = JobId::new(&*self.clock, &*self.entropy);
-        let created = self.clock.now();
-        let (sender, events) = mpsc::channel(EVENT_QUEUE);
-        let flow = Arc::clone(self);
-        self.tasks.spawn(async move {
-            job::JobTask::new(flow, id, principal, request, created, sender)
-                .run()
-                .await;
-            drop((permit, body));
-        });
-        Ok(JobHandle { id, created, events })
+        Ok((permit, body))
+    }
+
+    /// Where a request would stand in the queue of its model, without being put there.
+    pub fn outlook(&self, model: &str, priority: Priority) -> Outlook {
+        let scheduler = self.scheduler();
+        let slots = scheduler.slots(model);
+        if scheduler.has_free_slot(model) {
+            return Outlook {
+                can_be_served: true,
+                place: 0,
+                wait: Duration::ZERO,
+            };
+        }
+        let place = scheduler.ahead(model, priority);
+        Outlook {
+            can_be_served: slots > 0,
+            place,
+            wait: self.estimates.wait(model, place, slots),
+        }
+    }
+
+    /// Where a waiting job stands in the queue of its model.
+    pub fn place(&self, model: &str, job: JobId) -> Option<Outlook> {
+        let scheduler = self.scheduler();
+        let place = scheduler.place(model, job)?;
+        let slots = scheduler.slots(model);
+        Some(Outlook {
+            can_be_served: slots > 0,
+            place,
+            wait: self.estimates.wait(model, place, slots),
+        })
     }
 
     /// Takes no more jobs; those under way go on.
     pub fn stop_intake(&self) {
-        self.takes_jobs.store(false, Ordering::Relaxed);
+        self.intake_ended.cancel();
     }
 
     /// A node is in rotation with these models.

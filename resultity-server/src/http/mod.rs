@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{any, get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use resultity_core::B256;
 use tokio_util::sync::CancellationToken;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::flow::Flow;
 use crate::link::LinkPolicy;
@@ -19,8 +21,11 @@ mod cloud;
 mod cors;
 mod gate;
 mod io;
+mod openapi;
 mod operations;
+mod options;
 mod problem;
+mod query;
 mod request_id;
 pub mod serve;
 mod sse;
@@ -63,6 +68,26 @@ pub struct App {
     pub stop_intake: CancellationToken,
     /// Counters, where they are kept.
     pub metrics: Option<PrometheusHandle>,
+    /// How slow a client may be.
+    pub patience: Patience,
+}
+
+/// How slow a client may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How long the head of a request may take, and how long a connection may be idle.
+    pub head: Duration,
+    /// How long a body may pause.
+    pub body: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: Duration::from_secs(75),
+            body: Duration::from_secs(30),
+        }
+    }
 }
 
 /// The address of whoever is at the other end of the connection.
@@ -73,7 +98,12 @@ pub struct Peer(pub SocketAddr);
 pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
     let mut router = Router::new()
         .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz));
+        .route("/readyz", get(operations::readyz))
+        .route("/openapi.json", get(openapi::served));
+    #[cfg(feature = "docs")]
+    {
+        router = router.merge(openapi::pages());
+    }
     if with_metrics {
         router = router.route("/metrics", get(operations::metrics));
     }
@@ -94,6 +124,7 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
     }
     router
         .fallback(problem::not_found)
+        .layer(RequestBodyTimeoutLayer::new(app.patience.body))
         .layer(axum::middleware::from_fn(request_id::add))
         .with_state(app)
 }
@@ -108,26 +139,52 @@ pub fn metrics_routes(app: Arc<App>) -> Router {
 
 fn cloud() -> Router<Arc<App>> {
     let not_built = [
-        "/v1/completions",
-        "/v1/embeddings",
-        "/v1/responses",
-        "/v1/responses/{*rest}",
         "/v1/files",
         "/v1/files/{*rest}",
         "/v1/batches",
         "/v1/batches/{*rest}",
-        "/v1/jobs",
-        "/v1/jobs/{*rest}",
-        "/v1/usage",
-        "/v1/credits",
         "/v1/images/{*rest}",
         "/v1/audio/{*rest}",
         "/v1/moderations",
     ];
     let router = Router::new()
         .route("/v1/chat/completions", post(cloud::chat::create))
+        .route("/v1/completions", post(cloud::completions::create))
+        .route("/v1/embeddings", post(cloud::embeddings::create))
         .route("/v1/models", get(cloud::models::list))
         .route("/v1/models/{*id}", get(cloud::models::retrieve))
+        .route("/v1/jobs", get(cloud::jobs::list).post(cloud::jobs::create))
+        .route("/v1/jobs/{job}", get(cloud::jobs::retrieve).delete(cloud::jobs::cancel))
+        .route("/v1/jobs/{job}/cancel", post(cloud::jobs::cancel))
+        .route("/v1/jobs/{job}/receipt", get(cloud::jobs::receipt))
+        .route("/v1/jobs/{job}/feedback", post(cloud::jobs::feedback))
+        .route("/v1/responses", post(cloud::responses::create))
+        .route(
+            "/v1/responses/{response}",
+            get(cloud::responses::retrieve).delete(cloud::responses::delete),
+        )
+        .route("/v1/responses/{response}/cancel", post(cloud::responses::cancel))
+        .route("/v1/responses/{response}/input_items", get(cloud::responses::input_items))
+        .route("/v1/usage", get(cloud::usage::usage))
+        .route("/v1/credits", get(cloud::usage::credits))
+        .route("/v1/webhooks", get(cloud::webhooks::list).post(cloud::webhooks::create))
+        .route(
+            "/v1/webhooks/{webhook}",
+            get(cloud::webhooks::retrieve)
+                .post(cloud::webhooks::update)
+                .delete(cloud::webhooks::delete),
+        )
+        .route("/v1/webhooks/{webhook}/rotate", post(cloud::webhooks::rotate))
+        .route("/v1/webhooks/{webhook}/test", post(cloud::webhooks::test))
+        .route("/v1/webhooks/{webhook}/deliveries", get(cloud::webhooks::deliveries))
+        .route(
+            "/v1/webhooks/{webhook}/deliveries/{delivery}",
+            get(cloud::webhooks::delivery),
+        )
+        .route(
+            "/v1/webhooks/{webhook}/deliveries/{delivery}/replay",
+            post(cloud::webhooks::replay),
+        )
         .route("/v1/{*rest}", any(problem::not_found));
     let router = not_built
         .into_iter()

@@ -1,33 +1,23 @@
-//! The Cloud API for the holder of a key.
+//! The Cloud API for the holder of a key. One file a resource; here is what they share, and the models.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
-use futures::stream;
-use resultity_core::api::cloud::{ChatApi, ChatStream, ModelsApi, Reply, ReplyMeta};
-use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::openai::chat::{ChatChunk, ChatCompletion, ChatRequest, ChunkChoice, Delta, Usage};
+use resultity_core::api::cloud::{CallOptions, ModelsApi, Reply, ReplyMeta};
+use resultity_core::error::ApiError;
+use resultity_core::model::ModelSpec;
 use resultity_core::openai::model::{Model, ModelList};
-use serde_json::Map;
-use tokio::sync::mpsc;
-use tokio::time::timeout;
 
-use crate::flow::validate::{self, ValidJob};
-use crate::flow::{Answer, Flow, JobEvent, JobHandle, Principal};
+use crate::flow::{Flow, Principal};
 use crate::session::Limits;
-
-/// How long a stream waits for the first output before it begins all the same, so that an early failure is a plain error.
-const FIRST_OUTPUT: Duration = Duration::from_secs(10);
 
 /// The Cloud API, bound to the holder of a key.
 #[derive(Debug, Clone)]
 pub struct CloudSession {
-    flow: Arc<Flow>,
-    limits: Arc<Limits>,
-    principal: Principal,
+    pub(super) flow: Arc<Flow>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) principal: Principal,
+    pub(super) options: CallOptions,
 }
 
 impl CloudSession {
@@ -37,13 +27,22 @@ impl CloudSession {
             flow,
             limits,
             principal,
+            options: CallOptions::default(),
         }
     }
 
-    fn validate(&self, request: ChatRequest, stream: bool) -> Result<ValidJob, ApiError> {
-        let model = self.flow.model(&request.model)?;
+    /// The same session, with what the caller says beside its requests.
+    #[must_use]
+    pub fn with_options(mut self, options: CallOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// The model that a name means, if the key may ask it.
+    pub(super) fn model_to_ask(&self, name: &str) -> Result<ModelSpec, ApiError> {
+        let model = self.flow.model(name)?;
         self.principal.check_model(&model)?;
-        validate::chat(request, stream, &model)
+        Ok(model)
     }
 
     /// Lets a call through that makes no job.
@@ -53,60 +52,6 @@ impl CloudSession {
 
     fn created(&self) -> i64 {
         self.flow.current().snapshot.issued_at.as_seconds()
-    }
-}
-
-#[async_trait]
-impl ChatApi for CloudSession {
-    async fn chat(&self, request: ChatRequest) -> Result<Reply<ChatCompletion>, ApiError> {
-        let valid = self.validate(request, false)?;
-        let asked_model = valid.asked_model.clone();
-        let mut job = self.flow.submit(self.principal.clone(), valid)?;
-        loop {
-            match job.events.recv().await {
-                Some(JobEvent::Answer(answer)) => {
-                    let meta = meta(&job, Some(&answer));
-                    let body = ChatCompletion {
-                        id: answer_id(&job),
-                        object: "chat.completion".into(),
-                        created: job.created.as_seconds(),
-                        model: asked_model,
-                        choices: answer.choices,
-                        usage: Some(answer.usage),
-                        extra: Map::new(),
-                    };
-                    return Ok(Reply { body, meta });
-                }
-                Some(JobEvent::Failed(error)) => return Err(error),
-                Some(JobEvent::Delta(_)) => {}
-                None => return Err(lost()),
-            }
-        }
-    }
-
-    async fn chat_stream(&self, request: ChatRequest) -> Result<ChatStream, ApiError> {
-        let valid = self.validate(request, true)?;
-        let mut chunks = Chunks {
-            model: valid.asked_model.clone(),
-            choices: valid.choices,
-            include_usage: valid.include_usage,
-            id: String::new(),
-            created: 0,
-            due: VecDeque::new(),
-        };
-        let mut job = self.flow.submit(self.principal.clone(), valid)?;
-        chunks.id = answer_id(&job);
-        chunks.created = job.created.as_seconds();
-        chunks.begin();
-        let first = timeout(FIRST_OUTPUT, job.events.recv()).await;
-        let meta = meta(&job, None);
-        let is_over = match first {
-            Err(_) => false,
-            Ok(Some(JobEvent::Failed(error))) => return Err(error),
-            Ok(event) => chunks.take(event),
-        };
-        let stream = stream::unfold((chunks, job.events, is_over), next_chunk);
-        Ok(ChatStream::new(meta, stream.boxed()))
     }
 }
 
@@ -135,112 +80,5 @@ impl ModelsApi for CloudSession {
             body: Model::new(id, self.created()),
             meta: ReplyMeta::default(),
         })
-    }
-}
-
-fn answer_id(job: &JobHandle) -> String {
-    format!("chatcmpl-{}", job.id.as_uuid().simple())
-}
-
-fn meta(job: &JobHandle, answer: Option<&Answer>) -> ReplyMeta {
-    let mut meta = ReplyMeta::default();
-    meta.job_id = Some(job.id);
-    meta.cost = answer.map(|answer| answer.cost);
-    meta
-}
-
-/// The task that owns the job always says how it ended; should it have been lost, the next start releases the hold.
-fn lost() -> ApiError {
-    ApiError::new(
-        ErrorCode::Internal,
-        "the server lost track of the request: please ask again",
-    )
-}
-
-/// Turns events into chunks: the role first, ends and usage only after settlement.
-struct Chunks {
-    id: String,
-    created: i64,
-    model: String,
-    choices: u64,
-    include_usage: bool,
-    due: VecDeque<Result<ChatChunk, ApiError>>,
-}
-
-impl Chunks {
-    fn push(&mut self, choices: Vec<ChunkChoice>, usage: Option<Usage>) {
-        self.due.push_back(Ok(ChatChunk {
-            id: self.id.clone(),
-            object: "chat.completion.chunk".into(),
-            created: self.created,
-            model: self.model.clone(),
-            choices,
-            usage,
-        }));
-    }
-
-    fn begin(&mut self) {
-        for index in 0..self.choices {
-            let delta = Delta {
-                role: Some("assistant".into()),
-                content: Some(String::new()),
-                ..Delta::default()
-            };
-            self.push(
-                vec![ChunkChoice {
-                    index: index as u32,
-                    delta,
-                    ..ChunkChoice::default()
-                }],
-                None,
-            );
-        }
-    }
-
-    /// Takes an event; whether it was the last one.
-    fn take(&mut self, event: Option<JobEvent>) -> bool {
-        match event {
-            Some(JobEvent::Delta(choices)) => {
-                // A frame of a node may hold several pieces; each is a chunk of its own again.
-                for choice in choices {
-                    self.push(vec![choice], None);
-                }
-                false
-            }
-            Some(JobEvent::Answer(answer)) => {
-                for index in 0..self.choices as u32 {
-                    let reason = answer.finish_reasons.get(&index).map_or("stop", String::as_str);
-                    self.push(vec![ChunkChoice::finish(index, reason)], None);
-                }
-                if self.include_usage {
-                    self.push(Vec::new(), Some(answer.usage));
-                }
-                true
-            }
-            Some(JobEvent::Failed(error)) => {
-                self.due.push_back(Err(error));
-                true
-            }
-            None => {
-                self.due.push_back(Err(lost()));
-                true
-            }
-        }
-    }
-}
-
-type StreamState = (Chunks, mpsc::Receiver<JobEvent>, bool);
-
-async fn next_chunk(
-    (mut chunks, mut events, mut is_over): StreamState,
-) -> Option<(Result<ChatChunk, ApiError>, StreamState)> {
-    loop {
-        if let Some(chunk) = chunks.due.pop_front() {
-            return Some((chunk, (chunks, events, is_over)));
-        }
-        if is_over {
-            return None;
-        }
-        is_over = chunks.take(events.recv().await);
     }
 }

@@ -2,6 +2,9 @@
 //!
 //! [`all`] runs them, each on a store of its own, and audits the books after each.
 
+mod batches;
+mod detached;
+mod files;
 mod jobs;
 mod money;
 mod network;
@@ -98,7 +101,8 @@ where
     F: Fn() -> S,
     S: Future<Output = Arc<dyn Store>>,
 {
-    for (name, scenario) in SCENARIOS.into_iter().chain(webhooks::SCENARIOS) {
+    let scenarios = SCENARIOS.into_iter().chain(webhooks::SCENARIOS);
+    for (name, scenario) in scenarios.chain(detached::SCENARIOS).chain(files::SCENARIOS).chain(batches::SCENARIOS) {
         let world = World::new(make_store().await).await;
         scenario(&world).await;
         let report = world.store.audit().await.expect("an audit");

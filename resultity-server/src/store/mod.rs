@@ -3,19 +3,37 @@
 //! Few, coarse, transactional verbs, named after what happens. A step with money in it never spans two calls, and none
 //! relies on a constraint error to decide: what can go wrong is in the answer. Every promise is a test in `contract`.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use resultity_core::B256;
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
-use resultity_core::id::{AccountId, JobId, KeyId, LeaseToken, NamespaceId, NodeId};
-use resultity_core::job::{Attempt, JobKind, JobState};
-use resultity_core::openai::chat::Usage;
-use resultity_core::signing::{Outcome, Signature};
+use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId};
 
+pub mod batches;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
+mod detached;
+pub mod files;
+mod history;
+mod jobs;
+mod keys;
 pub mod sqlite;
+pub mod webhooks;
+
+pub use batches::BatchStore;
+pub use detached::{DetachedRecord, DetachedStore, EventSource, Idempotency, NewPayload, Resumable};
+pub use files::FileStore;
+pub use history::{
+    AttemptView, HistoryStore, JobFilter, JobView, ReceiptRecord, UsageFilter, UsageRecord,
+};
+pub use jobs::{
+    Admission, Ended, JobEnd, JobRecord, LeaseRef, Leased, NewJob, NewLease, Release, Settle,
+};
+pub use keys::KeyLimits;
+pub use webhooks::WebhookStore;
 
 /// What can go wrong below every verb. What a caller decides on is in the answers instead.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +77,8 @@ pub struct KeyRecord {
     pub environment: Environment,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// What it may do.
+    pub limits: Arc<KeyLimits>,
 }
 
 /// An account with its first namespace and key, made in one step if it is not there.
@@ -80,6 +100,8 @@ pub struct NewTenant {
     pub key_hash: KeyHash,
     /// What people call the key.
     pub key_label: String,
+    /// What the key may do, if it has to be made.
+    pub key_limits: KeyLimits,
     /// When.
     pub now: Timestamp,
 }
@@ -117,171 +139,6 @@ pub struct Balance {
     pub held: Credits,
 }
 
-/// A job to be admitted.
-#[derive(Debug, Clone)]
-pub struct NewJob {
-    /// Its id.
-    pub id: JobId,
-    /// Where it counts.
-    pub environment: Environment,
-    /// Who pays.
-    pub namespace: NamespaceId,
-    /// With which key.
-    pub key: KeyId,
-    /// What is asked.
-    pub kind: JobKind,
-    /// The model's name in the snapshot.
-    pub model: String,
-    /// The model's version in the snapshot.
-    pub model_version: String,
-    /// Whether the answer is streamed.
-    pub stream: bool,
-    /// The most that it can cost.
-    pub hold: Credits,
-    /// SHA-256 of the body that goes to the node.
-    pub request_hash: B256,
-    /// When.
-    pub now: Timestamp,
-    /// When it has to be done.
-    pub deadline: Timestamp,
-}
-
-/// A promise of a job to a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewLease {
-    /// To whom.
-    pub node: NodeId,
-    /// The secret that names it.
-    pub token: LeaseToken,
-    /// When it runs out, unless renewed.
-    pub deadline: Timestamp,
-}
-
-/// What became of a job to be admitted. If it is `Admitted`, the hold is committed and the job will end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Admission {
-    /// It is queued, or leased as the first attempt if a lease was given.
-    Admitted,
-    /// Not enough credits: nothing was changed.
-    Insufficient {
-        /// What the namespace may spend.
-        available: Credits,
-    },
-    /// The key was revoked: nothing was changed.
-    KeyRevoked,
-}
-
-/// What became of a lease.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Leased {
-    /// The job is the node's, as this attempt.
-    Attempt(Attempt),
-    /// The job is not queued (any more): nothing was changed.
-    NotQueued(JobState),
-    /// No such job.
-    UnknownJob,
-}
-
-/// Which lease somebody means; it fences everything that is done in its name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LeaseRef {
-    /// The job.
-    pub job: JobId,
-    /// The attempt.
-    pub attempt: Attempt,
-    /// The secret.
-    pub token: LeaseToken,
-}
-
-/// A verified result to be paid for.
-#[derive(Debug, Clone)]
-pub struct Settle {
-    /// In the name of which lease.
-    pub lease: LeaseRef,
-    /// By whom.
-    pub node: NodeId,
-    /// What it costs; never above the hold.
-    pub cost: Credits,
-    /// The node's share: basis points of 10 000.
-    pub node_share: u16,
-    /// Token counts, as billed.
-    pub usage: Usage,
-    /// Why the first choice ended.
-    pub finish_reason: String,
-    /// Whether it is the whole answer. A partial one ends the job as `cancelled`.
-    pub outcome: Outcome,
-    /// What the node signed.
-    pub request_hash: B256,
-    /// What the node signed.
-    pub transcript_hash: B256,
-    /// What the node signed.
-    pub output_hash: B256,
-    /// The node's signature.
-    pub signature: Signature,
-    /// When.
-    pub now: Timestamp,
-}
-
-/// What became of a settlement or release. The first one counts; a repeat gives the first one's outcome.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ended {
-    /// The job has ended thus, by this call.
-    Now(JobEnd),
-    /// It had ended before: nothing was changed.
-    Before(JobEnd),
-    /// The lease is not the job's (any more), or a job that was to expire is leased: nothing was changed.
-    LeaseLost,
-    /// The cost is above the hold: nothing was changed.
-    AboveHold,
-    /// No such job.
-    UnknownJob,
-}
-
-/// How a job ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobEnd {
-    /// In which state.
-    pub state: JobState,
-    /// What it cost.
-    pub cost: Credits,
-}
-
-/// A job that ends without a payment: the hold goes back in full.
-#[derive(Debug, Clone)]
-pub struct Release {
-    /// The job.
-    pub job: JobId,
-    /// `failed`, `expired` or `cancelled`.
-    pub state: JobState,
-    /// The code of [`ErrorCode`](resultity_core::error::ErrorCode) for it.
-    pub error_code: &'static str,
-    /// When.
-    pub now: Timestamp,
-}
-
-/// What the store knows of a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobRecord {
-    /// Its id.
-    pub id: JobId,
-    /// Where it counts.
-    pub environment: Environment,
-    /// Who pays.
-    pub namespace: NamespaceId,
-    /// Where it stands.
-    pub state: JobState,
-    /// Its attempts so far; none before the first lease.
-    pub attempt: Option<Attempt>,
-    /// Who holds, or held, the last lease.
-    pub node: Option<NodeId>,
-    /// What was held for it.
-    pub held: Credits,
-    /// What it cost, once it has ended.
-    pub cost: Option<Credits>,
-    /// Why it failed.
-    pub error_code: Option<String>,
-}
-
 /// A node as the network knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeRecord {
@@ -300,6 +157,8 @@ pub struct NodeRecord {
 pub struct Recovered {
     /// Jobs whose caller was lost with the server: cancelled, their holds released.
     pub cancelled: u64,
+    /// Jobs that go on without a caller, and whose lease was lost with the server: queued again.
+    pub requeued: u64,
 }
 
 /// What an audit found. All is well if `problems` is empty.
@@ -319,7 +178,8 @@ pub struct AuditReport {
 
 /// The truth. See the module's documentation.
 #[async_trait]
-pub trait Store: Send + Sync + std::fmt::Debug {
+pub trait Store:
+    DetachedStore + HistoryStore + WebhookStore + FileStore + BatchStore + Send + Sync + std::fmt::Debug {
     /// Makes account, namespace and key where they are not there yet, by their names (the key by its hash). Gives the
     /// key's record.
     async fn ensure_tenant(&self, tenant: NewTenant) -> Result<KeyRecord, StoreError>;
@@ -365,8 +225,9 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// A job.
     async fn job(&self, id: JobId) -> Result<Option<JobRecord>, StoreError>;
 
-    /// Puts right what an earlier process left: every job that had not ended had a caller that waited on that process;
-    /// it is cancelled and its hold released. To be called once, before anything is served.
+    /// Puts right what an earlier process left. A job whose caller waited on that process is cancelled and its hold
+    /// released; so is a stream that had begun, since nobody knows what of it was seen. A job that goes on without a caller
+    /// is queued again. To be called once, before anything is served.
     async fn recover(&self, now: Timestamp) -> Result<Recovered, StoreError>;
 
     /// Registers a node at first contact; gives what is known of it.

@@ -7,9 +7,10 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use resultity_core::api::cloud::ChatApi;
+use resultity_core::job::Endpoint;
 use resultity_core::openai::chat::ChatRequest;
 
-use super::{describe, encode, session};
+use super::{describe, encode, quoted, session};
 use crate::http::problem::Problem;
 use crate::http::{App, body, sse};
 
@@ -20,6 +21,9 @@ pub(in crate::http) async fn create(
 ) -> Result<Response, Problem> {
     let session = session(&app, &headers).await?;
     let request: ChatRequest = body::json(&headers, body).await?;
+    if let Some(quote) = quoted(&session, &headers, Endpoint::ChatCompletions, &request).await? {
+        return Ok(quote);
+    }
     if request.is_stream() {
         let stream = session.chat_stream(request).await?;
         let meta = stream.meta().clone();

@@ -5,22 +5,48 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use resultity_core::api::cloud::{Reply, ReplyMeta};
+use resultity_core::api::jobs::{JobRequest, JobsApi};
+use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::job::Endpoint;
 use serde::Serialize;
 
 use crate::http::problem::{self, Problem};
-use crate::http::{App, auth};
+use crate::http::{App, auth, options};
 use crate::session::CloudSession;
 
 pub(super) mod chat;
+pub(super) mod completions;
+pub(super) mod embeddings;
+pub(super) mod jobs;
 pub(super) mod models;
+pub(super) mod responses;
+pub(super) mod usage;
+pub(super) mod webhooks;
 
 pub(super) const JOB_ID: HeaderName = HeaderName::from_static("x-resultity-job-id");
 pub(super) const COST: HeaderName = HeaderName::from_static("x-resultity-cost");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("x-resultity-replayed");
 
 /// A session of the holder of the key that came with the request.
 async fn session(app: &Arc<App>, headers: &HeaderMap) -> Result<CloudSession, Problem> {
     let principal = auth::principal(app, headers).await?;
-    Ok(CloudSession::new(Arc::clone(&app.flow), Arc::clone(&app.limits), principal))
+    let session = CloudSession::new(Arc::clone(&app.flow), Arc::clone(&app.limits), principal);
+    Ok(session.with_options(options::read(headers)?))
+}
+
+/// The answer to `x-resultity-dry-run: true`; none if the request is to be run.
+async fn quoted(
+    session: &CloudSession,
+    headers: &HeaderMap,
+    endpoint: Endpoint,
+    request: &impl Serialize,
+) -> Result<Option<Response>, Problem> {
+    if !options::is_dry_run(headers)? {
+        return Ok(None);
+    }
+    let request = JobRequest::new(endpoint, request)
+        .map_err(|error| ApiError::new(ErrorCode::Internal, "the request could not be read").with_source(error))?;
+    Ok(Some(encode(&session.quote(request).await?)))
 }
 
 fn encode<T: Serialize>(reply: &Reply<T>) -> Response {
@@ -41,6 +67,9 @@ fn describe(response: &mut Response, meta: &ReplyMeta) {
     }
     if let Some(cost) = meta.cost {
         set(COST, cost.to_string());
+    }
+    if meta.replayed {
+        set(REPLAYED, "true".into());
     }
     if let Some(rate) = &meta.rate {
         problem::describe_rate_limits(response.headers_mut(), rate);

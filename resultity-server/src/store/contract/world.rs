@@ -7,7 +7,7 @@ use resultity_core::clock::{Clock, ManualClock, SeededEntropy, Timestamp};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, JobId, KeyId, LeaseToken, NamespaceId, NodeId};
-use resultity_core::job::{Attempt, JobKind, JobState};
+use resultity_core::job::{Attempt, Endpoint, JobKind, JobState, Priority};
 use resultity_core::openai::chat::Usage;
 use resultity_core::signing::{Outcome, Signature};
 use resultity_core::{Address, B256};
@@ -101,6 +101,10 @@ impl World {
             request_hash: B256::repeat_byte(1),
             now,
             deadline: now.after(Duration::from_mins(1)),
+            endpoint: Endpoint::ChatCompletions,
+            asked_model: "test-model".to_owned(),
+            priority: Priority::Normal,
+            payload: None,
         }
     }
 
@@ -170,6 +174,7 @@ impl World {
             transcript_hash: B256::repeat_byte(2),
             output_hash: B256::repeat_byte(3),
             signature: Signature::from_bytes([7; 65]),
+            answer: None,
             now: self.now(),
         }
     }
@@ -180,6 +185,9 @@ impl World {
             job,
             state,
             error_code: "node_failed",
+            error_message: "the node failed".to_owned(),
+            error_param: None,
+            repeatable: true,
             now: self.now(),
         }
     }

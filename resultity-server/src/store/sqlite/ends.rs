@@ -3,16 +3,18 @@
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
-use resultity_core::id::{JobId, NamespaceId};
-use resultity_core::job::JobState;
+use resultity_core::id::{JobId, LeaseToken, NamespaceId};
+use resultity_core::job::{Attempt, JobState};
 use resultity_core::ledger::{Posting, Settlement};
 use resultity_core::signing::Outcome;
 use rusqlite::Connection;
 
-use super::jobs::keep_attempt;
+use super::detached;
+use super::job_events::{self, JobEnded};
+use super::jobs::{keep_attempt, requeue, spend};
 use super::ledger::{self, About};
 use super::rows::{count, credits, execute, first, parsed};
-use crate::store::{Ended, JobEnd, Release, Settle, StoreError};
+use crate::store::{Ended, JobEnd, LeaseRef, Release, Settle, StoreError};
 
 /// What a job is given as its error when its server was gone before it ended.
 const INTERRUPTED: &str = "interrupted";
@@ -57,17 +59,19 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
     // Not by RETURNING, for which SQLite makes a table: this is the busiest verb.
     let payer = first(
         connection,
-        "SELECT environment, namespace, held FROM jobs WHERE id = ?1",
+        "SELECT environment, namespace, held, key, events FROM jobs WHERE id = ?1",
         &[&id],
         |row| {
             Ok((
                 parsed::<Environment>(row, 0)?,
                 parsed::<NamespaceId>(row, 1)?,
                 credits(row, 2)?,
+                row.get::<_, String>(3)?,
+                row.get::<_, Option<String>>(4)?,
             ))
         },
     )?;
-    let Some((environment, namespace, held)) = payer else {
+    let Some((environment, namespace, held, key, events)) = payer else {
         return Err(StoreError::Corrupt(format!(
             "the job {id} vanished while it was settled"
         )));
@@ -111,6 +115,21 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
             &now,
         ],
     )?;
+    spend(connection, &key, settle.cost, held)?;
+    if let Some(answer) = &settle.answer {
+        detached::keep_answer(connection, &id, answer)?;
+    }
+    if let Some(source) = events {
+        let end = JobEnded {
+            job: settle.lease.job,
+            namespace,
+            environment,
+            state,
+            is_cut: settle.finish_reason == "length",
+            now: settle.now,
+        };
+        job_events::ended(connection, &source, end)?;
+    }
     execute(
         connection,
         "INSERT INTO points (job, environment, node, points, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -166,12 +185,12 @@ pub(super) fn release(connection: &Connection, release: &Release) -> Result<Ende
         JobState::Failed | JobState::Cancelled => {
             "UPDATE jobs SET state = ?2, cost = 0, error_code = ?3, finished_at = ?4
              WHERE id = ?1 AND (state = 'queued' OR state = 'leased' OR state = 'running')
-             RETURNING environment, namespace, held, attempt, node, lease_token IS NOT NULL"
+             RETURNING environment, namespace, held, attempt, node, lease_token IS NOT NULL, key, events"
         }
         JobState::Expired => {
             "UPDATE jobs SET state = ?2, cost = 0, error_code = ?3, finished_at = ?4
              WHERE id = ?1 AND state = 'queued'
-             RETURNING environment, namespace, held, attempt, node, lease_token IS NOT NULL"
+             RETURNING environment, namespace, held, attempt, node, lease_token IS NOT NULL, key, events"
         }
         other => return Err(StoreError::Invalid(format!("a release that leaves the job {other}"))),
     };
@@ -193,12 +212,27 @@ pub(super) fn release(connection: &Connection, release: &Release) -> Result<Ende
                 row.get::<_, u32>(3)?,
                 row.get::<_, Option<String>>(4)?,
                 row.get::<_, bool>(5)?,
+                row.get::<_, String>(6)?,
+                row.get::<_, Option<String>>(7)?,
             ))
         },
     )?;
-    let Some((environment, namespace, held, attempt, node, leased)) = ended else {
+    let Some((environment, namespace, held, attempt, node, leased, key, events)) = ended else {
         return not_released(connection, &id);
     };
+    spend(connection, &key, Credits::ZERO, held)?;
+    detached::ended_without_answer(connection, &id, release)?;
+    if let Some(source) = events {
+        let end = JobEnded {
+            job: release.job,
+            namespace,
+            environment,
+            state: release.state,
+            is_cut: false,
+            now: release.now,
+        };
+        job_events::ended(connection, &source, end)?;
+    }
     if let (true, Some(node)) = (leased, node) {
         keep_attempt(connection, &id, attempt, &node, release.error_code, release.now)?;
     }
@@ -236,9 +270,12 @@ fn not_released(connection: &Connection, id: &str) -> Result<Ended, StoreError> 
     })
 }
 
-/// Cancels up to `limit` jobs that have not ended; gives how many there were.
+/// Cancels up to `limit` jobs whose caller was lost, and streams that had begun; gives how many there were.
 pub(super) fn recover(connection: &Connection, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
-    let mut statement = connection.prepare_cached("SELECT id FROM jobs WHERE finished_at IS NULL LIMIT ?1")?;
+    let mut statement = connection.prepare_cached(
+        "SELECT id FROM jobs
+         WHERE finished_at IS NULL AND (detached = 0 OR (stream <> 0 AND state <> 'queued')) LIMIT ?1",
+    )?;
     let open = statement
         .query_map([limit], |row| parsed::<JobId>(row, 0))?
         .collect::<Result<Vec<_>, _>>()?;
@@ -249,9 +286,35 @@ pub(super) fn recover(connection: &Connection, limit: u32, now: Timestamp) -> Re
                 job,
                 state: JobState::Cancelled,
                 error_code: INTERRUPTED,
+                error_message: "the server was stopped in the middle; nothing was charged: please ask again".to_owned(),
+                error_param: None,
+                repeatable: true,
                 now,
             },
         )?;
     }
     Ok(open.len() as u64)
+}
+
+/// Queues jobs again that go on without a caller and whose leases were lost; gives how many there were.
+pub(super) fn requeue_detached(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT id, attempt, lease_token FROM jobs
+         WHERE finished_at IS NULL AND detached <> 0 AND (state = 'leased' OR state = 'running')",
+    )?;
+    let lost = statement
+        .query_map([], |row| {
+            Ok((
+                parsed::<JobId>(row, 0)?,
+                row.get::<_, u32>(1)?,
+                parsed::<LeaseToken>(row, 2)?,
+            ))
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    let count = lost.len() as u64;
+    for (job, attempt, token) in lost {
+        let attempt = Attempt::new(attempt).unwrap_or(Attempt::FIRST);
+        requeue(connection, &LeaseRef { job, attempt, token }, INTERRUPTED, now)?;
+    }
+    Ok(count)
 }

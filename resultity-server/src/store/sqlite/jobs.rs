@@ -7,9 +7,10 @@ use resultity_core::job::{Attempt, JobState};
 use resultity_core::ledger::{LedgerAccount, Posting};
 use rusqlite::{Connection, Row};
 
+use super::detached;
 use super::ledger::{self, About};
 use super::rows::{count, credits, execute, first, parsed, parsed_if_any};
-use crate::store::{Admission, JobRecord, LeaseRef, Leased, NewJob, NewLease, StoreError};
+use crate::store::{Admission, EventSource, JobRecord, LeaseRef, Leased, NewJob, NewLease, StoreError};
 
 /// Holds the ceiling and queues or leases the job.
 pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLease>) -> Result<Admission, StoreError> {
@@ -19,6 +20,9 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
     let key = job.key.to_string();
     let environment = job.environment.as_str();
     let account = LedgerAccount::Namespace(job.namespace).to_string();
+    if let Some(known) = detached::repeated(connection, job)? {
+        return Ok(known);
+    }
     // Whatever stands against it is a condition here, so that a refusal has nothing to undo.
     let held = execute(
         connection,
@@ -27,12 +31,14 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
            AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?3)
            AND EXISTS (SELECT 1 FROM keys JOIN namespaces ON namespaces.id = keys.namespace
                        WHERE keys.id = ?4 AND keys.namespace = ?5 AND keys.revoked_at IS NULL
+                         AND (keys.spend_limit IS NULL OR keys.spent + ?1 <= keys.spend_limit)
                          AND namespaces.environment = ?6)",
         &[&job.hold.micros(), &account, &id, &key, &namespace, &environment],
     )?;
     if held == 0 {
-        return refusal(connection, &id, &key, &namespace, environment, &account);
+        return refusal(connection, job.hold, &id, &key, &namespace, environment, &account);
     }
+    spend(connection, &key, job.hold, Credits::ZERO)?;
     let (state, attempt) = match lease {
         Some(_) => (JobState::Leased, Attempt::FIRST.get()),
         None => (JobState::Queued, 0),
@@ -40,8 +46,9 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
     execute(
         connection,
         "INSERT INTO jobs (id, environment, namespace, key, kind, model, model_version, stream, held, request_hash,
-                           created_at, deadline, state, attempt, node, lease_token, lease_deadline)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+                           created_at, deadline, state, attempt, node, lease_token, lease_deadline, endpoint,
+                           asked_model, priority, detached, events)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)",
         &[
             &id,
             &environment,
@@ -60,8 +67,20 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
             &lease.map(|lease| lease.node.to_string()),
             &lease.map(|lease| lease.token.to_string()),
             &lease.map(|lease| lease.deadline.as_millis()),
+            &job.endpoint.as_str(),
+            // Most ask by the name itself: a few bytes less in each row.
+            &(job.asked_model != job.model).then_some(&job.asked_model),
+            &job.priority.as_str(),
+            &job.payload.as_ref().is_some_and(|payload| payload.detached),
+            &job.payload
+                .as_ref()
+                .and_then(|payload| payload.events)
+                .map(EventSource::as_str),
         ],
     )?;
+    if let Some(payload) = &job.payload {
+        detached::keep(connection, &id, &namespace, payload)?;
+    }
     let about = About {
         reference: &id,
         environment: job.environment,
@@ -73,30 +92,47 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
     Ok(Admission::Admitted)
 }
 
+/// Counts what a key spends, if it has a limit: what is held more, less what is given back.
+pub(super) fn spend(connection: &Connection, key: &str, more: Credits, less: Credits) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "UPDATE keys SET spent = max(0, spent + ?2 - ?3) WHERE id = ?1 AND spend_limit IS NOT NULL",
+        &[&key, &more.micros(), &less.micros()],
+    )?;
+    Ok(())
+}
+
 /// Why nothing was held.
 fn refusal(
     connection: &Connection,
+    hold: Credits,
     id: &str,
     key: &str,
     namespace: &str,
     environment: &str,
     account: &str,
 ) -> Result<Admission, StoreError> {
-    let (exists, key_good, available) = first(
+    let (exists, key_good, available, left) = first(
         connection,
         "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1),
                 EXISTS (SELECT 1 FROM keys JOIN namespaces ON namespaces.id = keys.namespace
                         WHERE keys.id = ?2 AND keys.namespace = ?3 AND keys.revoked_at IS NULL
                           AND namespaces.environment = ?4),
-                coalesce((SELECT balance FROM balances WHERE account = ?5), 0)",
+                coalesce((SELECT balance FROM balances WHERE account = ?5), 0),
+                (SELECT spend_limit - spent FROM keys WHERE id = ?2)",
         &[&id, &key, &namespace, &environment, &account],
-        |row| Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, credits(row, 2)?)),
+        |row| {
+            let left = row.get::<_, Option<i64>>(3)?.map(Credits::from_micros);
+            Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, credits(row, 2)?, left))
+        },
     )?
-    .unwrap_or((false, false, Credits::ZERO));
-    Ok(match (exists, key_good) {
-        (true, _) => Admission::Admitted,
-        (false, false) => Admission::KeyRevoked,
-        (false, true) => Admission::Insufficient { available },
+    .unwrap_or((false, false, Credits::ZERO, None));
+    Ok(match (exists, key_good, left) {
+        (true, ..) => Admission::Admitted,
+        (false, false, _) => Admission::KeyRevoked,
+        // Adding credits helps only where the key's own limit leaves room for them.
+        (false, true, Some(left)) if left < hold.min(available) => Admission::SpendLimit { left },
+        (false, true, _) => Admission::Insufficient { available },
     })
 }
 

@@ -1,7 +1,14 @@
 //! The store in one SQLite file: one thread that writes, a few connections that read.
 
 mod audit;
+mod batches;
+mod detached;
 mod ends;
+mod enqueued;
+mod file_verbs;
+mod files;
+mod history;
+mod job_events;
 mod jobs;
 mod ledger;
 mod nodes;
@@ -11,6 +18,8 @@ mod schema;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod webhook_verbs;
+mod webhooks;
 mod writer;
 
 use std::fmt;
@@ -20,7 +29,9 @@ use async_trait::async_trait;
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId};
+use tokio::sync::watch;
 
+use self::enqueued::Enqueued;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::{
@@ -39,6 +50,8 @@ pub struct SqliteStore {
     path: PathBuf,
     readers: Readers,
     writer: Writer,
+    enqueued: Enqueued,
+    batch_changes: watch::Sender<u64>,
 }
 
 impl SqliteStore {
@@ -49,10 +62,14 @@ impl SqliteStore {
     /// The file can't be made or opened, is not a database, or was made by a newer version.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref().to_owned();
-        let writer = Writer::start(schema::open_writer(&path)?)?;
+        let connection = schema::open_writer(&path)?;
+        let enqueued = Enqueued::install(&connection)?;
+        let writer = Writer::start(connection, enqueued.clone())?;
         Ok(Self {
             readers: Readers::new(path.clone()),
             writer,
+            enqueued,
+            batch_changes: watch::Sender::new(0),
             path,
         })
     }
@@ -166,9 +183,14 @@ impl Store for SqliteStore {
                 .await?;
             recovered.cancelled += cancelled;
             if cancelled < u64::from(RECOVERED_AT_ONCE) {
-                return Ok(recovered);
+                break;
             }
         }
+        recovered.requeued = self
+            .writer
+            .call(move |connection| ends::requeue_detached(connection, now))
+            .await?;
+        Ok(recovered)
     }
 
     async fn register_node(

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::enqueued::Enqueued;
 use super::rows::execute;
 use crate::store::StoreError;
 
@@ -73,13 +74,13 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Starts the thread.
-    pub(super) fn start(connection: Connection) -> Result<Self, StoreError> {
+    pub(super) fn start(connection: Connection, enqueued: Enqueued) -> Result<Self, StoreError> {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (alive, ended) = watch::channel(());
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                run(&connection, waiting);
+                run(&connection, waiting, &enqueued);
                 drop(connection);
                 drop(alive);
             })
@@ -127,7 +128,7 @@ impl Drop for Writer {
     }
 }
 
-fn run(connection: &Connection, mut waiting: mpsc::Receiver<Message>) {
+fn run(connection: &Connection, mut waiting: mpsc::Receiver<Message>, enqueued: &Enqueued) {
     let mut messages = Vec::with_capacity(BATCH);
     let mut batch = Vec::with_capacity(BATCH);
     while waiting.blocking_recv_many(&mut messages, BATCH) > 0 {
@@ -147,6 +148,7 @@ fn run(connection: &Connection, mut waiting: mpsc::Receiver<Message>) {
             }
             committed => answer(batch.drain(..), committed),
         }
+        enqueued.announce();
     }
     // Leaves one file with everything in it. Without it nothing is lost: the next start reads the log.
     let _ = connection.pragma_update(None, "wal_checkpoint", "TRUNCATE");

@@ -1,0 +1,123 @@
+//! How a job ends: settled or released, and only then told.
+
+use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::job::JobState;
+use resultity_core::signing::Outcome as ResultOutcome;
+use resultity_core::wire::{Ack, AckOutcome, JobResult};
+
+use crate::bus::TopicLease;
+use crate::flow::attempt::lease_ref;
+use crate::flow::end::{End, RELEASE_TRIES, SETTLE_TRIES, again_if_refused, internal};
+use crate::flow::job::JobTask;
+use crate::flow::schedule::Outcome;
+use crate::flow::verify::Verified;
+use crate::flow::{Answer, JobEvent};
+use crate::store::{Ended, Release, Settle};
+
+/// The answer as it is kept.
+fn kept(answer: &Answer) -> String {
+    // Texts, numbers and maps with numbers as keys: always JSON.
+    serde_json::to_string(answer).unwrap_or_default()
+}
+
+/// Whether a repeat may end better, since it was no fault of the request.
+fn is_repeatable(code: ErrorCode) -> bool {
+    code == ErrorCode::Cancelled || code.http_status().is_none_or(|status| status >= 500)
+}
+
+impl JobTask {
+    /// `settle`: everything in one transaction; only then the node is told, and the asker gets the end of the answer.
+    pub(super) async fn settle(
+        &self,
+        lease: &TopicLease,
+        result: JobResult,
+        verified: &Verified,
+        answer: Answer,
+    ) -> Result<(), End> {
+        if verified.is_outlier {
+            tracing::warn!(job.id = %self.work.job, node.id = %lease.node, "the node named more tokens than can be; billed at the bound");
+        }
+        let settle = Settle {
+            lease: lease_ref(self.work.job, lease),
+            node: lease.node,
+            cost: answer.cost,
+            node_share: self.flow.snapshot().jobs.node_share,
+            usage: verified.usage,
+            finish_reason: result.finish_reason,
+            outcome: result.outcome,
+            request_hash: result.request_hash,
+            transcript_hash: result.transcript_hash,
+            output_hash: result.output_hash,
+            signature: result.signature,
+            answer: self.is_kept.then(|| kept(&answer)),
+            now: self.flow.clock.now(),
+        };
+        let ended = again_if_refused(SETTLE_TRIES, || self.flow.store.settle(settle.clone())).await;
+        let (recorded, end) = match ended {
+            Ok(Ended::Now(_) | Ended::Before(_)) => (AckOutcome::Recorded, Ok(())),
+            Ok(other) => {
+                tracing::error!(job.id = %self.work.job, ?other, "a verified result could not be settled");
+                (
+                    AckOutcome::Superseded,
+                    Err(End::failed(ApiError::new(
+                        ErrorCode::Internal,
+                        "the answer could not be settled",
+                    ))),
+                )
+            }
+            Err(error) => (AckOutcome::Superseded, Err(End::failed(internal(error)))),
+        };
+        self.flow.slot_freed(lease.node, Outcome::Success);
+        self.acknowledge(lease, recorded);
+        if end.is_ok() && settle.outcome == ResultOutcome::Complete {
+            self.tell(JobEvent::Answer(Box::new(answer))).await;
+        }
+        end
+    }
+
+    pub(super) async fn requeue(&self, lease: &TopicLease, reason: &'static str) -> Result<(), End> {
+        let requeued = self
+            .flow
+            .store
+            .requeue(lease_ref(self.work.job, lease), reason, self.flow.clock.now())
+            .await;
+        match requeued {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(End::failed(ApiError::new(
+                ErrorCode::Internal,
+                "the job was ended by somebody else",
+            ))),
+            Err(error) => Err(End::failed(internal(error))),
+        }
+    }
+
+    /// Ends the job without a payment, and then says so.
+    pub(super) async fn release(&self, end: End) {
+        if end.state == JobState::Queued {
+            return;
+        }
+        let release = Release {
+            job: self.work.job,
+            state: end.state,
+            error_code: end.error.code.as_str(),
+            error_message: end.error.message.clone(),
+            error_param: end.error.param.clone(),
+            repeatable: is_repeatable(end.error.code),
+            now: self.flow.clock.now(),
+        };
+        if let Err(error) = again_if_refused(RELEASE_TRIES, || self.flow.store.release(release.clone())).await {
+            tracing::error!(job.id = %self.work.job, %error, "the hold could not be released; the next start will");
+        }
+        tracing::info!(job.id = %self.work.job, state = %end.state, code = %end.error.code, "the job ended without an answer");
+        self.tell(JobEvent::Failed(end.error)).await;
+    }
+
+    pub(super) fn acknowledge(&self, lease: &TopicLease, outcome: AckOutcome) {
+        let ack = Ack {
+            job_id: self.work.job,
+            attempt: lease.attempt,
+            outcome,
+        };
+        self.flow.bus.send_to_node(lease.node, ack);
+    }
+}

@@ -1,0 +1,87 @@
+//! `/v1/jobs`.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use resultity_core::api::jobs::{Feedback, JobRequest, JobsApi};
+use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::id::JobId;
+
+use super::{encode, session};
+use crate::http::problem::Problem;
+use crate::http::{App, body, options, query};
+
+/// What is no id names nothing.
+fn job_id(text: &str) -> Result<JobId, ApiError> {
+    let missing = |_| {
+        ApiError::new(
+            ErrorCode::NotFound,
+            "there is no such job: an id looks like those of GET /v1/jobs",
+        )
+    };
+    text.parse().map_err(missing)
+}
+
+pub(in crate::http) async fn create(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let session = session(&app, &headers).await?;
+    let request: JobRequest = body::json(&headers, body).await?;
+    if options::is_dry_run(&headers)? {
+        return Ok(encode(&session.quote(request).await?));
+    }
+    let reply = session.create_job(request).await?;
+    Ok((StatusCode::ACCEPTED, encode(&reply)).into_response())
+}
+
+pub(in crate::http) async fn list(
+    State(app): State<Arc<App>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let session = session(&app, &headers).await?;
+    Ok(encode(&session.jobs(query::read(&uri)?).await?))
+}
+
+pub(in crate::http) async fn retrieve(
+    State(app): State<Arc<App>>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let session = session(&app, &headers).await?;
+    Ok(encode(&session.job(job_id(&job)?).await?))
+}
+
+pub(in crate::http) async fn cancel(
+    State(app): State<Arc<App>>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let session = session(&app, &headers).await?;
+    Ok(encode(&session.cancel_job(job_id(&job)?).await?))
+}
+
+pub(in crate::http) async fn receipt(
+    State(app): State<Arc<App>>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let session = session(&app, &headers).await?;
+    Ok(encode(&session.receipt(job_id(&job)?).await?))
+}
+
+pub(in crate::http) async fn feedback(
+    State(app): State<Arc<App>>,
+    Path(job): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let session = session(&app, &headers).await?;
+    let feedback: Feedback = body::json(&headers, body).await?;
+    Ok(encode(&session.feedback(job_id(&job)?, feedback).await?))
+}

@@ -1,0 +1,228 @@
+//! What is kept of jobs for somebody who comes back for them: payloads and idempotency keys.
+
+use async_trait::async_trait;
+use resultity_core::B256;
+use resultity_core::clock::Timestamp;
+use resultity_core::id::{JobId, NamespaceId};
+use rusqlite::{Connection, Row};
+
+use super::SqliteStore;
+use super::history::{VIEW_COLUMNS, view};
+use super::rows::{execute, first, parsed};
+use crate::store::{Admission, DetachedRecord, DetachedStore, NewJob, NewPayload, Release, Resumable, StoreError};
+
+/// The most rows of a kind that one purge deletes: the writer is not held up.
+const PURGED_AT_ONCE: u32 = 200;
+
+#[async_trait]
+impl DetachedStore for SqliteStore {
+    async fn detached_job(&self, namespace: NamespaceId, job: JobId) -> Result<Option<DetachedRecord>, StoreError> {
+        self.readers
+            .call(move |connection| read(connection, namespace, job))
+            .await
+    }
+
+    async fn idempotent_job(
+        &self,
+        namespace: NamespaceId,
+        key: &str,
+        now: Timestamp,
+    ) -> Result<Option<(JobId, B256)>, StoreError> {
+        let key = key.to_owned();
+        self.readers
+            .call(move |connection| idempotent(connection, namespace, &key, now))
+            .await
+    }
+
+    async fn forget_payload(&self, namespace: NamespaceId, job: JobId) -> Result<bool, StoreError> {
+        self.writer
+            .call(move |connection| forget(connection, namespace, job))
+            .await
+    }
+
+    async fn resumable(&self) -> Result<Vec<Resumable>, StoreError> {
+        self.readers.call(resumable).await
+    }
+
+    async fn purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let mut purged = 0;
+        loop {
+            let some = self.writer.call(move |connection| purge(connection, now)).await?;
+            purged += some;
+            if some == 0 {
+                return Ok(purged);
+            }
+        }
+    }
+}
+
+/// What an idempotency key says of a job to be admitted; none if it says nothing.
+pub(super) fn repeated(connection: &Connection, job: &NewJob) -> Result<Option<Admission>, StoreError> {
+    let Some(wanted) = job.payload.as_ref().and_then(|payload| payload.idempotency.as_ref()) else {
+        return Ok(None);
+    };
+    let known = idempotent(connection, job.namespace, &wanted.key, job.now)?;
+    Ok(known.map(|(known, request_hash)| {
+        if request_hash == wanted.request_hash {
+            Admission::Existing(known)
+        } else {
+            Admission::IdempotencyClash
+        }
+    }))
+}
+
+/// The job that a key stands for.
+pub(super) fn idempotent(
+    connection: &Connection,
+    namespace: NamespaceId,
+    key: &str,
+    now: Timestamp,
+) -> Result<Option<(JobId, B256)>, StoreError> {
+    first(
+        connection,
+        "SELECT job, request_hash FROM idempotency_keys WHERE namespace = ?1 AND key = ?2 AND expires_at > ?3",
+        &[&namespace.to_string(), &key, &now.as_millis()],
+        |row| Ok((parsed(row, 0)?, B256::from(row.get::<_, [u8; 32]>(1)?))),
+    )
+}
+
+/// Keeps request and key of a job that was admitted just now.
+pub(super) fn keep(
+    connection: &Connection,
+    job: &str,
+    namespace: &str,
+    payload: &NewPayload,
+) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "INSERT INTO payloads (job, request, work, expires_at) VALUES (?1, ?2, ?3, ?4)",
+        &[&job, &payload.request, &payload.work, &payload.expires_at.as_millis()],
+    )?;
+    if let Some(idempotency) = &payload.idempotency {
+        // A key that is not remembered any more may still be there.
+        execute(
+            connection,
+            "INSERT OR REPLACE INTO idempotency_keys (namespace, key, request_hash, job, expires_at)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            &[
+                &namespace,
+                &idempotency.key,
+                &idempotency.request_hash.as_slice(),
+                &job,
+                &idempotency.expires_at.as_millis(),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// Keeps the answer of a job that is settled.
+pub(super) fn keep_answer(connection: &Connection, job: &str, answer: &str) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "UPDATE payloads SET answer = ?2 WHERE job = ?1",
+        &[&job, &answer],
+    )?;
+    Ok(())
+}
+
+/// Keeps why a job has no answer, and lets a repeat begin anew where that may help.
+pub(super) fn ended_without_answer(connection: &Connection, job: &str, release: &Release) -> Result<(), StoreError> {
+    let kept = execute(
+        connection,
+        "UPDATE jobs SET error_message = ?2, error_param = ?3
+         WHERE id = ?1 AND EXISTS (SELECT 1 FROM payloads WHERE job = ?1)",
+        &[&job, &release.error_message, &release.error_param],
+    )?;
+    if kept > 0 && release.repeatable {
+        forget_key(connection, job)?;
+    }
+    Ok(())
+}
+
+fn forget_key(connection: &Connection, job: &str) -> Result<(), StoreError> {
+    execute(connection, "DELETE FROM idempotency_keys WHERE job = ?1", &[&job])?;
+    Ok(())
+}
+
+/// A kept job of a namespace.
+pub(super) fn read(
+    connection: &Connection,
+    namespace: NamespaceId,
+    job: JobId,
+) -> Result<Option<DetachedRecord>, StoreError> {
+    first(
+        connection,
+        &format!(
+            "SELECT {VIEW_COLUMNS}, payloads.request, payloads.work, payloads.answer, payloads.expires_at
+             FROM jobs JOIN payloads ON payloads.job = jobs.id WHERE jobs.id = ?1 AND jobs.namespace = ?2"
+        ),
+        &[&job.to_string(), &namespace.to_string()],
+        |row| {
+            let (view, next) = view(row)?;
+            Ok(DetachedRecord {
+                view,
+                request: row.get(next)?,
+                work: row.get(next + 1)?,
+                answer: row.get(next + 2)?,
+                expires_at: Timestamp::from_millis(row.get(next + 3)?),
+            })
+        },
+    )
+}
+
+/// Forgets what is kept of a job that has ended.
+pub(super) fn forget(connection: &Connection, namespace: NamespaceId, job: JobId) -> Result<bool, StoreError> {
+    let id = job.to_string();
+    let deleted = execute(
+        connection,
+        "DELETE FROM payloads WHERE job = ?1
+           AND EXISTS (SELECT 1 FROM jobs WHERE id = ?1 AND namespace = ?2 AND finished_at IS NOT NULL)",
+        &[&id, &namespace.to_string()],
+    )?;
+    if deleted > 0 {
+        forget_key(connection, &id)?;
+    }
+    Ok(deleted > 0)
+}
+
+/// Jobs that are to be taken up again.
+pub(super) fn resumable(connection: &Connection) -> Result<Vec<Resumable>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT jobs.id, jobs.key, jobs.namespace, namespaces.account, jobs.environment, payloads.work,
+                jobs.created_at, jobs.deadline
+         FROM jobs JOIN payloads ON payloads.job = jobs.id JOIN namespaces ON namespaces.id = jobs.namespace
+         WHERE jobs.finished_at IS NULL AND jobs.detached <> 0 AND jobs.state = 'queued' ORDER BY jobs.id",
+    )?;
+    let read = |row: &Row<'_>| {
+        Ok(Resumable {
+            id: parsed(row, 0)?,
+            key: parsed(row, 1)?,
+            namespace: parsed(row, 2)?,
+            account: parsed(row, 3)?,
+            environment: parsed(row, 4)?,
+            work: row.get(5)?,
+            created: Timestamp::from_millis(row.get(6)?),
+            deadline: Timestamp::from_millis(row.get(7)?),
+        })
+    };
+    Ok(statement.query_map([], read)?.collect::<Result<_, _>>()?)
+}
+
+/// Deletes some of what is kept no longer.
+pub(super) fn purge(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+    let payloads = execute(
+        connection,
+        "DELETE FROM payloads WHERE rowid IN (
+             SELECT payloads.rowid FROM payloads JOIN jobs ON jobs.id = payloads.job
+             WHERE payloads.expires_at <= ?1 AND jobs.finished_at IS NOT NULL LIMIT ?2)",
+        &[&now.as_millis(), &PURGED_AT_ONCE],
+    )?;
+    let keys = execute(
+        connection,
+        "DELETE FROM idempotency_keys WHERE (namespace, key) IN (
+             SELECT namespace, key FROM idempotency_keys WHERE expires_at <= ?1 LIMIT ?2)",
+        &[&now.as_millis(), &PURGED_AT_ONCE],
+    )?;
+    Ok((payloads + keys) as u64)
+}
