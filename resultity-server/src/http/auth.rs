@@ -9,9 +9,14 @@ use subtle::ConstantTimeEq;
 use crate::flow::Principal;
 use crate::http::App;
 
-/// The token of `Authorization: Bearer …`; the scheme in any case (RFC 9110).
+/// The token of `Authorization: Bearer …`; the scheme in any case (RFC 9110). None of two: whoever stands in front may have
+/// looked at the other one.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next()?.to_str().ok()?;
+    if values.next().is_some() {
+        return None;
+    }
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

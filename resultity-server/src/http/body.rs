@@ -1,22 +1,44 @@
 //! Bodies: size, then JSON, then fields; what is wrong is named.
 
+use std::error::Error;
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use resultity_core::error::{ApiError, ErrorCode};
 use serde::de::DeserializeOwned;
-use std::time::Duration;
+use tower_http::timeout::TimeoutError;
+
+use crate::json::parse;
 
 /// The largest body that is read: 16 MiB.
 const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// How long a body may take to arrive.
+/// How long a body may take to arrive, however steadily it comes.
 const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Reads a body of JSON.
 pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, ApiError> {
+    parse(&text(headers, body).await?)
+}
+
+/// The same where nothing may be said: no body is an empty object.
+pub(super) async fn json_or_default<T>(headers: &HeaderMap, body: Body) -> Result<T, ApiError>
+where
+    T: DeserializeOwned + Default,
+{
+    let text = text(headers, body).await?;
+    if text.is_empty() {
+        return Ok(T::default());
+    }
+    parse(&text)
+}
+
+/// The bytes of a body that says that it is JSON.
+async fn text(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let is_json = headers.get(CONTENT_TYPE).is_none_or(|value| {
         let kind = value
             .to_str()
@@ -31,7 +53,14 @@ pub(super) async fn json<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -
         let message = "the body must be JSON: send the header `Content-Type: application/json`";
         return Err(ApiError::new(ErrorCode::InvalidJson, message));
     }
-    parse(&read(headers, body).await?)
+    let is_plain = headers
+        .get(CONTENT_ENCODING)
+        .is_none_or(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if !is_plain {
+        let message = "the body must not be compressed: send it without the header `Content-Encoding`";
+        return Err(ApiError::new(ErrorCode::InvalidJson, message));
+    }
+    read(headers, body).await
 }
 
 async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
@@ -51,59 +80,20 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     match collected.await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(ApiError::new(
+        Ok(Err(error)) if !is_too_slow(&*error) => Err(ApiError::new(
             ErrorCode::InvalidJson,
             "the body ended before it was complete",
         )),
-        Err(_) => Err(ApiError::new(
+        Ok(Err(_)) | Err(_) => Err(ApiError::new(
             ErrorCode::InvalidJson,
             "the body took too long to arrive",
         )),
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    match serde_json::from_slice(body) {
-        Ok(value) => Ok(value),
-        Err(error) if error.is_data() => {
-            Err(wrong_field::<T>(body).unwrap_or_else(|| ApiError::new(ErrorCode::InvalidValue, sentence(&error))))
-        }
-        Err(error) => Err(ApiError::new(
-            ErrorCode::InvalidJson,
-            format!("the body is not JSON: {error}"),
-        )),
-    }
-}
-
-/// Reads the body once more, slower, to find out where it is wrong.
-fn wrong_field<T: DeserializeOwned>(body: &[u8]) -> Option<ApiError> {
-    let deserializer = &mut serde_json::Deserializer::from_slice(body);
-    let error = serde_path_to_error::deserialize::<_, T>(deserializer).err()?;
-    let path = error.path().to_string();
-    let message = sentence(error.inner());
-    if let Some(field) = message
-        .strip_prefix("missing field `")
-        .and_then(|rest| rest.split('`').next())
-    {
-        let path = if path == "." {
-            field.to_owned()
-        } else {
-            format!("{path}.{field}")
-        };
-        let message = format!("{path} is missing");
-        return Some(ApiError::new(ErrorCode::MissingField, message).with_param(path));
-    }
-    if path == "." {
-        return Some(ApiError::new(ErrorCode::InvalidValue, message));
-    }
-    Some(ApiError::new(ErrorCode::InvalidValue, format!("{path}: {message}")).with_param(path))
-}
-
-/// What is wrong, without the place in the text, which says less than the path.
-fn sentence(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ")
-        .map_or(text.clone(), |(sentence, _)| sentence.to_owned())
+/// Whether a body broke off because nothing came for too long.
+fn is_too_slow(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<TimeoutError>())
 }
 
 #[cfg(test)]
@@ -158,5 +148,17 @@ mod tests {
             parse::<ChatRequest>(b"{\"model\":\"\xff\"}").unwrap_err().code,
             ErrorCode::InvalidJson
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_trickles_is_given_up_after_a_minute() {
+        let begun = tokio::time::Instant::now();
+        let trickle = futures::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::convert::Infallible>(Bytes::from_static(b" ")), ()))
+        });
+        let error = json::<ChatRequest>(&HeaderMap::new(), Body::from_stream(trickle)).await;
+        assert_eq!(begun.elapsed(), BODY_TIMEOUT);
+        assert!(error.unwrap_err().to_string().contains("too long"));
     }
 }

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -13,15 +12,18 @@ use tokio_util::task::TaskTracker;
 
 use crate::http::Peer;
 
-/// How long a client may take to send the head of a request; also how long an idle connection is kept.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-
 /// How long to wait when the system has no more file descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`; then idle connections close, and those at work may finish until `cut`.
-pub async fn run(listener: TcpListener, router: Router, stop: CancellationToken, cut: CancellationToken) {
-    let graceful = GracefulShutdown::new();
+/// Serves until `stop`; then idle connections close, and those at work may finish until `cut`. A connection that sends no
+/// complete head of a request within `head` is closed.
+pub async fn run(
+    listener: TcpListener,
+    router: Router,
+    head: Duration,
+    stop: CancellationToken,
+    cut: CancellationToken,
+) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -30,7 +32,7 @@ pub async fn run(listener: TcpListener, router: Router, stop: CancellationToken,
         };
         match accepted {
             Ok((socket, peer)) => {
-                let connection = connection(socket, Peer(peer), &router, &graceful, cut.clone());
+                let connection = connection(socket, Peer(peer), &router, head, stop.clone(), cut.clone());
                 connections.spawn(connection);
             }
             Err(error) => {
@@ -40,10 +42,6 @@ pub async fn run(listener: TcpListener, router: Router, stop: CancellationToken,
         }
     }
     drop(listener);
-    tokio::select! {
-        () = graceful.shutdown() => {}
-        () = cut.cancelled() => {}
-    }
     connections.close();
     connections.wait().await;
 }
@@ -52,7 +50,8 @@ fn connection(
     socket: TcpStream,
     peer: Peer,
     router: &Router,
-    graceful: &GracefulShutdown,
+    head: Duration,
+    stop: CancellationToken,
     cut: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     // Small writes go out at once; without this a streamed token waits for the acknowledgement of the one before.
@@ -60,18 +59,19 @@ fn connection(
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
     let service = TowerToHyperService::new(router.clone().layer(axum::Extension(peer)));
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(socket), service)
-        .into_owned();
-    let connection = graceful.watch(connection);
+    // Not the builder that finds out the version: with upgrades it speaks HTTP/2 too, where `head` is no bound.
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head);
+    let connection = builder.serve_connection(TokioIo::new(socket), service).with_upgrades();
     async move {
+        tokio::pin!(connection);
+        // How a client's connection ends is its own affair.
         tokio::select! {
-            // How a client's connection ends is its own affair.
+            _ = &mut connection => return,
+            () = cut.cancelled() => return,
+            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        }
+        tokio::select! {
             _ = connection => {}
             () = cut.cancelled() => {}
         }
