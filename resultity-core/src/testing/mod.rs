@@ -4,3 +4,5 @@
 //! set no time limits: wrap them in the timeout of your runtime.
 
 pub mod cloud;
+pub mod completions;
+pub mod embeddings;
