@@ -4,33 +4,19 @@
 use std::collections::BTreeMap;
 use std::mem;
 
-use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::openai::chat::{Choice, ChunkChoice, Delta, Usage};
+use resultity_core::openai::chat::{Choice, ChunkChoice, Delta};
 use resultity_core::openai::response::{
-    EventBody, FunctionCall, IncompleteDetails, ItemStatus, OutputItem, OutputMessage, OutputPart, ReasoningItem,
-    Response, ResponseEvent, ResponseFailure, ResponseStatus,
+    EventBody, FunctionCall, ItemStatus, OutputItem, OutputMessage, OutputPart, ReasoningItem, Response, ResponseEvent,
+    ResponseStatus,
 };
 use serde_json::{Map, Value};
 
-/// How a response came to its end.
-#[derive(Debug, Clone)]
-pub(super) enum Ending {
-    /// With an answer that is verified and paid for.
-    Answer {
-        /// Why it ended, by OpenAI's names for it.
-        finish_reason: String,
-        /// Token counts, as billed.
-        usage: Usage,
-        /// When: seconds since the Unix epoch.
-        at: i64,
-    },
-    /// Without one.
-    Failed(ApiError),
-}
+mod ending;
+pub(in crate::session::responses) use ending::Ending;
 
 /// Tells a response, from its acceptance to its end.
 #[derive(Debug)]
-pub(super) struct Narrator {
+pub(in crate::session::responses) struct Narrator {
     response: Response,
     events: Vec<ResponseEvent>,
     next_number: u64,
@@ -45,7 +31,7 @@ pub(super) struct Narrator {
 
 impl Narrator {
     /// Begins to tell a response that was accepted.
-    pub(super) fn new(response: Response) -> Self {
+    pub(in crate::session::responses) fn new(response: Response) -> Self {
         let is_background = response.status == ResponseStatus::Queued;
         let mut narrator = Self {
             response,
@@ -67,27 +53,17 @@ impl Narrator {
     }
 
     /// The response as it stands.
-    pub(super) fn response(&self) -> &Response {
-        &self.response
-    }
-
-    /// The same, at the end.
-    pub(super) fn into_response(self) -> Response {
+    pub(in crate::session::responses) fn into_response(self) -> Response {
         self.response
     }
 
     /// What was told since the last call.
-    pub(super) fn take_events(&mut self) -> Vec<ResponseEvent> {
+    pub(in crate::session::responses) fn take_events(&mut self) -> Vec<ResponseEvent> {
         mem::take(&mut self.events)
     }
 
-    /// The number that the next event gets.
-    pub(super) const fn next_number(&self) -> u64 {
-        self.next_number
-    }
-
     /// A node works on it.
-    fn begin(&mut self) {
+    pub(in crate::session::responses) fn begin(&mut self) {
         if !mem::replace(&mut self.has_begun, true) {
             self.response.status = ResponseStatus::InProgress;
             let response = self.snapshot();
@@ -96,7 +72,7 @@ impl Narrator {
     }
 
     /// New output.
-    pub(super) fn output(&mut self, chunk: ChunkChoice) {
+    pub(in crate::session::responses) fn output(&mut self, chunk: ChunkChoice) {
         self.begin();
         let Delta { content, mut extra, .. } = chunk.delta;
         for field in ["reasoning_content", "reasoning"] {
@@ -126,7 +102,7 @@ impl Narrator {
     }
 
     /// A whole answer at once.
-    pub(super) fn whole(&mut self, choice: Choice) {
+    pub(in crate::session::responses) fn whole(&mut self, choice: Choice) {
         let mut extra = choice.message.extra;
         if let Some(Value::Array(calls)) = extra.get_mut("tool_calls") {
             for (number, call) in calls.iter_mut().enumerate() {
@@ -147,69 +123,13 @@ impl Narrator {
         });
     }
 
-    /// The end.
-    pub(super) fn end(&mut self, ending: Ending) {
-        match ending {
-            Ending::Answer {
-                finish_reason,
-                usage,
-                at,
-            } => {
-                self.begin();
-                if self.response.output.is_empty() {
-                    self.open_message();
-                    self.open_part(OutputPart::text());
-                }
-                let cut_off = match finish_reason.as_str() {
-                    "length" => Some("max_output_tokens"),
-                    "content_filter" => Some("content_filter"),
-                    _ => None,
-                };
-                let status = if cut_off.is_some() {
-                    ItemStatus::Incomplete
-                } else {
-                    ItemStatus::Completed
-                };
-                self.close(status);
-                for place in mem::take(&mut self.calls).into_values() {
-                    self.close_call(place, status);
-                }
-                self.response.usage = Some(usage.into());
-                self.response.incomplete_details = cut_off.map(|reason| IncompleteDetails { reason: reason.into() });
-                if cut_off.is_some() {
-                    self.response.status = ResponseStatus::Incomplete;
-                    let response = self.snapshot();
-                    self.tell(EventBody::Incomplete { response });
-                } else {
-                    self.response.status = ResponseStatus::Completed;
-                    self.response.completed_at = Some(at);
-                    let response = self.snapshot();
-                    self.tell(EventBody::Completed { response });
-                }
-            }
-            Ending::Failed(error) => {
-                // What was told until then is no answer: it was neither verified nor paid for.
-                self.response.output.clear();
-                if error.code == ErrorCode::Cancelled {
-                    self.response.status = ResponseStatus::Cancelled;
-                    let response = self.snapshot();
-                    self.tell(EventBody::Cancelled { response });
-                } else {
-                    self.response.status = ResponseStatus::Failed;
-                    self.response.error = Some(ResponseFailure::from(&error));
-                    let response = self.snapshot();
-                    self.tell(EventBody::Failed { response });
-                }
-            }
-        }
-    }
-
     /// From here on, numbers are at least this.
-    pub(super) fn skip_to(&mut self, number: u64) {
+    pub(in crate::session::responses) fn skip_to(&mut self, number: u64) {
         self.next_number = self.next_number.max(number);
     }
 
-    fn tell(&mut self, body: EventBody) {
+    /// An event with the next number.
+    pub(in crate::session::responses) fn tell(&mut self, body: EventBody) {
         self.events.push(ResponseEvent {
             body,
             sequence_number: self.next_number,
@@ -476,7 +396,7 @@ impl Narrator {
 }
 
 /// The id of an item: it leads back to its response.
-pub(super) fn item_id(prefix: &str, response: &Response, place: usize) -> String {
+pub(in crate::session::responses) fn item_id(prefix: &str, response: &Response, place: usize) -> String {
     format!("{prefix}_{}_{place}", response.id.as_uuid().simple())
 }
 
