@@ -25,7 +25,7 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// Which network.
     pub environment: Environment,
-    /// OpenAI-compatible engines, by their base addresses. None: the embedded model.
+    /// OpenAI-compatible engines, by their base addresses. None: the embedded models.
     pub engines: Vec<String>,
     /// What the engines want as a bearer token.
     pub engine_key: Option<SecretString>,
@@ -95,7 +95,7 @@ pub enum RunError {
     },
     /// The embedded model cannot be fetched.
     #[cfg(feature = "embedded")]
-    #[error("cannot fetch the demo model: {0}")]
+    #[error("cannot fetch the model: {0}")]
     Fetch(#[from] crate::models::FetchError),
     /// The embedded model cannot be loaded.
     #[cfg(feature = "embedded")]
@@ -173,9 +173,49 @@ pub async fn engines(
     })
 }
 
-/// The demo model in this process; fetched first, with a progress bar, unless its file is given.
+/// The demo model in this process, and the embeddings model beside it; fetched first, with a progress bar, unless the demo
+/// model's file is given. Without the embeddings model the node works all the same.
+///
+/// Each has slots of its own: embeddings don't wait for answers, nor answers for embeddings.
 #[cfg(feature = "embedded")]
 pub async fn embedded(model_file: Option<&Path>, slots: Option<u32>) -> Result<Arc<dyn Runtime>, RunError> {
+    let text: Arc<dyn Runtime> = Arc::new(demo(model_file, slots).await?);
+    match embeddings().await {
+        Ok(embeddings) => Ok(Arc::new(Several::new(vec![text, embeddings]))),
+        Err(error) => {
+            tracing::warn!(%error, "this node makes no embeddings");
+            Ok(text)
+        }
+    }
+}
+
+/// The embeddings model in this process; fetched first, with a progress bar.
+#[cfg(feature = "embedded")]
+pub async fn embeddings() -> Result<Arc<dyn Runtime>, RunError> {
+    use crate::models::{Fetcher, TerminalProgress, cache_dir, embedding_model};
+    use crate::runtime::embedded::{BertFiles, BertRuntime};
+
+    let model = embedding_model();
+    let fetcher = Fetcher::new()?.with_progress(TerminalProgress::new());
+    let files = fetcher.fetch_model(&model, &cache_dir()).await?;
+    let Ok(files) = <[PathBuf; 3]>::try_from(files) else {
+        return Err(RunError::NoEmbeddedEngine);
+    };
+    let wrong = RunError::ModelFile {
+        path: files[0].clone(),
+        model: model.name.clone(),
+        reason: "it cannot be loaded".to_owned(),
+    };
+    tracing::info!(model = %model.name, "loading the model");
+    let loaded = tokio::task::spawn_blocking(move || BertRuntime::load(&BertFiles::new(files), model.name)).await;
+    Ok(Arc::new(loaded.map_err(|_| wrong)??))
+}
+
+#[cfg(feature = "embedded")]
+async fn demo(
+    model_file: Option<&Path>,
+    slots: Option<u32>,
+) -> Result<crate::runtime::embedded::EmbeddedRuntime, RunError> {
     use crate::models::{Fetcher, TerminalProgress, cache_dir, demo_model};
     use crate::runtime::embedded::EmbeddedRuntime;
 
@@ -210,7 +250,7 @@ pub async fn embedded(model_file: Option<&Path>, slots: Option<u32>) -> Result<A
     if let Some(slots) = slots {
         runtime = runtime.with_slots(slots);
     }
-    Ok(Arc::new(runtime))
+    Ok(runtime)
 }
 
 /// There is none in this build.

@@ -11,9 +11,12 @@ use std::sync::Arc;
 
 use futures::StreamExt as _;
 use resultity_core::openai::chat::{ChatRequest, Choice, Message};
+use resultity_core::openai::completion::{CompletionRequest, Prompt};
 use resultity_node::models::{Fetcher, TerminalProgress, cache_dir, demo_model};
 use resultity_node::runtime::embedded::EmbeddedRuntime;
-use resultity_node::runtime::{Runtime, RuntimeError, RuntimeEvent, testing};
+use resultity_node::runtime::testing::{self, Outcome};
+use resultity_node::runtime::{Runtime, RuntimeError, RuntimeEvent};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 
 const MODEL: &str = "smollm2-135m";
@@ -59,7 +62,17 @@ async fn refusal(request: ChatRequest) -> RuntimeError {
 
 #[tokio::test]
 async fn passes_the_contract() {
-    testing::all(&*runtime().await, MODEL).await;
+    let runtime = runtime().await;
+    testing::all(&*runtime, MODEL).await;
+    testing::logprobs(&*runtime, MODEL).await;
+}
+
+#[tokio::test]
+async fn passes_the_contract_of_completions() {
+    let runtime = runtime().await;
+    testing::completions(&*runtime, MODEL).await;
+    testing::echoes(&*runtime, MODEL).await;
+    testing::completion_logprobs(&*runtime, MODEL).await;
 }
 
 #[tokio::test]
@@ -145,4 +158,153 @@ fn a_file_that_is_no_model_is_refused_in_a_sentence() {
         .unwrap_err()
         .to_string();
     assert!(error.contains("can't be read"), "{error}");
+}
+
+async fn completion(request: CompletionRequest) -> Outcome {
+    let stream = runtime().await.complete(request).await.unwrap();
+    testing::gather(stream).await
+}
+
+/// What evaluation programs do: how likely is this text? The first token has nothing before it.
+#[tokio::test]
+async fn an_echo_without_an_answer_tells_how_likely_the_prompt_is() {
+    let mut request = CompletionRequest::new(MODEL, "The capital of France is Paris 🪿").max_tokens(0);
+    request.echo = Some(true);
+    request.logprobs = Some(1);
+    let outcome = completion(request.clone()).await;
+    assert_eq!(outcome.text, "The capital of France is Paris 🪿");
+    assert_eq!(
+        (outcome.finish_reason.as_deref(), outcome.usage.completion_tokens),
+        (Some("length"), 0)
+    );
+    let logprobs = &outcome.logprobs[0];
+    let count = usize::try_from(outcome.usage.prompt_tokens).unwrap();
+    for list in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+        assert_eq!(logprobs[list].as_array().unwrap().len(), count, "{list}");
+    }
+    assert_eq!(logprobs["token_logprobs"][0], Value::Null);
+    assert_eq!(logprobs["top_logprobs"][0], Value::Null);
+    let place = |name: &str| {
+        let tokens = logprobs["tokens"].as_array().unwrap();
+        tokens.iter().position(|token| token == name).unwrap()
+    };
+    let paris = place(" Paris");
+    assert!(logprobs["token_logprobs"][paris].as_f64().unwrap() > -2.0, "{logprobs}");
+    assert_eq!(logprobs["text_offset"][paris], 24);
+    // Parts of a character are told by their bytes, and begin where it does.
+    let parts: Vec<_> = (paris + 1..count)
+        .map(|index| {
+            (
+                logprobs["tokens"][index].as_str().unwrap(),
+                &logprobs["text_offset"][index],
+            )
+        })
+        .collect();
+    assert!(
+        parts.iter().any(|(name, _)| name.starts_with("bytes:\\x"))
+            && parts.iter().all(|(_, at)| **at == 30 || **at == 31),
+        "{parts:?}"
+    );
+    // In pieces it is the same.
+    request.stream = Some(true);
+    assert_eq!(completion(request).await.logprobs, outcome.logprobs);
+}
+
+#[tokio::test]
+async fn token_ids_are_prompts_and_come_back_as_text() {
+    let mut by_text = CompletionRequest::new(MODEL, "Once upon a time")
+        .temperature(0.0)
+        .max_tokens(6);
+    by_text.echo = Some(true);
+    by_text.logprobs = Some(0);
+    let text = completion(by_text.clone()).await;
+    let mut by_ids = by_text;
+    // The same words in the vocabulary of the file.
+    by_ids.prompt = Prompt::TokenLists(vec![vec![6403, 1980, 253, 655]]);
+    let ids = completion(by_ids.clone()).await;
+    assert_eq!((&ids.text, ids.usage), (&text.text, text.usage));
+    assert_eq!(ids.logprobs, text.logprobs);
+    by_ids.prompt = Prompt::Tokens(vec![6403, 49_152]);
+    let error = runtime().await.complete(by_ids).await.map(|_| ()).unwrap_err();
+    assert!(
+        matches!(&error, RuntimeError::InvalidRequest { param: Some(param), .. } if param == "prompt"),
+        "{error}"
+    );
+}
+
+/// An evil end: the stop text spans tokens, and a part of the last token is shown.
+#[tokio::test]
+async fn log_probabilities_go_with_the_text_that_leaves() {
+    let request = request("What is the capital of France? Answer in a sentence.")
+        .temperature(0.0)
+        .max_tokens(24)
+        .with("logprobs", true);
+    let whole = testing::ask(&*runtime().await, request.clone()).await;
+    let cut_at = whole.text.len() / 2;
+    let mut stopped = request.stop([&whole.text[cut_at..cut_at + 7]]);
+    let entries = |outcome: &Outcome| -> Vec<Value> {
+        let all = outcome
+            .logprobs
+            .iter()
+            .flat_map(|logprobs| logprobs["content"].as_array());
+        all.flatten().cloned().collect()
+    };
+    let all = entries(&whole);
+    for stream in [false, true] {
+        stopped.stream = Some(stream);
+        let outcome = testing::ask(&*runtime().await, stopped.clone()).await;
+        let told = entries(&outcome);
+        assert!(told.len() < all.len() && all.starts_with(&told), "{told:?}");
+        let text: String = told.iter().filter_map(|token| token["token"].as_str()).collect();
+        let last = told.last().unwrap()["token"].as_str().unwrap();
+        assert!(text.starts_with(&outcome.text), "{text:?} and {:?}", outcome.text);
+        assert!(
+            text.len() - outcome.text.len() < last.len(),
+            "no token of which nothing is shown"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_bias_forbids_and_forces_tokens() {
+    let request = || request("What is the capital of France?").temperature(0.0).max_tokens(5);
+    // " the" of this vocabulary.
+    let (forced, _) = choices(request().with("logit_bias", serde_json::json!({"260": 100}))).await;
+    assert_eq!(forced[0].message.content.as_deref(), Some(" the the the the the"));
+    let (biased, _) = choices(request().with("logit_bias", serde_json::json!({"260": -100}))).await;
+    assert!(
+        !biased[0].message.content.as_ref().unwrap().contains(" the"),
+        "{biased:?}"
+    );
+}
+
+#[tokio::test]
+async fn json_mode_gives_an_object_or_is_cut() {
+    let started = std::time::Instant::now();
+    let messages = [
+        Message::system("You answer in JSON."),
+        Message::user("Give me JSON with the keys city and country for Paris. Be brief."),
+    ];
+    let format = serde_json::json!({"type": "json_object"});
+    let mut whole = 0;
+    for (seed, temperature) in [(1, 0.0), (2, 1.0), (3, 1.6)] {
+        let request = ChatRequest::new(MODEL, messages.clone())
+            .temperature(temperature)
+            .seed(seed)
+            .max_tokens(80)
+            .with("response_format", format.clone());
+        let outcome = testing::ask(&*runtime().await, request).await;
+        println!("{:?} {:?}", outcome.finish_reason, outcome.text);
+        let parsed = serde_json::from_str::<serde_json::Map<String, Value>>(&outcome.text);
+        match outcome.finish_reason.as_deref() {
+            Some("stop") => {
+                parsed.unwrap();
+                whole += 1;
+            }
+            Some("length") => assert!(outcome.text.starts_with('{') && parsed.is_err()),
+            other => panic!("{other:?}"),
+        }
+    }
+    println!("{whole} of 3 whole in {:?}", started.elapsed());
+    assert!(whole > 0, "none came to its end");
 }

@@ -5,15 +5,24 @@
 
 #![expect(clippy::panic, reason = "a test library says what is wrong by panicking")]
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::future::join_all;
 use resultity_core::openai::chat::{ChatRequest, Message, Usage};
-use resultity_core::openai::embedding::EmbeddingRequest;
+use serde_json::Value;
 
-use super::{Runtime, RuntimeError, RuntimeEvent};
+use super::{Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
+
+mod completions;
+mod embeddings;
+mod logprobs;
+
+pub use completions::{completions, echoes};
+pub use embeddings::embeddings;
+pub use logprobs::{completion_logprobs, logprobs};
 
 /// How long any one answer may take.
 const PATIENCE: Duration = Duration::from_mins(3);
@@ -30,9 +39,14 @@ pub struct Outcome {
     pub usage: Usage,
     /// How many pieces came.
     pub deltas: usize,
+    /// The text of each choice, by index.
+    pub texts: BTreeMap<u32, String>,
+    /// The log-probabilities of the first choice, as they came.
+    pub logprobs: Vec<Value>,
 }
 
-/// Runs the whole contract of a model that chats. For other work, see [`embeddings`].
+/// Runs the whole contract of a model that chats. For what else a model may do, see
+/// [`completions()`], [`echoes`], [`embeddings()`], [`logprobs()`] and [`completion_logprobs`].
 ///
 /// # Panics
 /// Where the contract is broken.
@@ -45,55 +59,6 @@ pub async fn all(runtime: &dyn Runtime, model: &str) {
     says_that_a_model_is_missing(runtime).await;
     stays_usable_after_a_cancelled_stream(runtime, model).await;
     keeps_concurrent_requests_apart(runtime, model).await;
-}
-
-/// Runs the contract of a model for embeddings.
-///
-/// # Panics
-/// Where the contract is broken.
-pub async fn embeddings(runtime: &dyn Runtime, model: &str) {
-    lists_its_model(runtime, model).await;
-    let embed = async |texts: &[&str]| {
-        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
-        let request = EmbeddingRequest::new(model, texts);
-        in_time(runtime.embed(request))
-            .await
-            .unwrap_or_else(|error| panic!("embed failed: {error}"))
-    };
-    let texts = [
-        "A man is eating food.",
-        "A man eats something.",
-        "The stock market fell.",
-    ];
-    let all = embed(&texts).await;
-    assert_eq!(all.vectors.len(), texts.len(), "there is a vector for each text");
-    assert!(all.prompt_tokens >= 6, "tokens are counted: {}", all.prompt_tokens);
-    let length = all.vectors[0].len();
-    for vector in &all.vectors {
-        assert!(
-            vector.len() == length && length > 0 && vector.iter().all(|number| number.is_finite()),
-            "all vectors are numbers of one length"
-        );
-    }
-    let cosine = |left: &[f32], right: &[f32]| {
-        let product = |left: &[f32], right: &[f32]| left.iter().zip(right).map(|(l, r)| l * r).sum::<f32>();
-        product(left, right) / (product(left, left) * product(right, right)).sqrt()
-    };
-    let (same, other) = (
-        cosine(&all.vectors[0], &all.vectors[1]),
-        cosine(&all.vectors[0], &all.vectors[2]),
-    );
-    assert!(same > other, "texts that mean the same are nearer: {same} and {other}");
-    let last = embed(&texts[2..]).await;
-    assert!(
-        cosine(&last.vectors[0], &all.vectors[2]) > 0.999,
-        "the vectors are in the order of the texts"
-    );
-    let request = EmbeddingRequest::new("no-such-model-anywhere", "Hello");
-    match in_time(runtime.embed(request)).await {
-        Err(RuntimeError::ModelMissing(_)) => {}
-        other => panic!("an unknown model is ModelMissing, not {other:?}"),
-    }
 }
 
 /// The model is in the list, and there is room for a request.
@@ -262,10 +227,16 @@ pub async fn keeps_concurrent_requests_apart(runtime: &dyn Runtime, model: &str)
 /// # Panics
 /// Where the request fails, or the events break the contract.
 pub async fn ask(runtime: &dyn Runtime, request: ChatRequest) -> Outcome {
+    let stream = in_time(runtime.chat(request)).await;
+    gather(stream.unwrap_or_else(|error| panic!("chat failed: {error}"))).await
+}
+
+/// Gathers what comes, with all checks on the order of the events.
+///
+/// # Panics
+/// Where the request fails, or the events break the contract.
+pub async fn gather(mut stream: RuntimeStream) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut stream = in_time(runtime.chat(request))
-        .await
-        .unwrap_or_else(|error| panic!("chat failed: {error}"));
     loop {
         let event = in_time(stream.next())
             .await
@@ -274,18 +245,26 @@ pub async fn ask(runtime: &dyn Runtime, request: ChatRequest) -> Outcome {
             RuntimeEvent::Prompt { .. } => assert_eq!(outcome.deltas, 0, "the prompt's tokens come first"),
             RuntimeEvent::Delta(choices) => {
                 outcome.deltas += 1;
-                for choice in choices.into_iter().filter(|choice| choice.index == 0) {
-                    assert!(outcome.finish_reason.is_none(), "a choice goes on after its end");
-                    outcome
-                        .text
-                        .push_str(choice.delta.content.as_deref().unwrap_or_default());
-                    outcome.finish_reason = choice.finish_reason;
+                for choice in choices {
+                    let text = choice.delta.content.unwrap_or_default();
+                    outcome.texts.entry(choice.index).or_default().push_str(&text);
+                    if choice.index == 0 {
+                        assert!(outcome.finish_reason.is_none(), "a choice goes on after its end");
+                        outcome.text.push_str(&text);
+                        outcome.logprobs.extend(choice.logprobs);
+                        outcome.finish_reason = choice.finish_reason;
+                    }
                 }
             }
             RuntimeEvent::Answer(choices) => {
-                for choice in choices.into_iter().filter(|choice| choice.index == 0) {
-                    outcome.text = choice.message.content.unwrap_or_default();
-                    outcome.finish_reason = choice.finish_reason;
+                for choice in choices {
+                    let text = choice.message.content.unwrap_or_default();
+                    if choice.index == 0 {
+                        outcome.text.clone_from(&text);
+                        outcome.logprobs.extend(choice.logprobs);
+                        outcome.finish_reason = choice.finish_reason;
+                    }
+                    outcome.texts.insert(choice.index, text);
                 }
             }
             RuntimeEvent::Done(usage) => {

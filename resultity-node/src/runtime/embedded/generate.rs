@@ -2,10 +2,13 @@
 
 use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama::ModelWeights;
-use resultity_core::openai::chat::{AnswerMessage, Choice, ChunkChoice, Usage};
+use resultity_core::openai::chat::Usage;
 use tokio::sync::mpsc;
 
-use super::plan::Plan;
+use super::answer::Answer;
+use super::json::Json;
+use super::logprobs::Scored;
+use super::plan::{Plan, PromptPlan};
 use super::sampling::Sampler;
 use super::text::TextBuffer;
 use super::{Engine, RuntimeError, RuntimeEvent};
@@ -17,7 +20,7 @@ const PREFILL_STEP: usize = 32;
 pub(super) struct Sink(mpsc::Sender<Result<RuntimeEvent, RuntimeError>>);
 
 /// Why there is no more to do.
-enum Halt {
+pub(super) enum Halt {
     /// Nobody waits any more.
     Cancelled,
     Broken(candle_core::Error),
@@ -35,7 +38,7 @@ impl Sink {
     }
 
     /// Waits for a slow consumer.
-    fn send(&self, event: RuntimeEvent) -> Result<(), Halt> {
+    pub(super) fn send(&self, event: RuntimeEvent) -> Result<(), Halt> {
         self.0.blocking_send(Ok(event)).map_err(|_| Halt::Cancelled)
     }
 
@@ -60,32 +63,74 @@ pub(super) fn run(engine: &Engine, plan: Plan, sink: &Sink) {
 }
 
 fn try_run(engine: &Engine, plan: &Plan, sink: &Sink) -> Result<(), Halt> {
-    let prompt_tokens = plan.prompt.len() as u64;
+    let prompt_tokens = plan.prompts.iter().map(|prompt| prompt.tokens.len() as u64).sum();
     sink.send(RuntimeEvent::Prompt { tokens: prompt_tokens })?;
-    let mut model = engine.weights.clone();
-    let logits = prefill(&mut model, &plan.prompt, sink)?;
     let mut made = 0;
     let mut whole = Vec::new();
-    for index in 0..plan.choices {
-        // All choices go on from the same prompt, which is read once.
-        let mut answer = Answer::new(index, plan.stream, sink);
-        made += choice(engine, plan, index, model.clone(), logits.clone(), &mut answer)?;
-        whole.extend(answer.into_choice());
+    let mut index = 0;
+    for prompt in &plan.prompts {
+        let mut start = Start::default();
+        if prompt.max_tokens > 0 || (prompt.echo.is_some() && plan.manner.logprobs.is_some()) {
+            start = Start::read(engine, plan, prompt, sink)?;
+        }
+        for number in 0..plan.choices {
+            // All choices go on from the same prompt, which is read once.
+            let mut answer = Answer::new(index, plan.manner, &engine.tokenizer, sink);
+            if let Some(echo) = &prompt.echo {
+                answer.echo(echo, &start.scored)?;
+            }
+            made += choice(engine, plan, prompt, number, &start, &mut answer, sink)?;
+            whole.extend(answer.into_choice());
+            index += 1;
+        }
     }
-    if !plan.stream {
+    if !plan.manner.stream {
         sink.send(RuntimeEvent::Answer(whole))?;
     }
     sink.send(RuntimeEvent::Done(Usage::new(prompt_tokens, made)))
 }
 
-/// Reads the prompt; what comes out weighs the first token of the answer.
-fn prefill(model: &mut ModelWeights, prompt: &[u32], sink: &Sink) -> Result<Tensor, Halt> {
-    let mut logits = None;
-    for (step, tokens) in prompt.chunks(PREFILL_STEP).enumerate() {
-        sink.check()?;
-        logits = Some(forward(model, tokens, step * PREFILL_STEP)?);
+/// What all choices of a prompt begin with.
+#[derive(Default)]
+struct Start {
+    /// The model after the prompt, and what weighs the first token of the answer.
+    ready: Option<(ModelWeights, Tensor)>,
+    /// The prompt's tokens, if they are to be told; each with the characters before it.
+    scored: Vec<(usize, Scored)>,
+}
+
+impl Start {
+    fn read(engine: &Engine, plan: &Plan, prompt: &PromptPlan, sink: &Sink) -> Result<Self, Halt> {
+        let mut model = engine.weights.clone();
+        let empty = || Halt::Broken(candle_core::Error::msg("the prompt has no tokens"));
+        let Some(wanted) = plan.manner.logprobs.filter(|_| prompt.echo.is_some()) else {
+            let mut logits = None;
+            for (step, tokens) in prompt.tokens.chunks(PREFILL_STEP).enumerate() {
+                sink.check()?;
+                logits = Some(forward(&mut model, tokens, step * PREFILL_STEP)?);
+            }
+            return Ok(Self {
+                ready: Some((model, logits.ok_or_else(empty)?)),
+                scored: Vec::new(),
+            });
+        };
+        // The model tells only what follows the last token that it reads: one at a time.
+        let (mut scored, mut text, mut logits) = (Vec::new(), TextBuffer::new(&[]), None::<Tensor>);
+        for (position, token) in prompt.tokens.iter().enumerate() {
+            sink.check()?;
+            let score = match &logits {
+                None => Scored::first(*token),
+                Some(logits) => Scored::new(&logits.to_vec1()?, *token, wanted.top),
+            };
+            scored.push((text.length().characters, score));
+            text.push(&engine.tokenizer.shown(*token));
+            logits = Some(forward(&mut model, &[*token], position)?);
+        }
+        Ok(Self {
+            ready: Some((model, logits.ok_or_else(empty)?)),
+            scored,
+        })
     }
-    logits.ok_or_else(|| Halt::Broken(candle_core::Error::msg("the prompt has no tokens")))
 }
 
 fn forward(model: &mut ModelWeights, tokens: &[u32], position: usize) -> candle_core::Result<Tensor> {
@@ -97,98 +142,46 @@ fn forward(model: &mut ModelWeights, tokens: &[u32], position: usize) -> candle_
 fn choice(
     engine: &Engine,
     plan: &Plan,
-    index: u32,
-    mut model: ModelWeights,
-    mut logits: Tensor,
+    prompt: &PromptPlan,
+    number: u32,
+    start: &Start,
     answer: &mut Answer<'_>,
+    sink: &Sink,
 ) -> Result<u64, Halt> {
-    let mut sampler = Sampler::new(plan.sampling, plan.seed.wrapping_add(index.into()));
+    let Some((mut model, mut logits)) = start.ready.clone().filter(|_| prompt.max_tokens > 0) else {
+        answer.finish("length", false)?;
+        return Ok(0);
+    };
+    let tokenizer = &engine.tokenizer;
+    let mut sampler = Sampler::new(plan.sampling, &plan.bias, plan.seed.wrapping_add(number.into()));
     let mut text = TextBuffer::new(&plan.stops);
-    for made in 1..=plan.max_tokens {
-        answer.sink.check()?;
-        let token = sampler.sample(&logits)?;
-        let ended = engine.tokenizer.is_end(token);
+    let mut json = plan.json.then(Json::new);
+    for made in 1..=prompt.max_tokens {
+        sink.check()?;
+        let allowed = json.map(|json| engine.allowed(json));
+        let token = sampler.sample(&logits, allowed.as_deref())?;
+        let ended = tokenizer.is_end(token);
         if !ended {
-            answer.text(text.push(engine.tokenizer.bytes(token)))?;
+            if let Some(wanted) = plan.manner.logprobs {
+                answer.token(text.length(), Scored::new(&logits.to_vec1()?, token, wanted.top));
+            }
+            let bytes = tokenizer.bytes(token);
+            json = json.and_then(|json| json.after(bytes));
+            let ready = text.push(bytes);
+            answer.text(ready, text.shown())?;
         }
-        if ended || text.is_stopped() {
-            answer.text(text.finish())?;
-            answer.finish("stop")?;
+        if ended || text.is_stopped() || json.is_some_and(|json| json.is_done()) {
+            let rest = text.finish();
+            answer.text(rest, text.shown())?;
+            answer.finish("stop", text.is_stopped())?;
             return Ok(made as u64);
         }
-        if made < plan.max_tokens {
-            logits = forward(&mut model, &[token], plan.prompt.len() + made - 1)?;
+        if made < prompt.max_tokens {
+            logits = forward(&mut model, &[token], prompt.tokens.len() + made - 1)?;
         }
     }
-    answer.text(text.finish())?;
-    answer.finish("length")?;
-    Ok(plan.max_tokens as u64)
-}
-
-/// One choice on its way out: in pieces, or gathered.
-struct Answer<'a> {
-    index: u32,
-    sink: &'a Sink,
-    stream: bool,
-    begun: bool,
-    gathered: String,
-    reason: Option<&'static str>,
-}
-
-impl<'a> Answer<'a> {
-    fn new(index: u32, stream: bool, sink: &'a Sink) -> Self {
-        Self {
-            index,
-            sink,
-            stream,
-            begun: false,
-            gathered: String::new(),
-            reason: None,
-        }
-    }
-
-    fn text(&mut self, text: String) -> Result<(), Halt> {
-        if text.is_empty() {
-            return Ok(());
-        }
-        if self.stream {
-            return self.piece(ChunkChoice::text(self.index, text));
-        }
-        self.gathered.push_str(&text);
-        Ok(())
-    }
-
-    fn finish(&mut self, reason: &'static str) -> Result<(), Halt> {
-        self.reason = Some(reason);
-        if self.stream {
-            self.piece(ChunkChoice::finish(self.index, reason))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// The first piece says who speaks.
-    fn piece(&mut self, mut piece: ChunkChoice) -> Result<(), Halt> {
-        if !self.begun {
-            self.begun = true;
-            piece.delta.role = Some("assistant".to_owned());
-        }
-        self.sink.send(RuntimeEvent::Delta(vec![piece]))
-    }
-
-    /// The whole choice, if it was not sent in pieces.
-    fn into_choice(self) -> Option<Choice> {
-        let message = AnswerMessage {
-            role: "assistant".to_owned(),
-            content: Some(self.gathered),
-            ..AnswerMessage::default()
-        };
-        let finish_reason = self.reason.map(str::to_owned);
-        (!self.stream).then_some(Choice {
-            index: self.index,
-            message,
-            logprobs: None,
-            finish_reason,
-        })
-    }
+    let rest = text.finish();
+    answer.text(rest, text.shown())?;
+    answer.finish("length", false)?;
+    Ok(prompt.max_tokens as u64)
 }

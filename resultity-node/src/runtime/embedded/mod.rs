@@ -1,7 +1,10 @@
 //! The embedded engine: runs a GGUF model of the Llama family in this process, in pure Rust, on the processor.
 //!
-//! Weights that candle has no fast code for are requantised to `Q8_0` as they are loaded. A request whose answer depends on
-//! something that this engine can't do (tools, log-probabilities, JSON schemas …) is refused, not half answered.
+//! Weights that candle has no fast code for are requantised to `Q8_0` as they are loaded. A request with a field that this
+//! engine does not honour (tools, JSON schemas, names that it does not know …) is refused, not half answered. JSON mode lets
+//! only tokens through that go on with a JSON object, so the answer is one unless the token limit cuts it.
+//!
+//! [`BertRuntime`] makes embeddings.
 //!
 //! Where a request names no temperature, the one in the model file counts (`general.sampling.temp`), else 0.7: OpenAI's 1.0
 //! makes small models ramble.
@@ -11,7 +14,7 @@
 //! Greedy answers are the same from run to run on one machine; other kinds of processors and other engines may differ.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use candle_core::quantized::gguf_file;
@@ -19,12 +22,17 @@ use candle_transformers::models::quantized_llama::{MAX_SEQ_LEN, ModelWeights};
 use futures::stream;
 use futures::{FutureExt as _, StreamExt as _};
 use resultity_core::openai::chat::ChatRequest;
+use resultity_core::openai::completion::CompletionRequest;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{EngineModel, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
 
+mod answer;
 mod bert;
+mod fields;
 mod generate;
+mod json;
+mod logprobs;
 mod metadata;
 mod plan;
 mod sampling;
@@ -35,6 +43,7 @@ mod weights;
 
 pub use bert::{BertFiles, BertRuntime};
 use generate::Sink;
+use json::Json;
 use metadata::Metadata;
 use plan::Plan;
 
@@ -116,6 +125,8 @@ struct Engine {
     defaults: plan::Defaults,
     /// Tokens, prompt and answer together.
     context: usize,
+    /// By token: [`json::plain`]. Made when it is first needed.
+    plain: OnceLock<Vec<bool>>,
 }
 
 impl std::fmt::Debug for EmbeddedRuntime {
@@ -176,6 +187,13 @@ impl EmbeddedRuntime {
 }
 
 impl Engine {
+    /// By token: whether it may come next in an answer that is to be JSON.
+    fn allowed(&self, json: Json) -> Vec<bool> {
+        let bytes = || self.tokenizer.all_bytes();
+        let plain = self.plain.get_or_init(|| bytes().map(json::plain).collect());
+        json.allowed(bytes().zip(plain.iter().copied()))
+    }
+
     fn read(reader: &mut std::io::BufReader<std::fs::File>, name: String) -> Result<Self, Trouble> {
         let content = gguf_file::Content::read(reader)?;
         let metadata = Metadata::of(&content);
@@ -199,6 +217,7 @@ impl Engine {
             template,
             defaults,
             context,
+            plain: OnceLock::new(),
         })
     }
 }
@@ -220,12 +239,32 @@ impl Runtime for EmbeddedRuntime {
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
-        if request.model != self.engine.name {
-            return Err(RuntimeError::ModelMissing(request.model));
+        self.check_model(&request.model)?;
+        self.answer(move |engine| Plan::of_chat(engine, &request)).await
+    }
+
+    async fn complete(&self, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+        self.check_model(&request.model)?;
+        self.answer(move |engine| Plan::of_completion(engine, &request)).await
+    }
+}
+
+impl EmbeddedRuntime {
+    fn check_model(&self, name: &str) -> Result<(), RuntimeError> {
+        if name == self.engine.name {
+            Ok(())
+        } else {
+            Err(RuntimeError::ModelMissing(name.to_owned()))
         }
+    }
+
+    async fn answer(
+        &self,
+        plan: impl FnOnce(&Engine) -> Result<Plan, RuntimeError> + Send + 'static,
+    ) -> Result<RuntimeStream, RuntimeError> {
         let engine = Arc::clone(&self.engine);
         // A long prompt takes a while to be cut into tokens.
-        let plan = tokio::task::spawn_blocking(move || Plan::new(&engine, &request))
+        let plan = tokio::task::spawn_blocking(move || plan(&engine))
             .await
             .map_err(|_| stopped())??;
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| stopped())?;

@@ -17,24 +17,27 @@ pub(super) struct Sampling {
 }
 
 /// Chooses the tokens of one choice.
-pub(super) struct Sampler {
+pub(super) struct Sampler<'a> {
     sampling: Sampling,
+    /// What is added to the numbers of these tokens.
+    bias: &'a [(u32, f32)],
     random: StdRng,
     /// How often each token was chosen; kept only where there is a penalty.
     chosen: HashMap<u32, u32>,
 }
 
-impl Sampler {
-    pub(super) fn new(sampling: Sampling, seed: u64) -> Self {
+impl<'a> Sampler<'a> {
+    pub(super) fn new(sampling: Sampling, bias: &'a [(u32, f32)], seed: u64) -> Self {
         Self {
             sampling,
+            bias,
             random: StdRng::seed_from_u64(seed),
             chosen: HashMap::new(),
         }
     }
 
-    /// The next token, given one number for each.
-    pub(super) fn sample(&mut self, logits: &Tensor) -> candle_core::Result<u32> {
+    /// The next token, given one number for each, and which may come if not all.
+    pub(super) fn sample(&mut self, logits: &Tensor, allowed: Option<&[bool]>) -> candle_core::Result<u32> {
         let Sampling {
             temperature,
             presence_penalty,
@@ -42,13 +45,28 @@ impl Sampler {
             ..
         } = self.sampling;
         let penalised = presence_penalty != 0.0 || frequency_penalty != 0.0;
-        if temperature <= 0.0 && !penalised {
+        if temperature <= 0.0 && !penalised && self.bias.is_empty() && allowed.is_none() {
             return logits.argmax(D::Minus1)?.to_scalar::<u32>();
         }
         let mut logits: Vec<f32> = logits.to_vec1()?;
         for (token, times) in &self.chosen {
             if let Some(logit) = logits.get_mut(*token as usize) {
                 *logit -= (presence_penalty + frequency_penalty * f64::from(*times)) as f32;
+            }
+        }
+        for (token, bias) in self.bias {
+            if let Some(logit) = logits.get_mut(*token as usize) {
+                *logit += bias;
+            }
+        }
+        if let Some(allowed) = allowed {
+            for (logit, allowed) in logits.iter_mut().zip(allowed.iter().chain(std::iter::repeat(&false))) {
+                if !allowed {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+            if logits.iter().all(|logit| *logit == f32::NEG_INFINITY) {
+                return Err(candle_core::Error::msg("no token may come next"));
             }
         }
         let token = if temperature <= 0.0 {
@@ -147,8 +165,8 @@ mod tests {
 
     fn draws(sampling: Sampling, seed: u64, logits: &[f32], count: usize) -> Vec<u32> {
         let logits = Tensor::new(logits, &Device::Cpu).unwrap();
-        let mut sampler = Sampler::new(sampling, seed);
-        (0..count).map(|_| sampler.sample(&logits).unwrap()).collect()
+        let mut sampler = Sampler::new(sampling, &[], seed);
+        (0..count).map(|_| sampler.sample(&logits, None).unwrap()).collect()
     }
 
     #[test]
@@ -181,6 +199,24 @@ mod tests {
             ..PLAIN
         };
         assert_eq!(draws(sampling, 1, &[0.0, 3.0, 1.5], 4), [1, 1, 2, 1]);
+    }
+
+    #[test]
+    fn a_bias_moves_tokens_and_a_mask_keeps_them_out() {
+        let logits = Tensor::new(&[0.0f32, 3.0, 2.9], &Device::Cpu).unwrap();
+        let greedy = Sampling {
+            temperature: 0.0,
+            ..PLAIN
+        };
+        let mut biased = Sampler::new(greedy, &[(0, 100.0), (7, 1.0)], 1);
+        assert_eq!(biased.sample(&logits, None).unwrap(), 0);
+        for sampling in [greedy, PLAIN] {
+            let mut sampler = Sampler::new(sampling, &[(1, 100.0)], 1);
+            for _ in 0..50 {
+                assert_eq!(sampler.sample(&logits, Some(&[false, false, true])).unwrap(), 2);
+            }
+            assert!(sampler.sample(&logits, Some(&[false])).is_err());
+        }
     }
 
     #[test]

@@ -1,5 +1,12 @@
 //! From the bytes of tokens to text that can be shown: whole characters, and nothing of a stop text.
 
+/// How much text there is before a place.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) bytes: usize,
+    pub(super) characters: usize,
+}
+
 /// Holds back what may still become a stop text or a whole character.
 #[derive(Debug)]
 pub(super) struct TextBuffer {
@@ -9,6 +16,10 @@ pub(super) struct TextBuffer {
     /// Text that may be the start of a stop text, after text that is ready.
     pending: String,
     stopped: bool,
+    /// All whole characters that came, shown or not.
+    length: Place,
+    /// Bytes of text that were given out.
+    shown: usize,
 }
 
 impl TextBuffer {
@@ -19,6 +30,8 @@ impl TextBuffer {
             bytes: Vec::new(),
             pending: String::new(),
             stopped: false,
+            length: Place::default(),
+            shown: 0,
         }
     }
 
@@ -33,11 +46,23 @@ impl TextBuffer {
         if let Some(at) = found {
             self.stopped = true;
             self.pending.truncate(at);
-            return std::mem::take(&mut self.pending);
+            return self.finish();
         }
         let ready = self.pending.len() - self.held();
         let rest = self.pending.split_off(ready);
+        self.shown += ready;
         std::mem::replace(&mut self.pending, rest)
+    }
+
+    /// Where the text of the next token begins: after all that came, be it shown or held back. The rest of a character begins
+    /// where the character does.
+    pub(super) fn length(&self) -> Place {
+        self.length
+    }
+
+    /// Bytes that were given out.
+    pub(super) fn shown(&self) -> usize {
+        self.shown
     }
 
     /// Whether a stop text came.
@@ -47,11 +72,20 @@ impl TextBuffer {
 
     /// What was held back, at the end. The start of a character without its end is left out.
     pub(super) fn finish(&mut self) -> String {
+        self.shown += self.pending.len();
         std::mem::take(&mut self.pending)
     }
 
     /// Moves whole characters over; bytes that can't be one become U+FFFD.
     fn decode(&mut self) {
+        let from = self.pending.len();
+        self.move_characters();
+        let new = &self.pending[from..];
+        self.length.bytes += new.len();
+        self.length.characters += new.chars().count();
+    }
+
+    fn move_characters(&mut self) {
         let mut rest: &[u8] = &self.bytes;
         loop {
             match std::str::from_utf8(rest) {
@@ -141,9 +175,16 @@ mod tests {
             }
             pieces.push(&text.as_bytes()[from..]);
             let (shown, stopped) = run(&pieces, &stops);
+            let mut buffer = TextBuffer::new(&stops);
+            for piece in &pieces {
+                buffer.push(piece);
+            }
+            buffer.finish();
+            let given_out = buffer.shown();
             // The stop text that ends first wins: that is the one a model would have stopped at.
             let shown = shown.concat();
             prop_assert!(text.starts_with(&shown));
+            prop_assert_eq!(given_out, shown.len());
             prop_assert_eq!(stopped, stops.iter().any(|stop| text.contains(stop)));
             prop_assert!(!stops.iter().any(|stop| shown.contains(stop)));
             if !stopped {

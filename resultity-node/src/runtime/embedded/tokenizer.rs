@@ -3,6 +3,7 @@
 //! candle has a reader for this, but it knows few pre-tokenizers and takes a wrong one for the others, which gives wrong tokens
 //! without an error. This one refuses what it does not know.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use candle_core::Error;
@@ -47,6 +48,7 @@ pub(super) struct Tokenizer {
     longest: usize,
     /// The token to put first, if the model wants one.
     begin: Option<u32>,
+    blank: Option<u32>,
     pub(super) begin_text: Option<String>,
     pub(super) end_text: Option<String>,
 }
@@ -91,6 +93,7 @@ impl Tokenizer {
             begin: begin.filter(|_| metadata.flag("tokenizer.ggml.add_bos_token") == Some(true)),
             begin_text: text(begin),
             end_text: text(end),
+            blank: id("<|endoftext|>").or(begin),
             inner,
             bytes,
             starts,
@@ -120,6 +123,29 @@ impl Tokenizer {
             (Some(start), Some(end)) => &self.bytes[*start as usize..*end as usize],
             _ => &[],
         }
+    }
+
+    /// What a token is shown as: its bytes, or the name of a control token.
+    pub(super) fn shown(&self, token: u32) -> Cow<'_, [u8]> {
+        match self.bytes(token) {
+            [] => self.inner.id_to_token(token).unwrap_or_default().into_bytes().into(),
+            bytes => bytes.into(),
+        }
+    }
+
+    /// How many tokens there are; their ids are below that.
+    pub(super) fn count(&self) -> u32 {
+        self.starts.len().saturating_sub(1) as u32
+    }
+
+    /// The bytes of every token, by id.
+    pub(super) fn all_bytes(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.count()).map(|token| self.bytes(token))
+    }
+
+    /// The token that stands for a text of which nothing is there yet.
+    pub(super) fn blank(&self) -> Option<u32> {
+        self.blank
     }
 
     /// Whether this token ends an answer.
