@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::{any, get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 use resultity_core::B256;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::flow::Flow;
+use crate::http::table::Table;
 use crate::link::LinkPolicy;
 use crate::session::{Keys, Limits};
 
@@ -21,6 +21,7 @@ mod cloud;
 mod cors;
 mod gate;
 mod io;
+mod multipart;
 mod openapi;
 mod operations;
 mod options;
@@ -29,6 +30,7 @@ mod query;
 mod request_id;
 pub mod serve;
 mod sse;
+mod table;
 
 /// Which surfaces a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, clap::ValueEnum)]
@@ -96,16 +98,13 @@ pub struct Peer(pub SocketAddr);
 
 /// All routes of these roles. `/metrics` is there only if `with_metrics` says so: `serve` has it on a listener of its own.
 pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
-    let mut router = Router::new()
-        .route("/healthz", get(operations::healthz))
-        .route("/readyz", get(operations::readyz))
-        .route("/openapi.json", get(openapi::served));
+    let mut router = operations().router;
     #[cfg(feature = "docs")]
     {
         router = router.merge(openapi::pages());
     }
     if with_metrics {
-        router = router.route("/metrics", get(operations::metrics));
+        router = router.merge(metrics().router);
     }
     for role in roles {
         let surface = match role {
@@ -114,7 +113,7 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
             Role::Io => io(),
             Role::Status => status(),
         };
-        let surface = surface.method_not_allowed_fallback(problem::method_not_allowed);
+        let surface = surface.router.method_not_allowed_fallback(problem::method_not_allowed);
         // Outermost, so that a preflight is answered before any method is refused.
         router = router.merge(if *role == Role::Cloud {
             surface.layer(cors::layer())
@@ -131,83 +130,97 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
 
 /// The metrics alone, for a listener of their own.
 pub fn metrics_routes(app: Arc<App>) -> Router {
-    Router::new()
-        .route("/metrics", get(operations::metrics))
-        .fallback(problem::not_found)
-        .with_state(app)
+    metrics().router.fallback(problem::not_found).with_state(app)
 }
 
-fn cloud() -> Router<Arc<App>> {
-    let not_built = [
-        "/v1/files",
-        "/v1/files/{*rest}",
-        "/v1/batches",
-        "/v1/batches/{*rest}",
-        "/v1/images/{*rest}",
-        "/v1/audio/{*rest}",
-        "/v1/moderations",
-    ];
-    let router = Router::new()
-        .route("/v1/chat/completions", post(cloud::chat::create))
-        .route("/v1/completions", post(cloud::completions::create))
-        .route("/v1/embeddings", post(cloud::embeddings::create))
-        .route("/v1/models", get(cloud::models::list))
-        .route("/v1/models/{*id}", get(cloud::models::retrieve))
-        .route("/v1/jobs", get(cloud::jobs::list).post(cloud::jobs::create))
-        .route("/v1/jobs/{job}", get(cloud::jobs::retrieve).delete(cloud::jobs::cancel))
-        .route("/v1/jobs/{job}/cancel", post(cloud::jobs::cancel))
-        .route("/v1/jobs/{job}/receipt", get(cloud::jobs::receipt))
-        .route("/v1/jobs/{job}/feedback", post(cloud::jobs::feedback))
-        .route("/v1/responses", post(cloud::responses::create))
-        .route(
-            "/v1/responses/{response}",
-            get(cloud::responses::retrieve).delete(cloud::responses::delete),
-        )
-        .route("/v1/responses/{response}/cancel", post(cloud::responses::cancel))
-        .route("/v1/responses/{response}/input_items", get(cloud::responses::input_items))
-        .route("/v1/usage", get(cloud::usage::usage))
-        .route("/v1/credits", get(cloud::usage::credits))
-        .route("/v1/webhooks", get(cloud::webhooks::list).post(cloud::webhooks::create))
-        .route(
-            "/v1/webhooks/{webhook}",
-            get(cloud::webhooks::retrieve)
-                .post(cloud::webhooks::update)
-                .delete(cloud::webhooks::delete),
-        )
-        .route("/v1/webhooks/{webhook}/rotate", post(cloud::webhooks::rotate))
-        .route("/v1/webhooks/{webhook}/test", post(cloud::webhooks::test))
-        .route("/v1/webhooks/{webhook}/deliveries", get(cloud::webhooks::deliveries))
-        .route(
+fn cloud() -> Table {
+    Table::default()
+        .post("/v1/chat/completions", cloud::chat::create)
+        .post("/v1/completions", cloud::completions::create)
+        .post("/v1/embeddings", cloud::embeddings::create)
+        .get("/v1/models", cloud::models::list)
+        .get("/v1/models/{*id}", cloud::models::retrieve)
+        .post("/v1/responses", cloud::responses::create)
+        .get("/v1/responses/{response}", cloud::responses::retrieve)
+        .delete("/v1/responses/{response}", cloud::responses::delete)
+        .post("/v1/responses/{response}/cancel", cloud::responses::cancel)
+        .get("/v1/responses/{response}/input_items", cloud::responses::input_items)
+        .get("/v1/files", cloud::files::list)
+        .post("/v1/files", cloud::files::upload)
+        .get("/v1/files/{file}", cloud::files::retrieve)
+        .delete("/v1/files/{file}", cloud::files::delete)
+        .get("/v1/files/{file}/content", cloud::files::content)
+        .get("/v1/batches", cloud::batches::list)
+        .post("/v1/batches", cloud::batches::create)
+        .get("/v1/batches/{batch}", cloud::batches::retrieve)
+        .post("/v1/batches/{batch}/cancel", cloud::batches::cancel)
+        .get("/v1/jobs", cloud::jobs::list)
+        .post("/v1/jobs", cloud::jobs::create)
+        .get("/v1/jobs/{job}", cloud::jobs::retrieve)
+        .delete("/v1/jobs/{job}", cloud::jobs::cancel)
+        .post("/v1/jobs/{job}/cancel", cloud::jobs::cancel)
+        .get("/v1/jobs/{job}/receipt", cloud::jobs::receipt)
+        .post("/v1/jobs/{job}/feedback", cloud::jobs::feedback)
+        .get("/v1/usage", cloud::usage::usage)
+        .get("/v1/credits", cloud::usage::credits)
+        .get("/v1/webhooks", cloud::webhooks::list)
+        .post("/v1/webhooks", cloud::webhooks::create)
+        .get("/v1/webhooks/{webhook}", cloud::webhooks::retrieve)
+        .post("/v1/webhooks/{webhook}", cloud::webhooks::update)
+        .delete("/v1/webhooks/{webhook}", cloud::webhooks::delete)
+        .post("/v1/webhooks/{webhook}/rotate", cloud::webhooks::rotate)
+        .post("/v1/webhooks/{webhook}/test", cloud::webhooks::test)
+        .get("/v1/webhooks/{webhook}/deliveries", cloud::webhooks::deliveries)
+        .get(
             "/v1/webhooks/{webhook}/deliveries/{delivery}",
-            get(cloud::webhooks::delivery),
+            cloud::webhooks::delivery,
         )
-        .route(
+        .post(
             "/v1/webhooks/{webhook}/deliveries/{delivery}/replay",
-            post(cloud::webhooks::replay),
+            cloud::webhooks::replay,
         )
-        .route("/v1/{*rest}", any(problem::not_found));
-    let router = not_built
+        .not_built("/v1/images/{*rest}")
+        .not_built("/v1/audio/{*rest}")
+        .not_built("/v1/moderations")
+        .rest("/v1/{*rest}", problem::not_found)
+}
+
+fn gate() -> Table {
+    Table::default()
+        .post("/gate/v1/admin/credits", gate::grant_credits)
+        .rest("/gate/v1", problem::not_built)
+        .rest("/gate/v1/{*rest}", problem::not_built)
+}
+
+fn io() -> Table {
+    Table::default()
+        .get("/io/v1/ws", io::websocket)
+        .get("/io/v1/config", io::config)
+        .get("/io/v1/ping", io::ping)
+}
+
+fn status() -> Table {
+    Table::default()
+        .rest("/status/v1", problem::not_built)
+        .rest("/status/v1/{*rest}", problem::not_built)
+}
+
+fn operations() -> Table {
+    Table::default()
+        .get("/healthz", operations::healthz)
+        .get("/readyz", operations::readyz)
+        .get("/openapi.json", openapi::served)
+}
+
+fn metrics() -> Table {
+    Table::default().get("/metrics", operations::metrics)
+}
+
+/// All that may be asked of a process with all roles.
+#[cfg(test)]
+fn listed_routes() -> Vec<(axum::http::Method, &'static str)> {
+    [cloud(), gate(), io(), status(), operations(), metrics()]
         .into_iter()
-        .fold(router, |router, path| router.route(path, any(problem::not_built)));
-    router.layer(cors::layer())
-}
-
-fn gate() -> Router<Arc<App>> {
-    Router::new()
-        .route("/gate/v1/admin/credits", post(gate::grant_credits))
-        .route("/gate/v1", any(problem::not_built))
-        .route("/gate/v1/{*rest}", any(problem::not_built))
-}
-
-fn io() -> Router<Arc<App>> {
-    Router::new()
-        .route("/io/v1/ws", get(io::websocket))
-        .route("/io/v1/config", get(io::config))
-        .route("/io/v1/ping", get(io::ping))
-}
-
-fn status() -> Router<Arc<App>> {
-    Router::new()
-        .route("/status/v1", any(problem::not_built))
-        .route("/status/v1/{*rest}", any(problem::not_built))
+        .flat_map(|table| table.listed)
+        .collect()
 }
