@@ -23,7 +23,7 @@ use crate::http::{self, App, Patience, Role, serve};
 use crate::link::LinkPolicy;
 use crate::network_key::{self, NetworkKeyError};
 use crate::private_file::{self, FileError};
-use crate::session::{Keys, LimitParameters, Limits};
+use crate::session::{Batches, Keys, LimitParameters, Limits};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::webhook::{WebhookOptions, Worker};
@@ -211,10 +211,13 @@ impl Server {
         }
         let tidy = Arc::clone(&flow);
         flow.background.spawn(async move { tidy.keep_tidy().await });
+        let limits = Arc::new(limits);
+        let batches = Batches::new(Arc::clone(&flow), Arc::clone(&limits));
+        flow.background.spawn(batches.run());
         let app = App {
             flow,
             keys: Keys::new(store),
-            limits: Arc::new(limits),
+            limits,
             admin_token: options.admin_token,
             link_policy: options.link_policy,
             stop_links: CancellationToken::new(),
@@ -305,6 +308,8 @@ impl Running {
                 jobs = flow.tasks.len(),
                 "jobs are cut off: they took longer than the stop may"
             );
+            flow.cut_off();
+            flow.tasks.wait().await;
         }
         self.stop.cancel();
         self.app.stop_links.cancel();

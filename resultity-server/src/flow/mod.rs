@@ -228,6 +228,8 @@ pub struct Flow {
     current: ArcSwap<CurrentSnapshot>,
     /// Cancelled when no more jobs are taken.
     intake_ended: CancellationToken,
+    /// Cancelled when jobs under way may not go on.
+    cut: CancellationToken,
     /// How long jobs take.
     pub estimates: Estimates,
     live: LiveJobs,
@@ -256,6 +258,7 @@ impl Flow {
             scheduler: Mutex::default(),
             current: ArcSwap::from_pointee(parts.snapshot),
             intake_ended: CancellationToken::new(),
+            cut: CancellationToken::new(),
             estimates: Estimates::default(),
             live: LiveJobs::default(),
             permits: Arc::new(Semaphore::new(MAX_JOBS)),
@@ -336,10 +339,24 @@ impl Flow {
         };
         let flow = Arc::clone(self);
         self.tasks.spawn(async move {
-            JobTask::new(flow, task).run().await;
+            flow.run(task).await;
             drop(room);
         });
         Ok(JobHandle { id, created, events })
+    }
+
+    /// Runs a job to its end, unless all are cut off before: the next start puts right what is left.
+    async fn run(self: &Arc<Self>, task: NewTask) {
+        tokio::select! {
+            biased;
+            () = self.cut.cancelled() => {}
+            () = JobTask::new(Arc::clone(self), task).run() => {}
+        }
+    }
+
+    /// Cuts off all jobs that are under way. Nothing is written for them.
+    pub fn cut_off(&self) {
+        self.cut.cancel();
     }
 
     /// Room for one more job and its body; given back when it is dropped.
@@ -391,6 +408,11 @@ impl Flow {
     /// Takes no more jobs; those under way go on.
     pub fn stop_intake(&self) {
         self.intake_ended.cancel();
+    }
+
+    /// Waits until no more jobs are taken.
+    pub async fn until_intake_ends(&self) {
+        self.intake_ended.cancelled().await;
     }
 
     /// A node is in rotation with these models.

@@ -1,10 +1,14 @@
 //! What a caller may do: the API traits of core, bound to one caller. Every rule is here or below; the HTTP handlers only
 //! translate.
 
+mod batch;
+mod batches;
 mod chat;
 mod cloud;
 mod completions;
 mod embeddings;
+mod file_writer;
+mod files;
 mod gate;
 mod jobs;
 mod keys;
@@ -15,7 +19,10 @@ mod run;
 mod usage;
 mod webhooks;
 
+pub use batch::Batches;
 pub use cloud::CloudSession;
+pub use file_writer::FileLimits;
+pub use files::Upload;
 pub use gate::AdminSession;
 pub use keys::{Keys, hash_key, new_key};
 pub use limits::{LimitParameters, Limits, Rates};

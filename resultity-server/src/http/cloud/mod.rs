@@ -14,9 +14,11 @@ use crate::http::problem::{self, Problem};
 use crate::http::{App, auth, options};
 use crate::session::CloudSession;
 
+pub(super) mod batches;
 pub(super) mod chat;
 pub(super) mod completions;
 pub(super) mod embeddings;
+pub(super) mod files;
 pub(super) mod jobs;
 pub(super) mod models;
 pub(super) mod responses;

@@ -1,0 +1,285 @@
+//! What runs batches: from the file that was uploaded to the files with answers and errors.
+//!
+//! The store says where each batch stands, and each change of it is one conditional step; what is done here can be cut off
+//! anywhere and begun again. A request that ran is written down with its outcome; one that was under way is found again
+//! by its idempotency key.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use resultity_core::error::ApiError;
+use resultity_core::id::{BatchId, NamespaceId};
+use resultity_core::openai::batch::BatchStatus;
+use tokio::sync::Semaphore;
+use tokio::task::{Id, JoinSet};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::flow::{Flow, Principal, internal, lost};
+use crate::session::batch::check::{Checked, check};
+use crate::session::batch::line::Context;
+use crate::session::batch::lines::{Ran, Slots, run};
+use crate::session::batch::source::Source;
+use crate::session::{CloudSession, Limits};
+use crate::store::KeyRecord;
+use crate::store::batches::{BatchRecord, BatchStep};
+
+mod check;
+mod files;
+mod line;
+mod lines;
+mod source;
+
+/// How many batches run at once, and how many of them may be of one namespace. Others wait in the order in which they came.
+const AT_ONCE: (usize, usize) = (64, 8);
+
+/// How many requests of batches may be under way at once for one model.
+const REQUESTS_A_MODEL: usize = 64;
+
+/// How often to look for batches, should nobody have said that there is one.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// How often what nobody needs any more is deleted, and how long that may take at once.
+const TIDY: (Duration, Duration) = (Duration::from_mins(1), Duration::from_secs(20));
+
+/// How long nobody may write to a file before it counts as abandoned.
+const ABANDONED: Duration = Duration::from_mins(15);
+
+/// Runs the batches of one environment.
+#[derive(Debug)]
+pub struct Batches {
+    flow: Arc<Flow>,
+    limits: Arc<Limits>,
+    slots: Mutex<HashMap<String, Arc<Semaphore>>>,
+}
+
+/// A batch that has a task.
+struct Running {
+    batch: BatchId,
+    namespace: NamespaceId,
+    halt: CancellationToken,
+}
+
+impl Batches {
+    /// Runs nothing yet.
+    pub fn new(flow: Arc<Flow>, limits: Arc<Limits>) -> Arc<Self> {
+        Arc::new(Self {
+            flow,
+            limits,
+            slots: Mutex::default(),
+        })
+    }
+
+    /// Runs all batches until the server takes no more jobs. What is under way then is taken up by the next process.
+    pub async fn run(self: Arc<Self>) {
+        let mut changes = self.flow.store.batch_changes();
+        let mut tasks: JoinSet<bool> = JoinSet::new();
+        let mut running: HashMap<Id, Running> = HashMap::new();
+        // Those that could not be carried on, until when.
+        let mut resting: HashMap<BatchId, Instant> = HashMap::new();
+        let mut tidied: Option<Instant> = None;
+        loop {
+            resting.retain(|_, until| *until > Instant::now());
+            changes.mark_unchanged();
+            match self.flow.store.open_batches(self.flow.environment).await {
+                Ok(open) => self.begin(open, &mut tasks, &mut running, &resting),
+                Err(error) => tracing::warn!(%error, "batches could not be looked for"),
+            }
+            let (every, _) = TIDY;
+            if tidied.is_none_or(|tidied| tidied.elapsed() >= every) {
+                tidied = Some(Instant::now());
+                self.tidy().await;
+            }
+            let ended = tokio::select! {
+                () = self.flow.until_intake_ends() => break,
+                _ = changes.changed() => continue,
+                Some(ended) = tasks.join_next_with_id() => ended,
+                () = tokio::time::sleep(LOOK) => continue,
+            };
+            let (id, is_well) = match ended {
+                Ok(ended) => ended,
+                Err(error) => {
+                    tracing::error!(%error, "the task of a batch broke");
+                    (error.id(), false)
+                }
+            };
+            if let Some(ended) = running.remove(&id)
+                && !is_well
+            {
+                resting.insert(ended.batch, Instant::now() + LOOK);
+            }
+        }
+        // Each of them sees that too.
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Begins those that have no task, as far as there is room; tells those that are to be cancelled.
+    fn begin(
+        self: &Arc<Self>,
+        open: Vec<(BatchRecord, KeyRecord)>,
+        tasks: &mut JoinSet<bool>,
+        running: &mut HashMap<Id, Running>,
+        resting: &HashMap<BatchId, Instant>,
+    ) {
+        let mut has_task: HashSet<BatchId> = running.values().map(|running| running.batch).collect();
+        let mut of_namespace: HashMap<NamespaceId, usize> = HashMap::new();
+        for running in running.values() {
+            *of_namespace.entry(running.namespace).or_default() += 1;
+        }
+        let (most, most_of_namespace) = AT_ONCE;
+        for (record, key) in open {
+            let is_cancelled = record.status == BatchStatus::Cancelling;
+            if has_task.contains(&record.id) {
+                let task = running.values().find(|running| running.batch == record.id);
+                if let Some(task) = task.filter(|_| is_cancelled) {
+                    task.halt.cancel();
+                }
+                continue;
+            }
+            let of_namespace = of_namespace.entry(record.namespace).or_default();
+            // One that is cancelled has little to do.
+            let has_room = (running.len() < most && *of_namespace < most_of_namespace) || is_cancelled;
+            if !has_room || resting.contains_key(&record.id) {
+                continue;
+            }
+            *of_namespace += 1;
+            has_task.insert(record.id);
+            let halt = CancellationToken::new();
+            if is_cancelled {
+                halt.cancel();
+            }
+            let (batch, namespace) = (record.id, record.namespace);
+            let (batches, for_task) = (Arc::clone(self), halt.clone());
+            let task = tasks.spawn(async move {
+                let driven = batches.drive(record, key, for_task).await;
+                if let Err(error) = &driven {
+                    tracing::warn!(batch.id = %batch, %error, "a batch could not be carried on; it is tried again");
+                }
+                driven.is_ok()
+            });
+            let entry = Running { batch, namespace, halt };
+            running.insert(task.id(), entry);
+        }
+    }
+
+    /// Brings a batch from where it stands to its end.
+    async fn drive(&self, mut record: BatchRecord, key: KeyRecord, halt: CancellationToken) -> Result<(), ApiError> {
+        let store = &self.flow.store;
+        let context = Context {
+            session: CloudSession::new(Arc::clone(&self.flow), Arc::clone(&self.limits), principal(key)),
+            batch: record.id,
+            endpoint: record.endpoint,
+            halt,
+        };
+        let mut source = Source::new(Arc::clone(store), record.input_file);
+        let mut has_run = false;
+        loop {
+            let step = match record.status {
+                BatchStatus::Validating => match check(&context.session, &mut source, record.endpoint).await? {
+                    Checked::Good { total, model } => BatchStep::Begin { total, model },
+                    Checked::Bad(errors) => BatchStep::Fail(errors),
+                },
+                BatchStatus::InProgress | BatchStatus::Cancelling if !has_run && record.counts.total > 0 => {
+                    if record.status == BatchStatus::Cancelling {
+                        context.halt.cancel();
+                    }
+                    let lines = source.lines().await?;
+                    let slots = self.slots(&context.session, &record);
+                    if run(&context, &mut source, &lines, &slots, record.expires_at).await? == Ran::Left {
+                        return Ok(());
+                    }
+                    has_run = true;
+                    BatchStep::Finalize
+                }
+                BatchStatus::InProgress => BatchStep::Finalize,
+                BatchStatus::Finalizing | BatchStatus::Cancelling => {
+                    record = self.finish(record, &mut source).await?;
+                    continue;
+                }
+                BatchStatus::Failed | BatchStatus::Completed | BatchStatus::Expired | BatchStatus::Cancelled => {
+                    tracing::info!(batch.id = %record.id, status = %record.status, completed = record.counts.completed, failed = record.counts.failed, "batch ended");
+                    return Ok(());
+                }
+            };
+            let stepped = store.step_batch(record.id, step, self.flow.clock.now()).await;
+            record = match stepped.map_err(internal)? {
+                Some(record) => record,
+                // Somebody has cancelled it meanwhile.
+                None => self.again(&record).await?,
+            };
+        }
+    }
+
+    /// Writes its files and ends it.
+    async fn finish(&self, record: BatchRecord, source: &mut Source) -> Result<BatchRecord, ApiError> {
+        // What was written down last counts too.
+        let record = self.again(&record).await?;
+        let lines = if record.counts.total > 0 {
+            source.lines().await?
+        } else {
+            Vec::new()
+        };
+        let mut output = files::write_output(&self.flow, &record).await?;
+        let mut errors = files::write_errors(&self.flow, &record, source, &lines).await?;
+        let step = BatchStep::Finish {
+            output: files::finished(output.as_mut(), &record, "output").await?,
+            errors: files::finished(errors.as_mut(), &record, "error").await?,
+        };
+        let stepped = self.flow.store.step_batch(record.id, step, self.flow.clock.now()).await;
+        let Some(ended) = stepped.map_err(internal)? else {
+            return self.again(&record).await;
+        };
+        for file in [output, errors].into_iter().flatten() {
+            file.kept();
+        }
+        Ok(ended)
+    }
+
+    async fn again(&self, record: &BatchRecord) -> Result<BatchRecord, ApiError> {
+        let found = self.flow.store.batch(record.namespace, record.id).await;
+        found.map_err(internal)?.ok_or_else(lost)
+    }
+
+    fn slots(&self, session: &CloudSession, record: &BatchRecord) -> Slots {
+        let asked = record.model.clone().unwrap_or_default();
+        let model = session.model_to_ask(&asked).ok().map(|model| model.name);
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|_, permits| Arc::strong_count(permits) > 1);
+        let permits = slots
+            .entry(model.clone().unwrap_or(asked))
+            .or_insert_with(|| Arc::new(Semaphore::new(REQUESTS_A_MODEL)));
+        Slots {
+            permits: Arc::clone(permits),
+            model,
+        }
+    }
+
+    /// Deletes what nobody needs any more, a little at a time.
+    async fn tidy(&self) {
+        let (_, patience) = TIDY;
+        let store = &self.flow.store;
+        let tidying = async {
+            let now = self.flow.clock.now();
+            let abandoned_before =
+                resultity_core::clock::Timestamp::from_millis(now.as_millis() - ABANDONED.as_millis() as i64);
+            while store.purge_files(now, abandoned_before).await? > 0 {}
+            while store.purge_line_outcomes().await? > 0 {}
+            Ok::<(), crate::store::StoreError>(())
+        };
+        if let Ok(Err(error)) = timeout(patience, tidying).await {
+            tracing::warn!(%error, "files could not be tidied up");
+        }
+    }
+}
+
+/// Whoever made a batch. Whether the key was revoked or has expired is seen when its jobs are admitted.
+fn principal(key: KeyRecord) -> Principal {
+    Principal {
+        key: key.id,
+        namespace: key.namespace,
+        account: key.account,
+        environment: key.environment,
+        limits: key.limits,
+    }
+}
