@@ -61,6 +61,9 @@ pub struct ServerConfig {
     /// How long running jobs may take to finish at a stop: seconds.
     #[serde(default = "default_drain_seconds")]
     pub drain_seconds: u64,
+    /// Whether webhooks may go to addresses that are not public, and without TLS.
+    #[serde(default)]
+    pub allow_private_webhooks: bool,
     /// How log lines look.
     #[serde(default)]
     pub log_format: LogFormat,
@@ -149,6 +152,7 @@ mod tests {
             "roles",
             "admin_token_sha256",
             "drain_seconds",
+            "allow_private_webhooks",
             "log_format",
             "heartbeat_interval_ms",
             "min_agent_version",
