@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::bus::{JobMessage, JobSubscription, TopicLease};
+use crate::flow::end::Refusal;
 use crate::flow::schedule::Outcome;
 use crate::flow::verify::{self, Expected, Limits, Received, Verified};
 use crate::flow::{Flow, JobEvent};
@@ -80,7 +81,7 @@ pub(super) enum AttemptEnd {
         after_output: bool,
     },
     /// No node can answer it.
-    Refused(FailureCode),
+    Refused(Refusal),
     /// The asker has gone, and there is nothing to pay for.
     ClientGone,
     /// It took longer than it may.
@@ -284,7 +285,9 @@ impl Attempt<'_> {
                 exclude: true,
                 after_output: false,
             },
-            DeclineCode::InvalidRequest => AttemptEnd::Refused(FailureCode::InvalidRequest),
+            DeclineCode::InvalidRequest => {
+                AttemptEnd::Refused(Refusal::new(FailureCode::InvalidRequest, None, &self.work.body))
+            }
             _ => self.retry("declined", Outcome::Failure, false),
         }
     }
@@ -328,7 +331,7 @@ impl Attempt<'_> {
         }
         match failed.code {
             code @ (FailureCode::InvalidRequest | FailureCode::ContextLengthExceeded) if !has_output => {
-                AttemptEnd::Refused(code)
+                AttemptEnd::Refused(Refusal::new(code, failed.param.as_deref(), &self.work.body))
             }
             FailureCode::Cancelled => self.retry("cancelled_by_node", Outcome::Neutral, has_output),
             code => self.retry(code.as_str(), Outcome::Failure, has_output),

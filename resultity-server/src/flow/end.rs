@@ -1,10 +1,13 @@
 //! How a job ends without an answer, in words; and how long a money step is tried.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::job::JobState;
-use resultity_core::wire::FailureCode;
+use resultity_core::job::{JobKind, JobState};
+use resultity_core::wire::{Failed, FailureCode};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::store::StoreError;
 
@@ -81,17 +84,59 @@ pub(super) fn deadline_exceeded() -> ApiError {
     )
 }
 
-pub(super) fn refusal(code: FailureCode) -> ApiError {
-    match code {
-        FailureCode::ContextLengthExceeded => ApiError::new(
-            ErrorCode::ContextLengthExceeded,
-            "the messages and the answer do not fit into the model's context: shorten them, or lower max_tokens",
-        )
-        .with_param("messages"),
-        _ => ApiError::new(
-            ErrorCode::InvalidValue,
-            "the model cannot answer this request: it asks for something that the model or its engine does not support",
-        ),
+/// A node's word that the request cannot be answered: a code, and a field of the request. Nothing else of what it says goes on.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    pub(super) code: FailureCode,
+    param: Option<String>,
+}
+
+impl Refusal {
+    /// The node may only name a field that is in the body it was sent.
+    pub(super) fn new(code: FailureCode, param: Option<&str>, body: &RawValue) -> Self {
+        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(body.get()).unwrap_or_default();
+        let is_known = |path: &&str| {
+            let field = path.split(['.', '[']).next().unwrap_or_default();
+            Failed::is_param(path) && fields.contains_key(field)
+        };
+        Self {
+            code,
+            param: param.filter(is_known).map(str::to_owned),
+        }
+    }
+
+    pub(super) fn into_error(self, kind: JobKind) -> ApiError {
+        let error = match (self.code, &self.param) {
+            (FailureCode::ContextLengthExceeded, _) => ApiError::new(
+                ErrorCode::ContextLengthExceeded,
+                match kind {
+                    JobKind::Embedding => "a text does not fit into the model's context: shorten it",
+                    _ => {
+                        "the prompt and the answer do not fit into the model's context: shorten it, or lower max_tokens"
+                    }
+                },
+            ),
+            (_, Some(param)) => ApiError::new(
+                ErrorCode::InvalidValue,
+                format!("{param}: the model or its engine cannot do what this asks for"),
+            ),
+            (_, None) => ApiError::new(
+                ErrorCode::InvalidValue,
+                "the model cannot answer this request: it asks for something that the model or its engine does not support",
+            ),
+        };
+        let param = self.param.or_else(|| {
+            let prompt = match kind {
+                JobKind::Embedding => "input",
+                JobKind::Completion => "prompt",
+                _ => "messages",
+            };
+            (self.code == FailureCode::ContextLengthExceeded).then(|| prompt.to_owned())
+        });
+        match param {
+            Some(param) => error.with_param(param),
+            None => error,
+        }
     }
 }
 
@@ -117,4 +162,28 @@ pub(super) fn no_capacity(why: &str) -> ApiError {
         format!("no node can take the request now: {why}"),
     )
     .with_retry_after(Duration::from_secs(2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(Some("messages[0].content"), Some("messages[0].content"))]
+    #[case(Some("top_k"), Some("top_k"))]
+    #[case(Some("gpu7"), None)]
+    #[case(Some("top_k on gpu-7.internal"), None)]
+    #[case(None, None)]
+    fn a_node_names_fields_of_the_request_alone(#[case] said: Option<&str>, #[case] param: Option<&str>) {
+        let body = serde_json::value::to_raw_value(&serde_json::json!({"messages": [], "top_k": 1})).unwrap();
+        let error = Refusal::new(FailureCode::InvalidRequest, said, &body).into_error(JobKind::ChatCompletion);
+        assert_eq!((error.code, error.param.as_deref()), (ErrorCode::InvalidValue, param));
+        assert!(!error.message.contains("gpu"));
+        let error = Refusal::new(FailureCode::ContextLengthExceeded, None, &body).into_error(JobKind::Embedding);
+        assert_eq!(
+            (error.code, error.param.as_deref()),
+            (ErrorCode::ContextLengthExceeded, Some("input"))
+        );
+    }
 }

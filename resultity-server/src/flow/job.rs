@@ -9,14 +9,14 @@ use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{JobId, NodeId};
 use resultity_core::job::{Endpoint, JobState};
-use resultity_core::wire::{AckOutcome, FailureCode};
+use resultity_core::wire::AckOutcome;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use crate::bus::{JobMessage, JobSubscription, TopicLease};
 use crate::flow::admit::Given;
 use crate::flow::attempt::{self, AttemptEnd, Work};
-use crate::flow::end::{End, deadline_exceeded, internal, no_capacity, refusal};
+use crate::flow::end::{End, Refusal, deadline_exceeded, internal, no_capacity};
 use crate::flow::schedule::Outcome;
 use crate::flow::validate::ValidJob;
 use crate::flow::{Answer, Flow, JobEvent, Principal};
@@ -82,7 +82,7 @@ pub(super) struct JobTask {
     pub(super) inbox: JobSubscription,
     pub(super) excluded: HashSet<NodeId>,
     /// What the first node said that refused the request.
-    pub(super) refused: Option<FailureCode>,
+    pub(super) refused: Option<Refusal>,
     pub(super) payload: Option<NewPayload>,
     pub(super) accepted: Option<oneshot::Sender<Result<Accepted, ApiError>>>,
     pub(super) origin: Origin,
@@ -246,13 +246,15 @@ impl JobTask {
                     }
                     node = self.ask_for_node();
                 }
-                AttemptEnd::Refused(code) => {
+                AttemptEnd::Refused(refusal) => {
                     self.flow.slot_freed(lease.node, Outcome::Neutral);
                     self.acknowledge(&lease, AckOutcome::Recorded);
                     // One node's word is not enough, if there is another one to ask.
-                    if self.refused.replace(code).is_some() {
-                        break End::failed(refusal(code));
+                    let code = refusal.code;
+                    if self.refused.is_some() {
+                        break End::failed(refusal.into_error(self.work.kind));
                     }
+                    self.refused = Some(refusal);
                     self.inbox.reopen();
                     self.excluded.insert(lease.node);
                     self.wait_anew();
@@ -285,7 +287,8 @@ impl JobTask {
                     Some(JobMessage::Assigned(node)) => return Ok(node),
                     Some(JobMessage::Stranded) => {
                         let gone = || no_capacity("the nodes that could have served it are gone");
-                        break End::failed(self.refused.map_or_else(gone, refusal));
+                        let refused = self.refused.take().map(|refusal| refusal.into_error(self.work.kind));
+                        break End::failed(refused.unwrap_or_else(gone));
                     }
                     // Of an earlier attempt.
                     Some(_) => {}

@@ -118,7 +118,7 @@ pub async fn check(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec) -> Result<
             }
         }
         AttemptEnd::Retry { reason, .. } => Err(NotReady(format!("the attempt ended with {reason}"))),
-        AttemptEnd::Refused(code) => Err(NotReady(format!("it refused with {}", code.as_str()))),
+        AttemptEnd::Refused(refusal) => Err(NotReady(format!("it refused with {}", refusal.code.as_str()))),
         AttemptEnd::ClientGone | AttemptEnd::Deadline => Err(NotReady("it took too long".into())),
     }
 }

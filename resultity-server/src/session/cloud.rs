@@ -7,6 +7,7 @@ use resultity_core::api::cloud::{CallOptions, ModelsApi, Reply, ReplyMeta};
 use resultity_core::error::ApiError;
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::model::{Model, ModelList};
+use serde_json::json;
 
 use crate::flow::{Flow, Principal};
 use crate::session::Limits;
@@ -61,13 +62,15 @@ impl ModelsApi for CloudSession {
         self.touch()?;
         let created = self.created();
         let served = self.flow.served_models();
-        let names = served
+        let models = served
             .into_iter()
             .filter(|model| self.principal.limits.allows(model))
-            .flat_map(|model| std::iter::once(model.name).chain(model.aliases));
-        let models = names.map(|name| Model::new(name, created)).collect();
+            .flat_map(|model| {
+                let names = std::iter::once(&model.name).chain(&model.aliases);
+                names.map(|name| listed(name, &model, created)).collect::<Vec<_>>()
+            });
         Ok(Reply {
-            body: ModelList::new(models),
+            body: ModelList::new(models.collect()),
             meta: ReplyMeta::default(),
         })
     }
@@ -77,8 +80,24 @@ impl ModelsApi for CloudSession {
         let model = self.flow.model(id)?;
         self.principal.check_model(&model)?;
         Ok(Reply {
-            body: Model::new(id, self.created()),
+            body: listed(id, &model, self.created()),
             meta: ReplyMeta::default(),
         })
     }
+}
+
+/// A model under one of its names, with what OpenAI does not say of its own: what it can do, and what it costs in credits.
+fn listed(name: &str, model: &ModelSpec, created: i64) -> Model {
+    let price = json!({
+        "input_per_million": model.price.input_per_million.to_string(),
+        "output_per_million": model.price.output_per_million.to_string(),
+        "per_request": model.price.per_request.to_string(),
+    });
+    let mut listed = Model::new(name, created);
+    listed.extra.insert("capabilities".into(), json!(model.capabilities));
+    listed
+        .extra
+        .insert("context_length".into(), json!(model.context_length));
+    listed.extra.insert("price".into(), price);
+    listed
 }
