@@ -6,3 +6,4 @@
 pub mod cloud;
 pub mod completions;
 pub mod embeddings;
+pub mod responses;
