@@ -10,7 +10,7 @@ mod strict;
 /// # Errors
 ///
 /// `invalid_json`, `invalid_value` or `missing_required_parameter`; the last two name the field.
-pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // What reads fields takes a repeated one for the last of them, or skips what it does not know.
     strict::check(body)
         .map_err(|error| ApiError::new(ErrorCode::InvalidJson, format!("the body is not JSON: {error}")))?;

@@ -15,13 +15,16 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::end::{idempotency_clash, internal, lost};
-use crate::flow::job::{Accepted, JobTask, NewTask, Origin};
+use crate::flow::job::{Accepted, NewTask, Origin};
 use crate::flow::validate::ValidJob;
 use crate::flow::{Answer, EVENT_QUEUE, Flow, JobEvent, Principal};
-use crate::store::{DetachedRecord, EventSource, Idempotency, NewPayload, Resumable, StoreError};
+use crate::store::{DetachedRecord, EventSource, Idempotency, NewPayload, Release, Resumable, StoreError};
 
 /// How long an idempotency key is remembered, and by default an answer is kept.
 pub const RETENTION: Duration = Duration::from_hours(24);
+
+/// How long a caller is asked to wait who has too many jobs in the background.
+const FULL_PAUSE: Duration = Duration::from_secs(10);
 
 /// A request whose answer somebody comes back for.
 #[derive(Debug)]
@@ -98,6 +101,10 @@ impl Flow {
                 None => {}
             }
         }
+        if !self.live.has_room(namespace) {
+            let message = "this namespace has too many jobs in the background: wait until some have ended";
+            return Err(ApiError::new(ErrorCode::RateLimitExceeded, message).with_retry_after(FULL_PAUSE));
+        }
         let held = self.take_room(&request)?;
         let id = JobId::new(&*self.clock, &*self.entropy);
         let created = self.clock.now();
@@ -157,11 +164,11 @@ impl Flow {
     /// Runs a job and keeps its events for those who follow.
     fn own(self: &Arc<Self>, task: NewTask, mut events: mpsc::Receiver<JobEvent>, held: impl Send + 'static) {
         let id = task.id;
-        let live = self.live.open(id);
+        let live = self.live.open(id, task.principal.namespace);
         let (ended, has_ended) = oneshot::channel::<()>();
         let flow = Arc::clone(self);
         self.tasks.spawn(async move {
-            JobTask::new(flow, task).run().await;
+            flow.run(task).await;
             drop((held, ended));
         });
         let flow = Arc::clone(self);
@@ -268,7 +275,19 @@ impl Flow {
             live.cancel();
             let mut events = live.events().boxed();
             while events.next().await.is_some() {}
+            return Ok(());
         }
+        // Nobody runs it here: it may have been left by an earlier version.
+        let release = Release {
+            job,
+            state: JobState::Cancelled,
+            error_code: ErrorCode::Cancelled.as_str(),
+            error_message: "the job was cancelled".into(),
+            error_param: None,
+            repeatable: true,
+            now: self.clock.now(),
+        };
+        self.store.release(release).await.map_err(internal)?;
         Ok(())
     }
 

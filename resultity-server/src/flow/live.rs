@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{self, Stream};
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::id::JobId;
+use resultity_core::id::{JobId, NamespaceId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -17,9 +17,19 @@ pub(super) struct LiveJobs {
     jobs: Mutex<HashMap<JobId, Arc<LiveJob>>>,
 }
 
+/// The most jobs of one namespace that can be followed at once: others keep their room.
+const MOST_OF_A_NAMESPACE: usize = 2_000;
+
 impl LiveJobs {
-    pub(super) fn open(&self, job: JobId) -> Arc<LiveJob> {
-        let live = Arc::new(LiveJob::default());
+    /// Room for one more job of this namespace, unless it has too many.
+    pub(super) fn has_room(&self, namespace: NamespaceId) -> bool {
+        let jobs = self.lock();
+        jobs.len() < MOST_OF_A_NAMESPACE
+            || jobs.values().filter(|job| job.namespace == namespace).count() < MOST_OF_A_NAMESPACE
+    }
+
+    pub(super) fn open(&self, job: JobId, namespace: NamespaceId) -> Arc<LiveJob> {
+        let live = Arc::new(LiveJob::new(namespace));
         self.lock().insert(job, Arc::clone(&live));
         live
     }
@@ -40,23 +50,23 @@ impl LiveJobs {
 /// One job: its events from the first. They are as many as the answer has pieces, which is bounded.
 #[derive(Debug)]
 pub(super) struct LiveJob {
+    namespace: NamespaceId,
     events: Mutex<Vec<JobEvent>>,
     /// How many events there are, and whether more may come.
     progress: watch::Sender<(usize, bool)>,
     cancel: CancellationToken,
 }
 
-impl Default for LiveJob {
-    fn default() -> Self {
+impl LiveJob {
+    fn new(namespace: NamespaceId) -> Self {
         Self {
+            namespace,
             events: Mutex::default(),
             progress: watch::Sender::new((0, false)),
             cancel: CancellationToken::new(),
         }
     }
-}
 
-impl LiveJob {
     pub(super) fn push(&self, event: JobEvent) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         events.push(event);
@@ -113,7 +123,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_follows_sees_everything_from_the_first_event() {
-        let live = Arc::new(LiveJob::default());
+        let live = Arc::new(LiveJob::new(NamespaceId::from_uuid(uuid::Uuid::nil())));
         live.push(JobEvent::Delta(Vec::new()));
         let early = tokio::spawn(Arc::clone(&live).events().collect::<Vec<_>>());
         live.push(failed());
@@ -125,7 +135,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_job_that_does_not_say_how_it_ended_was_cancelled() {
-        let live = Arc::new(LiveJob::default());
+        let live = Arc::new(LiveJob::new(NamespaceId::from_uuid(uuid::Uuid::nil())));
         live.finish();
         let events: Vec<_> = live.events().collect().await;
         assert!(matches!(events.as_slice(), [JobEvent::Failed(error)] if error.code == ErrorCode::Cancelled));

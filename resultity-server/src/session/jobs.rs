@@ -10,15 +10,16 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::JobId;
 use resultity_core::job::{Endpoint, JobState};
 use resultity_core::receipt::{Receipt, SignedReceipt};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::flow::detached::{Detached, answer_of};
 use crate::flow::validate::{self, ValidJob};
 use crate::flow::{Outlook, internal};
 use crate::json::parse;
-use crate::session::CloudSession;
 use crate::session::render::render;
 use crate::session::run::encode;
+use crate::session::{CloudSession, responses};
 use crate::store::{AttemptView, DetachedRecord, EventSource, JobFilter, JobView};
 
 /// The longest category of feedback: characters.
@@ -35,6 +36,7 @@ impl CloudSession {
             Endpoint::ChatCompletions => validate::chat(parse(body)?, false, model),
             Endpoint::Completions => validate::completion(parse(body)?, false, model),
             Endpoint::Embeddings => validate::embedding(parse(body)?, model),
+            Endpoint::Responses => self.valid_response_body(body),
             _ => {
                 Err(ApiError::new(ErrorCode::InvalidValue, format!("{endpoint} makes no jobs")).with_param("endpoint"))
             }
@@ -65,6 +67,9 @@ impl CloudSession {
 
 /// The answer of a kept job, as its endpoint gives it.
 pub(super) fn result(kept: &DetachedRecord) -> Result<Value, ApiError> {
+    if kept.view.endpoint == Endpoint::Responses {
+        return value(&responses::kept_body(kept.clone())?);
+    }
     render(kept, &answer_of(kept)?)
 }
 
@@ -217,6 +222,11 @@ fn page_size(limit: Option<u32>) -> Result<u32, ApiError> {
 
 fn unknown(id: JobId) -> ApiError {
     ApiError::new(ErrorCode::NotFound, format!("there is no job {id}"))
+}
+
+fn value(body: &impl Serialize) -> Result<Value, ApiError> {
+    serde_json::to_value(body)
+        .map_err(|error| ApiError::new(ErrorCode::Internal, "the answer could not be encoded").with_source(error))
 }
 
 fn millis(time: Duration) -> u64 {

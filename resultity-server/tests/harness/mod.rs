@@ -21,6 +21,7 @@ use resultity_server::tenant::{self, Tenant};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
+pub mod batches;
 pub mod node;
 
 /// How long anything in a test may take before it counts as hanging.
@@ -112,6 +113,36 @@ impl TestServer {
             .principal(Some(api_key.expose_secret()), Environment::Testnet, SystemClock.now())
             .await
             .unwrap();
+        Self {
+            running,
+            store,
+            api_key,
+            principal,
+            data_dir,
+        }
+    }
+
+    /// Stops the server and starts another one on the same data; who asks then has the same key.
+    pub async fn restarted(self, offer: Offer) -> Self {
+        self.running.stop(Duration::from_millis(100)).await;
+        let options = ServerOptions::new(Environment::Testnet, self.data_dir.path(), offer);
+        Self::again(options, self.store, self.api_key, self.principal, self.data_dir).await
+    }
+
+    async fn again(
+        mut options: ServerOptions,
+        store: Arc<dyn Store>,
+        api_key: SecretString,
+        principal: Principal,
+        data_dir: TempDir,
+    ) -> Self {
+        options.link_policy = LinkPolicy {
+            bind_loopback_to: Some(principal.account),
+        };
+        options.admin_token = Some(resultity_core::canonical::sha256("admin"));
+        let server = Server::with_store(options, Arc::clone(&store)).await.unwrap();
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let running = server.start(listener, &Role::ALL, None).unwrap();
         Self {
             running,
             store,

@@ -171,7 +171,7 @@ async fn recovery_queues_jobs_that_go_on(world: &World) {
     let ids: Vec<_> = resumable.iter().map(|job| job.id).collect();
     assert_eq!(ids, [waiting_id, leased_id]);
     assert!(resumable.iter().all(|job| job.work == r#"{"work":1}"#));
-    assert_eq!(world.job(stream_id).await.state, JobState::Cancelled);
+    assert_eq!(world.job(stream_id).await.state, JobState::Failed);
     assert_eq!(world.job(attached).await.state, JobState::Cancelled);
     assert_eq!(world.balance().await.held, micros(200));
 }

@@ -273,18 +273,23 @@ fn not_released(connection: &Connection, id: &str) -> Result<Ended, StoreError> 
 /// Cancels up to `limit` jobs whose caller was lost, and streams that had begun; gives how many there were.
 pub(super) fn recover(connection: &Connection, limit: u32, now: Timestamp) -> Result<u64, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id FROM jobs
+        "SELECT id, detached FROM jobs
          WHERE finished_at IS NULL AND (detached = 0 OR (stream <> 0 AND state <> 'queued')) LIMIT ?1",
     )?;
     let open = statement
-        .query_map([limit], |row| parsed::<JobId>(row, 0))?
+        .query_map([limit], |row| Ok((parsed::<JobId>(row, 0)?, row.get::<_, bool>(1)?)))?
         .collect::<Result<Vec<_>, _>>()?;
-    for &job in &open {
+    for &(job, detached) in &open {
         release(
             connection,
             &Release {
                 job,
-                state: JobState::Cancelled,
+                // Of a job that goes on without its asker nobody has gone away.
+                state: if detached {
+                    JobState::Failed
+                } else {
+                    JobState::Cancelled
+                },
                 error_code: INTERRUPTED,
                 error_message: "the server was stopped in the middle; nothing was charged: please ask again".to_owned(),
                 error_param: None,
