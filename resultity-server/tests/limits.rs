@@ -7,11 +7,13 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use harness::node::TestNode;
+use harness::node::{Sent, TestNode};
 use harness::{TestServer, model, soon};
 use resultity_core::clock::{Clock, ManualClock, SystemClock};
 use resultity_core::credits::Credits;
 use resultity_core::limits::RateLimits;
+use resultity_core::openai::chat::ChunkChoice;
+use resultity_core::signing::Outcome;
 use resultity_server::assemble::Offer;
 use resultity_server::session::{LimitParameters, Rates};
 use resultity_server::store::KeyLimits;
@@ -72,7 +74,15 @@ impl World {
         let node = tokio::spawn(async move {
             loop {
                 let job = node.next_job().await;
-                node.answer(&job, "yes").await;
+                if job.stream {
+                    let mut sent = Sent::default();
+                    node.accept(&job).await;
+                    node.chunk(&job, &mut sent, &[ChunkChoice::text(0, "yes")]).await;
+                    let result = node.stream_result(&job, &sent, Outcome::Complete);
+                    node.send(result).await;
+                } else {
+                    node.answer(&job, "yes").await;
+                }
             }
         });
         Self {
