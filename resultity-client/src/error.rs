@@ -130,6 +130,9 @@ fn without_explanation(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> 
 
 /// The server could not be reached, or the connection broke.
 pub(crate) fn from_transport(error: reqwest::Error, place: &str) -> ApiError {
+    if let Some(own) = of_content(&error) {
+        return own;
+    }
     let reason = root_cause(&error);
     let message = if error.is_connect() && error.is_timeout() {
         format!("could not connect to {place}: it did not answer in time")
@@ -139,6 +142,18 @@ pub(crate) fn from_transport(error: reqwest::Error, place: &str) -> ApiError {
         format!("the connection to {place} broke before the answer was complete: {reason}")
     };
     ApiError::new(ErrorCode::Connection, message).with_source(error.without_url())
+}
+
+/// Why the caller's own content of a request could not be read, if that is what went wrong.
+fn of_content(error: &reqwest::Error) -> Option<ApiError> {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(own) = inner.downcast_ref::<ApiError>() {
+            return Some(own.clone());
+        }
+        cause = inner.source();
+    }
+    None
 }
 
 pub(crate) fn timed_out(timeout: Duration) -> ApiError {

@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod builder;
+mod call;
 mod cloud;
 mod error;
 mod gate;
+pub mod pages;
 mod retry;
 mod sse;
 mod transport;
@@ -13,3 +15,4 @@ pub use cloud::CloudClient;
 pub use error::ConfigError;
 pub use gate::GateClient;
 pub use resultity_core as core;
+pub use resultity_core::webhook;

@@ -44,14 +44,19 @@ impl RetryPolicy {
 /// What a repeat of a request may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// Nothing beyond costing time: it only reads.
+    /// Nothing beyond costing time: it only reads, or the server knows it again.
     Harmless,
     /// It would do the work, and bill it, again: only where the first cannot have been done.
     OnlyIfUndone,
+    /// It cannot be sent again.
+    Never,
 }
 
 /// Whether an answer of this status is worth another attempt. The server's `x-should-retry` has the last word.
 pub(crate) fn is_retried(repeat: Repeat, status: u16, headers: &HeaderMap) -> bool {
+    if repeat == Repeat::Never {
+        return false;
+    }
     match headers.get("x-should-retry").map(http::HeaderValue::as_bytes) {
         Some(b"true") => return true,
         Some(b"false") => return false,
@@ -61,6 +66,7 @@ pub(crate) fn is_retried(repeat: Repeat, status: u16, headers: &HeaderMap) -> bo
         // Both mean that the request was turned away at the door: nothing was run and nothing charged.
         Repeat::OnlyIfUndone => matches!(status, 429 | 503),
         Repeat::Harmless => matches!(status, 429 | 500 | 502..=599),
+        Repeat::Never => false,
     }
 }
 

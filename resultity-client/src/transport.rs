@@ -8,21 +8,23 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Method};
-use reqwest::Response;
+use reqwest::multipart::Form;
+use reqwest::{RequestBuilder, Response};
 use resultity_core::api::cloud::{Reply, ReplyMeta};
 use resultity_core::clock::Clock;
-use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::error::ApiError;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use url::Url;
 
+use crate::call::Call;
 use crate::error;
 use crate::retry::{self, LONGEST_WAIT, Repeat, RetryPolicy};
 
 /// The most that is read of an answer that is not streamed: bytes.
-const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+pub(crate) const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
 /// A configured connection to one server. Cheap to clone.
 #[derive(Clone)]
@@ -48,23 +50,6 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// What is asked for.
-pub(crate) struct Call {
-    method: Method,
-    url: Url,
-    body: Option<Bytes>,
-    accept: &'static str,
-    repeat: Repeat,
-}
-
-impl Call {
-    /// A streamed answer is wanted.
-    pub(crate) fn accepting_events(mut self) -> Self {
-        self.accept = "text/event-stream";
-        self
-    }
-}
-
 /// Why one attempt failed, and whether another is worth it.
 struct Failure {
     error: ApiError,
@@ -74,32 +59,22 @@ struct Failure {
 impl Transport {
     /// A call that only reads.
     pub(crate) fn get(&self, path: &[&str]) -> Call {
-        let (url, accept) = (self.url(path), "application/json");
-        Call {
-            method: Method::GET,
-            url,
-            body: None,
-            accept,
-            repeat: Repeat::Harmless,
-        }
+        Call::new(Method::GET, self.url(path))
     }
 
     /// A call that does something.
     pub(crate) fn post(&self, path: &[&str], body: &impl Serialize) -> Result<Call, ApiError> {
-        let body = serde_json::to_vec(body).map_err(|error| {
-            ApiError::new(
-                ErrorCode::InvalidValue,
-                format!("the request cannot be written as JSON: {error}"),
-            )
-        })?;
-        let (url, accept) = (self.url(path), "application/json");
-        Ok(Call {
-            method: Method::POST,
-            url,
-            body: Some(body.into()),
-            accept,
-            repeat: Repeat::OnlyIfUndone,
-        })
+        self.post_nothing(path).with_json(body)
+    }
+
+    /// A call that does something, without more to say.
+    pub(crate) fn post_nothing(&self, path: &[&str]) -> Call {
+        Call::new(Method::POST, self.url(path))
+    }
+
+    /// A call that deletes.
+    pub(crate) fn delete(&self, path: &[&str]) -> Call {
+        Call::new(Method::DELETE, self.url(path))
     }
 
     fn url(&self, path: &[&str]) -> Url {
@@ -113,24 +88,35 @@ impl Transport {
 
     /// Asks and reads the whole answer, within the time limit.
     pub(crate) async fn json<T: DeserializeOwned>(&self, call: Call) -> Result<Reply<T>, ApiError> {
-        let (headers, body) = self
-            .retrying(|| async {
-                let mut response = self.attempt(&call).await?;
-                let headers = std::mem::take(response.headers_mut());
-                let again = call.repeat == Repeat::Harmless;
-                let body = self
-                    .read(response, LARGEST_ANSWER)
-                    .await
-                    .map_err(|error| Failure { error, again })?;
-                Ok((headers, body))
-            })
-            .await?;
-        let meta = reply_meta(&headers);
-        let body = serde_json::from_slice(&body).map_err(|why| {
-            let mut error = error::invalid_answer(&why).with_source(why);
-            error.request_id.clone_from(&meta.request_id);
-            error
-        })?;
+        from_json(self.whole(call).await?)
+    }
+
+    /// The same, without reading it as JSON.
+    pub(crate) async fn whole(&self, call: Call) -> Result<Reply<Bytes>, ApiError> {
+        self.retrying(|| async { self.read_answer(self.attempt(&call).await?, call.repeat).await })
+            .await
+    }
+
+    /// Sends a form and reads the whole answer. The form is made for each attempt; one that cannot be made again says so.
+    pub(crate) async fn form<T, F>(&self, call: Call, form: impl Fn() -> F + Send + Sync) -> Result<Reply<T>, ApiError>
+    where
+        T: DeserializeOwned,
+        F: Future<Output = Result<Form, ApiError>> + Send,
+    {
+        let answer = self.retrying(|| async {
+            let form = form().await.map_err(|error| Failure { error, again: false })?;
+            let request = self.request(&call).multipart(form);
+            self.read_answer(self.send(request, call.repeat).await?, call.repeat)
+                .await
+        });
+        from_json(answer.await?)
+    }
+
+    async fn read_answer(&self, mut response: Response, repeat: Repeat) -> Result<Reply<Bytes>, Failure> {
+        let meta = reply_meta(&std::mem::take(response.headers_mut()));
+        let again = repeat == Repeat::Harmless;
+        let body = self.read(response, LARGEST_ANSWER).await;
+        let body = body.map_err(|error| Failure { error, again })?;
         Ok(Reply { body, meta })
     }
 
@@ -168,19 +154,30 @@ impl Transport {
     }
 
     async fn attempt(&self, call: &Call) -> Result<Response, Failure> {
-        let mut request = self
-            .http
-            .request(call.method.clone(), call.url.clone())
-            .header(ACCEPT, call.accept);
-        if let Some(key) = &self.api_key {
-            request = request.bearer_auth(key.expose_secret());
-        }
+        let mut request = self.request(call);
         if let Some(body) = &call.body {
             request = request.header(CONTENT_TYPE, "application/json").body(body.clone());
         }
+        self.send(request, call.repeat).await
+    }
+
+    /// All but the body.
+    fn request(&self, call: &Call) -> RequestBuilder {
+        let request = self
+            .http
+            .request(call.method.clone(), call.url.clone())
+            .headers(call.headers.clone())
+            .header(ACCEPT, call.accept);
+        match &self.api_key {
+            Some(key) => request.bearer_auth(key.expose_secret()),
+            None => request,
+        }
+    }
+
+    async fn send(&self, request: RequestBuilder, repeat: Repeat) -> Result<Response, Failure> {
         let response = request.send().await.map_err(|error| Failure {
             // Where no connection came about, the server cannot have begun anything.
-            again: error.is_connect() || call.repeat == Repeat::Harmless,
+            again: repeat == Repeat::Harmless || (repeat == Repeat::OnlyIfUndone && error.is_connect()),
             error: error::from_transport(error, &self.place()),
         })?;
         if response.status().is_success() {
@@ -193,7 +190,7 @@ impl Transport {
         error.retry_after = retry::retry_after(&headers, self.clock.now());
         Err(Failure {
             error,
-            again: retry::is_retried(call.repeat, status.as_u16(), &headers),
+            again: retry::is_retried(repeat, status.as_u16(), &headers),
         })
     }
 
@@ -217,6 +214,17 @@ impl Transport {
     }
 }
 
+/// The answer as what it should be.
+fn from_json<T: DeserializeOwned>(answer: Reply<Bytes>) -> Result<Reply<T>, ApiError> {
+    let Reply { body, meta } = answer;
+    let body = serde_json::from_slice(&body).map_err(|why| {
+        let mut error = error::invalid_answer(&why).with_source(why);
+        error.request_id.clone_from(&meta.request_id);
+        error
+    })?;
+    Ok(Reply { body, meta })
+}
+
 /// What the headers say beside the body.
 pub(crate) fn reply_meta(headers: &HeaderMap) -> ReplyMeta {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -225,5 +233,6 @@ pub(crate) fn reply_meta(headers: &HeaderMap) -> ReplyMeta {
     meta.job_id = text("x-resultity-job-id").and_then(|id| id.parse().ok());
     meta.cost = text("x-resultity-cost").and_then(|cost| cost.parse().ok());
     meta.rate = error::rate_limits(headers);
+    meta.replayed = text("x-resultity-replayed") == Some("true");
     meta
 }

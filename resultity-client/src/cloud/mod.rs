@@ -1,28 +1,63 @@
-//! The Cloud API over HTTP.
+//! The Cloud API over HTTP. One file a resource; here is what they share, and the models.
 
 use async_trait::async_trait;
-use resultity_core::api::cloud::{ChatApi, ChatStream, ModelsApi, Reply};
+use resultity_core::api::cloud::{CallOptions, ModelsApi, Reply};
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::openai::chat::{ChatCompletion, ChatRequest};
 use resultity_core::openai::model::{Model, ModelList};
+use serde::Serialize;
 
 use crate::builder::ClientBuilder;
-use crate::error::{self, ConfigError};
-use crate::sse;
-use crate::transport::{Transport, reply_meta};
+use crate::call::Call;
+use crate::error::ConfigError;
+use crate::transport::Transport;
+
+mod ask;
+mod batches;
+mod files;
+mod follow;
+mod jobs;
+mod responses;
+mod usage;
+mod wait;
+mod webhooks;
 
 /// The Cloud API of one server, for one caller. Cheap to clone; clones share their connections.
 ///
-/// Its calls are those of [`ChatApi`] and [`ModelsApi`]. Dropping a call, or a stream, closes its connection: the server
-/// cancels the job then.
+/// Its calls are those of [`CloudApi`](resultity_core::api::cloud::CloudApi), one trait a resource. Beside them it has what
+/// only makes sense from afar: lists as streams ([`jobs_stream`](Self::jobs_stream) …), waiting
+/// ([`wait_for_job`](Self::wait_for_job) …), streams that resume ([`follow_response`](Self::follow_response)), files by
+/// their path ([`upload_path`](Self::upload_path), [`download_to`](Self::download_to)), batches from requests
+/// ([`submit_batch`](Self::submit_batch)).
+///
+/// Dropping a call, or a stream, closes its connection: the server cancels the job then, unless it is one that goes on
+/// without its asker.
+///
+/// ```no_run
+/// use resultity_client::CloudClient;
+/// use resultity_client::core::api::cloud::{CallOptions, ChatApi};
+/// use resultity_client::core::openai::chat::{ChatRequest, Message};
+///
+/// # async fn ask() -> Result<(), Box<dyn std::error::Error>> {
+/// let client = CloudClient::from_env()?;
+/// let request = ChatRequest::new("smollm2-135m", [Message::user("Name the capital of France.")]);
+/// // With an idempotency key the same question is never paid twice, so that it may be sent again after any failure.
+/// let answer = client.with_options(CallOptions::idempotent("order-17")).chat(request).await?;
+/// println!("{} (given again: {})", answer.text(), answer.meta.replayed);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct CloudClient {
     transport: Transport,
+    options: CallOptions,
 }
 
 impl CloudClient {
     pub(crate) fn new(transport: Transport) -> Self {
-        Self { transport }
+        Self {
+            transport,
+            options: CallOptions::default(),
+        }
     }
 
     /// Sets up a client.
@@ -52,45 +87,24 @@ impl CloudClient {
         builder.build()
     }
 
+    /// A client that says this beside each of its requests that make a job: chat, completions, embeddings, responses and
+    /// jobs. An idempotency key names one request: take another client for the next one.
+    #[must_use]
+    pub fn with_options(&self, options: CallOptions) -> Self {
+        Self {
+            transport: self.transport.clone(),
+            options,
+        }
+    }
+
     /// Where it sends its requests.
     pub fn base_url(&self) -> &url::Url {
         &self.transport.base_url
     }
-}
 
-#[async_trait]
-impl ChatApi for CloudClient {
-    async fn chat(&self, mut request: ChatRequest) -> Result<Reply<ChatCompletion>, ApiError> {
-        request.stream = None;
-        // OpenAI refuses it where nothing is streamed.
-        request.stream_options = None;
-        self.transport
-            .json(self.transport.post(&["chat", "completions"], &request)?)
-            .await
-    }
-
-    async fn chat_stream(&self, mut request: ChatRequest) -> Result<ChatStream, ApiError> {
-        request.stream = Some(true);
-        let call = self
-            .transport
-            .post(&["chat", "completions"], &request)?
-            .accepting_events();
-        let response = self.transport.begin(call).await?;
-        let meta = reply_meta(response.headers());
-        let kind = response
-            .headers()
-            .get(http::header::CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok());
-        if !kind.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/event-stream")) {
-            let kind = kind.unwrap_or("nothing");
-            let mut error = error::invalid_answer(format_args!("a stream was asked for, its content type is {kind}"));
-            error.request_id = meta.request_id;
-            return Err(error);
-        }
-        Ok(ChatStream::new(
-            meta,
-            sse::chunks(response, self.transport.idle_timeout),
-        ))
+    /// A request that makes a job.
+    fn ask(&self, path: &[&str], body: &impl Serialize) -> Result<Call, ApiError> {
+        self.transport.post(path, body)?.with_options(&self.options)
     }
 }
 
