@@ -20,13 +20,15 @@ use resultity_core::id::{JobId, LeaseToken, SessionId};
 use resultity_core::job::{Attempt, JobKind};
 use resultity_core::model::{ModelKind, ModelSpec};
 use resultity_core::openai::chat::{ChatRequest, ChunkChoice, Usage};
+use resultity_core::openai::completion::{CompletionRequest, Prompt};
+use resultity_core::openai::embedding::EmbeddingRequest;
 use resultity_core::signing::{Domain, HeartbeatData, HelloData, Keypair, TypedData};
 use resultity_core::snapshot::{JobParameters, SignedSnapshot, Snapshot};
 use resultity_core::wire::{
     Challenge, Heartbeat, HeartbeatAck, Hello, Job, LeaseView, NodeFrame, SUBPROTOCOL, ServerFrame, Welcome, body_hash,
 };
 use resultity_core::{Address, B256};
-use resultity_node::runtime::{EngineModel, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
+use resultity_node::runtime::{Embeddings, EngineModel, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -396,5 +398,31 @@ impl Runtime for Scripted {
                 event
             })
             .boxed())
+    }
+
+    /// The same for each prompt, one after the other.
+    async fn complete(&self, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+        let Prompt::Texts(prompts) = request.prompt else {
+            return Err(RuntimeError::invalid_field("prompt", "no"));
+        };
+        let mut events = Vec::new();
+        for (index, prompt) in (0..).zip(&prompts) {
+            events.push(Ok(RuntimeEvent::Delta(vec![ChunkChoice::text(index, prompt.as_str())])));
+            events.push(Ok(RuntimeEvent::Delta(vec![ChunkChoice::finish(index, "stop")])));
+        }
+        events.push(Ok(RuntimeEvent::Done(Usage::new(7, prompts.len() as u64))));
+        Ok(futures::stream::iter(events).boxed())
+    }
+
+    /// The length of each text; none for a text that is empty.
+    async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
+        let Prompt::Texts(texts) = request.input else {
+            return Err(RuntimeError::invalid_field("input", "no"));
+        };
+        let texts = texts.iter().filter(|text| !text.is_empty());
+        Ok(Embeddings {
+            vectors: texts.map(|text| vec![text.len() as f32, 0.5]).collect(),
+            prompt_tokens: 5,
+        })
     }
 }

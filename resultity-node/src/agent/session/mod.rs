@@ -7,7 +7,6 @@ use std::time::Duration;
 use resultity_core::B256;
 use resultity_core::clock::Timestamp;
 use resultity_core::id::{LeaseToken, NodeId, SessionId};
-use resultity_core::job::JobKind;
 use resultity_core::model::ModelState;
 use resultity_core::signing::Domain;
 use resultity_core::wire::{
@@ -297,7 +296,7 @@ impl Session {
             Some(DeclineCode::Busy)
         } else if !self.serves(&job) {
             Some(DeclineCode::ModelMissing)
-        } else if !matches!(job.kind, JobKind::ChatCompletion) || !job.body.get().starts_with('{') {
+        } else if !job.body.get().starts_with('{') {
             // The executor reads the rest of it: a long body would hold up the link.
             Some(DeclineCode::InvalidRequest)
         } else {

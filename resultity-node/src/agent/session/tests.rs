@@ -6,7 +6,7 @@ use resultity_core::Address;
 use resultity_core::clock::{ManualClock, SeededEntropy, Timestamp};
 use resultity_core::environment::Environment;
 use resultity_core::id::JobId;
-use resultity_core::job::Attempt;
+use resultity_core::job::{Attempt, JobKind};
 use resultity_core::signing::{HeartbeatData, HelloData, Keypair, TypedData};
 use resultity_core::wire::{
     Ack, AckOutcome, CancelReason, Challenge, Config, HeartbeatAck, LeaseView, NodeModel, Reject, RejectCode, Welcome,
@@ -254,6 +254,7 @@ fn a_rejection_is_final_or_says_when_to_come_back(
 
 #[rstest]
 #[case::fits(job(9), &["record started", "send accept", "start"])]
+#[case::embedding(Job { kind: JobKind::Embedding, ..job(9) }, &["record started", "send accept", "start"])]
 #[case::unknown_model(Job { model: "other".into(), ..job(9) }, &["decline ModelMissing"])]
 #[case::no_request(Job { body: RawValue::from_string("[]".into()).unwrap(), ..job(9) }, &["decline InvalidRequest"])]
 #[case::twice(job(1), &[])]
