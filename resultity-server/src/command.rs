@@ -64,6 +64,9 @@ pub struct DevArguments {
     /// Offer a model that nodes bring themselves, such as your own Runtime (repeatable)
     #[arg(long, value_name = "NAME")]
     model: Vec<String>,
+    /// Which of the models of engines and nodes makes embeddings, not text (repeatable)
+    #[arg(long, value_name = "NAME")]
+    embedding_model: Vec<String>,
     /// Start the servers only
     #[arg(long)]
     no_node: bool,
@@ -223,6 +226,7 @@ async fn dev(arguments: DevArguments) -> Result<ExitCode, CommandError> {
         engines: arguments.engine,
         engine_key: arguments.engine_key,
         models: arguments.model,
+        embedding_models: arguments.embedding_model,
         no_node: arguments.no_node,
         model_file: arguments.model_file,
     };
@@ -246,6 +250,7 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
     let mut options = ServerOptions::new(config.environment, &config.data_dir, config.offer());
     options.database.clone_from(&config.database);
     options.admin_token = config.admin_token_sha256;
+    options.allow_private_webhooks = config.allow_private_webhooks;
     options.limits = config.limits;
     options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
     options.metrics = telemetry::start_metrics();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use resultity_core::canonical::sha256;
 use resultity_core::capability::Capability;
 use resultity_core::clock::{Entropy, SystemClock, SystemEntropy};
@@ -59,12 +60,14 @@ pub struct DevOptions {
     pub listen: SocketAddr,
     /// Where all files are.
     pub data_dir: PathBuf,
-    /// OpenAI-compatible engines instead of the embedded model.
+    /// OpenAI-compatible engines instead of the embedded models.
     pub engines: Vec<String>,
     /// The key that the engines want.
     pub engine_key: Option<SecretString>,
     /// Models that nodes bring themselves, beside those of the engines; without engines and node, these alone.
     pub models: Vec<String>,
+    /// Which of the models of engines and nodes make embeddings rather than text.
+    pub embedding_models: Vec<String>,
     /// Start no node.
     pub no_node: bool,
     /// A model file that is there already.
@@ -105,6 +108,9 @@ pub enum DevError {
     /// An engine without models.
     #[error("the engine at {0} lists no model: load one first")]
     NoModel(String),
+    /// A model for embeddings that nobody has.
+    #[error("--embedding-model {0}: no engine lists it; a model that nodes bring needs --model {0} too")]
+    NoEmbeddingModel(String),
     /// The node.
     #[error("the node did not start: {0}")]
     Agent(#[from] AgentError),
@@ -141,6 +147,9 @@ pub struct DevDescription {
     pub admin_token: String,
     /// The model to ask.
     pub model: String,
+    /// The model to ask for embeddings.
+    #[serde(default)]
+    pub embedding_model: Option<String>,
     /// `testnet`.
     pub environment: Environment,
     /// The address of the network's key.
@@ -191,6 +200,8 @@ pub struct Dev {
     pub description: DevDescription,
     server: Running,
     node: Option<(JoinHandle<Result<(), AgentError>>, CancellationToken)>,
+    /// The models that the node has to come into rotation with.
+    awaited: Vec<String>,
     data_dir: PathBuf,
 }
 
@@ -201,7 +212,13 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     // First of all, because it is what fails most often and costs nothing.
     let listener = assemble::listen(options.listen).await?;
     let (models, runtime) = models_and_runtime(&options).await?;
-    let model = models.first().map(|model| model.name.clone()).unwrap_or_default();
+    let [model, embedding_model] = [Capability::Chat, Capability::Embeddings].map(|wanted| {
+        let mut able = models
+            .iter()
+            .filter(|model| model.capabilities.iter().any(|name| name == wanted.as_str()));
+        able.next().map(|model| model.name.clone())
+    });
+    let model = model.or_else(|| embedding_model.clone()).unwrap_or_default();
 
     let (clock, entropy) = (SystemClock, SystemEntropy);
     let credentials = Credentials::open(&data_dir, &entropy)?;
@@ -218,6 +235,7 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
 
     let mut server_options = ServerOptions::new(ENVIRONMENT, &data_dir, Offer::new(models));
     server_options.admin_token = Some(sha256(&credentials.admin_token));
+    server_options.allow_private_webhooks = true;
     server_options.link_policy.bind_loopback_to = Some(record.account);
     server_options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
     server_options.metrics = crate::telemetry::start_metrics();
@@ -228,6 +246,16 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     let base_url = format!("http://{}", reachable(address));
     let io = format!("ws://{}/io/v1/ws", reachable(address));
 
+    let mut awaited = vec![model.clone()];
+    if let (Some(name), Some(runtime)) = (&embedding_model, &runtime) {
+        let listed = runtime.models().await.unwrap_or_default();
+        awaited.extend(
+            listed
+                .into_iter()
+                .map(|model| model.name)
+                .filter(|listed| listed == name),
+        );
+    }
     let (node, node_id) = match runtime.filter(|_| !options.no_node) {
         Some(runtime) => {
             let agent = Agent::builder(&io, data_dir.join("node"))
@@ -253,6 +281,7 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
             api_key: credentials.api_key,
             admin_token: credentials.admin_token,
             model,
+            embedding_model,
             environment: ENVIRONMENT,
             network_key: format!("{network_key:#x}"),
             node_id,
@@ -260,6 +289,7 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
         },
         server,
         node,
+        awaited,
         data_dir,
     };
     dev.ready().await
@@ -270,9 +300,10 @@ impl Dev {
     async fn ready(mut self) -> Result<Self, DevError> {
         if let Some((node, _)) = &mut self.node {
             let flow = &self.server.app().flow;
-            let served = tokio::time::timeout(NODE_PATIENCE, flow.until_served(&self.description.model));
+            let all = join_all(self.awaited.iter().map(|model| flow.until_served(model)));
+            let served = tokio::time::timeout(NODE_PATIENCE, all);
             let ended = tokio::select! {
-                served = served => served.map_err(|_| DevError::NodeNotReady(NODE_PATIENCE)),
+                served = served => served.map(drop).map_err(|_| DevError::NodeNotReady(NODE_PATIENCE)),
                 ended = node => Err(match ended {
                     Ok(Err(error)) => DevError::Agent(error),
                     _ => DevError::NodeNotReady(Duration::ZERO),
@@ -314,12 +345,13 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 async fn models_and_runtime(options: &DevOptions) -> Result<(Vec<ModelSpec>, Option<Arc<dyn Runtime>>), DevError> {
-    let mut models: Vec<ModelSpec> = options
-        .models
-        .iter()
-        .map(|name| external(&EngineModel::new(name)))
-        .collect();
+    let external = |model: &EngineModel| external(model, options.embedding_models.contains(&model.name));
+    let mut models: Vec<ModelSpec> = Vec::new();
+    for name in &options.models {
+        models.push(external(&EngineModel::new(name)));
+    }
     if options.engines.is_empty() {
+        check_embedding_models(options, &models)?;
         if options.no_node && !models.is_empty() {
             return Ok((models, None));
         }
@@ -349,12 +381,35 @@ async fn models_and_runtime(options: &DevOptions) -> Result<(Vec<ModelSpec>, Opt
         }
         runtimes.push(Arc::new(runtime));
     }
+    check_embedding_models(options, &models)?;
     Ok((models, Some(Arc::new(Several::new(runtimes)))))
 }
 
-/// What an engine lists, as an entry of the snapshot.
-fn external(model: &EngineModel) -> ModelSpec {
+fn check_embedding_models(options: &DevOptions, models: &[ModelSpec]) -> Result<(), DevError> {
+    let is_known = |name: &&String| models.iter().any(|model| model.name == **name);
+    match options.embedding_models.iter().find(|name| !is_known(name)) {
+        Some(name) => Err(DevError::NoEmbeddingModel(name.clone())),
+        None => Ok(()),
+    }
+}
+
+/// What an engine lists, as an entry of the snapshot. Of an engine nobody says what it can't do.
+fn external(model: &EngineModel, is_for_embeddings: bool) -> ModelSpec {
     let context_length = model.context_length.unwrap_or(UNKNOWN_CONTEXT);
+    let (capabilities, test_prompt) = if is_for_embeddings {
+        let capabilities = [
+            Capability::Embeddings,
+            Capability::Dimensions,
+            Capability::Cl100kBase,
+            Capability::Extra,
+        ];
+        (Capability::names(capabilities), "The weather is lovely today.")
+    } else {
+        (
+            Capability::of_text_engine(),
+            "Answer with one word: what colour is the sky?",
+        )
+    };
     ModelSpec {
         name: model.name.clone(),
         version: "engine".into(),
@@ -363,13 +418,13 @@ fn external(model: &EngineModel) -> ModelSpec {
         files: Vec::new(),
         context_length,
         default_max_tokens: context_length.min(1024),
-        capabilities: Capability::of_text_engine(),
+        capabilities,
         price: Price {
             input_per_million: Credits::from_whole(1),
             output_per_million: Credits::from_whole(2),
             per_request: Credits::from_micros(10),
         },
-        test_prompt: "Answer with one word: what colour is the sky?".into(),
+        test_prompt: test_prompt.into(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The demo model for the embedded engine.
+//! The models of the embedded engine: one for text, one for embeddings.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,14 +7,16 @@ use resultity_core::model::ModelSpec;
 use resultity_node::models::{self, Fetcher, TerminalProgress};
 use resultity_node::runtime::Runtime;
 use resultity_node::runtime::embedded::EmbeddedRuntime;
+use resultity_node::runtime::several::Several;
 
 use super::{DevError, DevOptions};
 
-/// The model's entry for the snapshot, and the engine with it loaded, unless no node is wanted.
+/// The models' entries for the snapshot, and the engine with them loaded, unless no node is wanted.
 pub(super) async fn demo(options: &DevOptions) -> Result<(Vec<ModelSpec>, Option<Arc<dyn Runtime>>), DevError> {
     let spec = models::demo_model();
+    let specs = vec![spec.clone(), models::embedding_model()];
     if options.no_node {
-        return Ok((vec![spec], None));
+        return Ok((specs, None));
     }
     let path = match &options.model_file {
         Some(path) => path.clone(),
@@ -28,7 +30,13 @@ pub(super) async fn demo(options: &DevOptions) -> Result<(Vec<ModelSpec>, Option
         Ok(Err(error)) => return Err(DevError::Model(error.to_string())),
         Err(error) => return Err(DevError::Model(format!("the model could not be loaded: {error}"))),
     };
-    Ok((vec![spec], Some(Arc::new(runtime))))
+    let mut runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(runtime)];
+    match resultity_node::config::embeddings().await {
+        Ok(embeddings) => runtimes.push(embeddings),
+        // Most who try things want to chat; requests for embeddings will find no node.
+        Err(error) => tracing::warn!(%error, "this node makes no embeddings"),
+    }
+    Ok((specs, Some(Arc::new(Several::new(runtimes)))))
 }
 
 async fn fetch(spec: &ModelSpec) -> Result<PathBuf, DevError> {

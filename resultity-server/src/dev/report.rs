@@ -31,6 +31,10 @@ fn block(description: &DevDescription, colours: bool) -> String {
         Some(id) => id.clone(),
         None => "none yet: start one with the line below".into(),
     };
+    let embeddings = match &description.embedding_model {
+        Some(name) if name != model => format!("  embeddings       {name}\n"),
+        _ => String::new(),
+    };
     let other_node = format!("resultity-node run --io {io} --data-dir ./node2");
     format!(
         r#"
@@ -39,7 +43,7 @@ fn block(description: &DevDescription, colours: bool) -> String {
   OpenAI base URL  {cloud}
   API key          {api_key}
   model            {model}
-  node             {node}
+{embeddings}  node             {node}
 
 {bold}Ask with curl{plain}
   curl {cloud}/chat/completions \
@@ -82,6 +86,7 @@ mod tests {
             api_key: format!("rk_test_{}", "0".repeat(32)),
             admin_token: "secret".into(),
             model: "smollm2-135m".into(),
+            embedding_model: Some("all-minilm-l6-v2".into()),
             environment: Environment::Testnet,
             network_key: "0x".into(),
             node_id: Some(format!("0x{}", "0".repeat(40))),
