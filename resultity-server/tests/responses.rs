@@ -13,6 +13,7 @@ use resultity_core::id::{JobId, ResponseId};
 use resultity_core::openai::chat::ChunkChoice;
 use resultity_core::signing::Outcome;
 use resultity_core::wire::{FailureCode, Job};
+use resultity_server::assemble::Offer;
 use resultity_server::session::new_key;
 use resultity_server::tenant::{self, Tenant};
 use rstest::rstest;
@@ -573,4 +574,93 @@ async fn an_answer_that_is_cut_off_is_incomplete() {
     assert_eq!(response["status"], "incomplete", "{response}");
     assert_eq!(response["incomplete_details"], json!({"reason": "max_output_tokens"}));
     assert_eq!(response["output"][0]["status"], "incomplete");
+}
+
+#[tokio::test]
+async fn a_restart_loses_nothing_and_glues_nothing() {
+    let (server, mut node, api) = started().await;
+    let body = json!({"model": "m", "input": "hello", "background": true});
+    let (_, done) = answered_in_background(&api, &mut node, body.clone(), "before").await;
+    let (_, running) = api.create(body.clone()).await;
+    let job = node.next_job().await;
+    node.accept(&job).await;
+    // This one waits: the node has one slot.
+    let (_, waiting) = api.create(body).await;
+    drop(node);
+
+    let server = server.restarted(Offer::new(vec![harness::model("m")])).await;
+    let api = Api::new(&server);
+    let path = |response: &Value| format!("/responses/{}", response["id"].as_str().unwrap());
+    assert_eq!(api.get(&path(&done)).await, (200, done));
+    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    for _ in 0..2 {
+        let job = node.next_job().await;
+        node.answer(&job, "after").await;
+    }
+    for response in [running, waiting] {
+        let response = api.until(response["id"].as_str().unwrap(), "completed").await;
+        assert_eq!(response["output"][0]["content"][0]["text"], "after");
+    }
+    server.assert_charged(Credits::from_micros(3 * COST.micros())).await;
+}
+
+#[tokio::test]
+async fn a_stream_that_a_restart_cuts_has_failed() {
+    let (server, mut node, api) = started().await;
+    let mut events = api
+        .create_stream(json!({"model": "m", "input": "hello", "stream": true, "background": true}))
+        .await;
+    let id = events.next().await.unwrap()["response"]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let job = node.next_job().await;
+    node.accept(&job).await;
+    node.chunk(&job, &mut Sent::default(), &[ChunkChoice::text(0, "half")])
+        .await;
+    while events.next().await.unwrap()["type"] != "response.output_text.delta" {}
+    drop((events, node));
+    let server = server.restarted(Offer::new(vec![harness::model("m")])).await;
+    let api = Api::new(&server);
+    let _node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let response = api.until(&id, "failed").await;
+    assert_eq!(
+        (&response["output"], &response["error"]["code"]),
+        (&json!([]), &json!("server_error"))
+    );
+    let last = api.follow(&id, Some(5)).await.all().await;
+    assert_eq!(kinds(&last), ["response.failed"]);
+    assert_eq!(last[0]["sequence_number"], 6);
+    server.assert_charged(Credits::ZERO).await;
+}
+
+/// Asks in the background, while the node answers, and waits for the end.
+async fn answered_in_background(api: &Api, node: &mut TestNode, body: Value, text: &str) -> (Value, Value) {
+    let (_, response) = api.create(body).await;
+    let job = node.next_job().await;
+    node.answer(&job, text).await;
+    let done = api.until(response["id"].as_str().unwrap(), "completed").await;
+    (serde_json::from_str(job.body.get()).unwrap(), done)
+}
+
+#[tokio::test]
+async fn a_repeat_with_the_same_key_gives_the_same_response() {
+    let (server, mut node, api) = started().await;
+    let ask = |body: &Value| {
+        let request = api.http.post(format!("{}/responses", api.base)).json(body);
+        let (api, request) = (api.clone(), request.header("idempotency-key", "k"));
+        tokio::spawn(async move { api.send(request).await })
+    };
+    let body = json!({"model": "m", "input": "hello"});
+    let first = ask(&body);
+    let job = node.next_job().await;
+    let second = ask(&body);
+    node.answer(&job, "once").await;
+    let first = soon("the first", first).await.unwrap();
+    assert_eq!(first.0, 200);
+    assert_eq!(soon("the second", second).await.unwrap(), first);
+    assert_eq!(soon("the third", ask(&body)).await.unwrap(), first);
+    let other = json!({"model": "m", "input": "something else"});
+    assert_eq!(soon("another", ask(&other)).await.unwrap().0, 409);
+    server.assert_charged(COST).await;
 }

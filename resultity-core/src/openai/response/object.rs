@@ -101,7 +101,7 @@ pub struct Response {
     /// As asked for.
     #[serde(default)]
     pub safety_identifier: Option<String>,
-    /// Always `default`.
+    /// `default`, or `flex`: as if in a batch.
     #[serde(default)]
     pub service_tier: Option<String>,
     /// Whether it is kept.
@@ -168,7 +168,13 @@ impl Response {
             prompt_cache_key: request.prompt_cache_key.clone(),
             reasoning: Some(request.reasoning.clone().unwrap_or_default()),
             safety_identifier: request.safety_identifier.clone(),
-            service_tier: Some("default".into()),
+            service_tier: Some(
+                match request.service_tier.as_deref() {
+                    Some("flex") => "flex",
+                    _ => "default",
+                }
+                .into(),
+            ),
             store: Some(request.is_stored()),
             temperature: request.temperature,
             text: Some(text),

@@ -168,14 +168,6 @@ fn what_cannot_be_served_is_named(#[case] fields: Value, #[case] param: &str) {
 }
 
 #[test]
-fn what_is_wrong_with_inherited_items_is_said_of_the_previous_response() {
-    let request =
-        request(json!({"model": "m", "input": [{"role": "boss", "content": "x"}, {"role": "user", "content": "x"}]}));
-    let error = translate(&request, 1).unwrap_err();
-    assert_eq!(error.param.as_deref(), Some("previous_response_id.role"));
-}
-
-#[test]
 fn names_of_chat_completions_get_their_names_here_back() {
     let request = request(json!({
         "model": "m", "instructions": "x",
