@@ -23,6 +23,8 @@ use tempfile::TempDir;
 
 pub mod batches;
 pub mod node;
+#[cfg(feature = "dev")]
+pub mod process;
 
 /// How long anything in a test may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(30);
