@@ -110,6 +110,9 @@ async fn the_contract_holds_in_process_and_over_http() {
     tokio::time::timeout(LONG, testing::cloud::all(&session, &network.model))
         .await
         .expect("in process");
+    tokio::time::timeout(LONG, testing::completions::all(&session, &network.model))
+        .await
+        .expect("completions in process");
     tokio::time::timeout(LONG, testing::cloud::all(&client, &network.model))
         .await
         .expect("over HTTP");

@@ -1,13 +1,12 @@
 //! How a job ends without an answer, in words; and how long a money step is tried.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::job::{JobKind, JobState};
 use resultity_core::wire::{Failed, FailureCode};
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::store::StoreError;
 
@@ -94,10 +93,10 @@ pub(super) struct Refusal {
 impl Refusal {
     /// The node may only name a field that is in the body it was sent.
     pub(super) fn new(code: FailureCode, param: Option<&str>, body: &RawValue) -> Self {
-        let fields: BTreeMap<String, IgnoredAny> = serde_json::from_str(body.get()).unwrap_or_default();
+        let body: Map<String, Value> = serde_json::from_str(body.get()).unwrap_or_default();
         let is_known = |path: &&str| {
             let field = path.split(['.', '[']).next().unwrap_or_default();
-            Failed::is_param(path) && fields.contains_key(field)
+            Failed::is_param(path) && body.contains_key(field)
         };
         Self {
             code,

@@ -166,6 +166,9 @@ fn logprob<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::
     Ok(Option::<f64>::deserialize(deserializer)?.unwrap_or(UNLIKELY))
 }
 
+/// Tokens and their log-probabilities.
+type Likeliest = BTreeMap<String, Option<f64>>;
+
 #[derive(Deserialize, Serialize)]
 struct CompletionLogprobs {
     #[serde(default)]
@@ -176,7 +179,7 @@ struct CompletionLogprobs {
     #[serde(default)]
     tokens: Vec<String>,
     #[serde(default)]
-    top_logprobs: Option<Vec<Option<BTreeMap<String, Option<f64>>>>>,
+    top_logprobs: Option<Vec<Option<Likeliest>>>,
 }
 
 impl CompletionLogprobs {
