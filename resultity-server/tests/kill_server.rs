@@ -6,11 +6,11 @@
 mod harness;
 
 use std::path::Path;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use futures::StreamExt;
 use harness::node::{Sent, TestNode};
+use harness::process::Process;
 use harness::soon;
 use resultity_client::CloudClient;
 use resultity_core::api::cloud::ChatApi;
@@ -21,74 +21,14 @@ use resultity_core::openai::chat::{ChatRequest, ChunkChoice, Message};
 use resultity_core::signing::{Keypair, Outcome};
 use resultity_core::wire::{AckOutcome, Job};
 use resultity_server::assemble::open_store;
-use resultity_server::dev::DevDescription;
 use resultity_server::session::hash_key;
 use resultity_server::store::{Balance, Store};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
 
 /// What `dev` gives its key.
 const CREDITS: Credits = Credits::from_whole(1_000_000);
 
 /// Three prompt tokens and two made, at the demo model's price: what an answer of a test node costs.
 const COST: Credits = Credits::from_micros(10 + 3 + 4);
-
-/// A server process that dies with the test.
-struct Process {
-    child: Child,
-    description: DevDescription,
-}
-
-impl Process {
-    async fn start(data_dir: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_resultity-server"))
-            .args(["dev", "--no-node", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = soon("the server's line", lines.next_line())
-            .await
-            .unwrap()
-            .expect("the server did not start");
-        Self {
-            child,
-            description: serde_json::from_str(&line).unwrap(),
-        }
-    }
-
-    /// SIGKILL; gone when this returns.
-    async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
-    async fn node(&self, slots: u32) -> TestNode {
-        TestNode::ready(&self.description.io, &self.description.model, slots).await
-    }
-
-    fn ask(&self, stream: bool) -> tokio::task::JoinHandle<Option<String>> {
-        let client = CloudClient::builder()
-            .base_url(&self.description.cloud)
-            .api_key(self.description.api_key.clone())
-            .max_retries(0)
-            .build()
-            .unwrap();
-        let request = ChatRequest::new(&self.description.model, [Message::user("hello")]).max_tokens(10);
-        tokio::spawn(async move {
-            if !stream {
-                return client.chat(request).await.ok().map(|reply| reply.text().to_owned());
-            }
-            let mut stream = client.chat_stream(request).await.ok()?;
-            let mut text = String::new();
-            while let Some(chunk) = stream.next().await {
-                text.push_str(chunk.ok()?.text());
-            }
-            Some(text)
-        })
-    }
-}
 
 /// When the server is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +39,28 @@ enum Moment {
     MidStream,
     ResultSent,
     Acknowledged,
+}
+
+/// Somebody asks over HTTP and waits.
+fn ask(server: &Process, stream: bool) -> tokio::task::JoinHandle<Option<String>> {
+    let client = CloudClient::builder()
+        .base_url(&server.description.cloud)
+        .api_key(server.description.api_key.clone())
+        .max_retries(0)
+        .build()
+        .unwrap();
+    let request = ChatRequest::new(&server.description.model, [Message::user("hello")]).max_tokens(10);
+    tokio::spawn(async move {
+        if !stream {
+            return client.chat(request).await.ok().map(|reply| reply.text().to_owned());
+        }
+        let mut stream = client.chat_stream(request).await.ok()?;
+        let mut text = String::new();
+        while let Some(chunk) = stream.next().await {
+            text.push_str(chunk.ok()?.text());
+        }
+        Some(text)
+    })
 }
 
 /// What is known of a job, read beside the running server.
@@ -122,7 +84,7 @@ async fn run_until(moment: Moment, data_dir: &Path) -> (Keypair, Job, Option<Sen
     let streamed = moment == Moment::MidStream;
     // The node is in rotation once the server says so; until then a request would be refused.
     let asked = loop {
-        let asked = server.ask(streamed);
+        let asked = ask(&server, streamed);
         tokio::select! {
             job = node.next_job() => break (asked, job),
             refused = async { while !asked.is_finished() { tokio::task::yield_now().await } } => refused,
@@ -135,7 +97,7 @@ async fn run_until(moment: Moment, data_dir: &Path) -> (Keypair, Job, Option<Sen
         Moment::Leased => {}
         Moment::Queued => {
             // The node is busy with the first; the second waits in the queue.
-            let _second = server.ask(false);
+            let _second = ask(&server, false);
             soon("a second hold", async {
                 while store.audit().await.unwrap().open_holds < 2 {
                     tokio::task::yield_now().await;

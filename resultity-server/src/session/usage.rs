@@ -155,7 +155,8 @@ fn grouping(text: &str) -> Result<Grouping, ApiError> {
 /// A day, counted from the Unix epoch.
 fn day(field: &str, text: &str) -> Result<i64, ApiError> {
     let expected = || invalid(field, format!("{field} must be a day such as 2026-11-22"));
-    let date: Date = text.parse().map_err(|_| expected())?;
+    // A day and no more: a time of day would be taken for nothing.
+    let date: Date = text.parse().ok().filter(|_| text.len() == 10).ok_or_else(expected)?;
     let midnight = date.to_zoned(TimeZone::UTC).map_err(|_| expected())?;
     Ok(midnight.timestamp().as_millisecond().div_euclid(DAY_MS))
 }

@@ -1,5 +1,7 @@
 //! A node on a real WebSocket with real signatures, whose every step the test decides.
 
+use std::collections::VecDeque;
+
 use futures::{SinkExt, StreamExt};
 use resultity_core::canonical::sha256;
 use resultity_core::clock::{Clock, SystemClock, SystemEntropy};
@@ -28,6 +30,8 @@ pub struct TestNode {
     pub welcome: Welcome,
     models: Vec<NodeModel>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Jobs that came while something else was waited for.
+    early: VecDeque<Job>,
 }
 
 /// What it sends of a stream, for its hashes.
@@ -100,6 +104,7 @@ impl TestNode {
             welcome,
             models,
             socket,
+            early: VecDeque::new(),
         }
     }
 
@@ -134,7 +139,14 @@ impl TestNode {
     pub async fn pass_readiness(&mut self) {
         let job = self.next_job().await;
         self.answer(&job, "yes").await;
-        self.ack_of(job.job_id).await;
+        // A job that waits for the node may be on its way before the ack is.
+        loop {
+            match self.next().await {
+                ServerFrame::Ack(ack) if ack.job_id == job.job_id => return,
+                ServerFrame::Job(job) => self.early.push_back(job),
+                other => panic!("no ack, but {other:?}"),
+            }
+        }
     }
 
     pub fn id(&self) -> NodeId {
@@ -169,6 +181,9 @@ impl TestNode {
     }
 
     pub async fn next_job(&mut self) -> Job {
+        if let Some(job) = self.early.pop_front() {
+            return job;
+        }
         loop {
             match self.next().await {
                 ServerFrame::Job(job) => return job,
