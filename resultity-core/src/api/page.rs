@@ -13,7 +13,7 @@ pub const MAX_PAGE: u32 = 100;
 #[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 #[serde(default)]
 pub struct PageQuery {
-    /// How many entries: 1 to [`MAX_PAGE`]; else [`DEFAULT_PAGE`].
+    /// How many entries: 1 to 100; 20 if nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Entries after the one with this id.

@@ -7,7 +7,7 @@ use axum::http::{HeaderName, Method};
 use resultity_core::limits::RateLimits;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::http::cloud::{COST, JOB_ID};
+use crate::http::cloud::{COST, JOB_ID, REPLAYED};
 
 /// Any page may call: a key is needed all the same, and no cookie counts here.
 ///
@@ -23,6 +23,7 @@ pub(super) fn layer() -> CorsLayer {
         RETRY_AFTER,
         JOB_ID,
         COST,
+        REPLAYED,
     ];
     let rate_limits = RateLimits::HEADERS.map(HeaderName::from_static);
     CorsLayer::new()

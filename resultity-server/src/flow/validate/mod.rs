@@ -8,7 +8,7 @@ use std::time::Duration;
 use resultity_core::capability::Capability;
 use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::job::{JobKind, Priority};
+use resultity_core::job::{Endpoint, JobKind, Priority};
 use resultity_core::model::ModelSpec;
 use resultity_core::wire::MAX_FRAME_BYTES;
 use serde::{Deserialize, Serialize};
@@ -29,12 +29,24 @@ pub use chat::chat;
 pub use completion::completion;
 pub(super) use embedding::MAX_DIMENSIONS;
 pub use embedding::embedding;
+pub use parameters::ParameterNote;
 
 /// The most bytes of a body that goes to a node: it has to fit into a frame.
 const MAX_NODE_BODY: usize = MAX_FRAME_BYTES - 64 * 1024;
 
 /// The most choices of one request, over all its prompts.
 const MAX_CHOICES: u64 = 128;
+
+/// The parameters of an endpoint whose requests are checked by a table; none of another one.
+pub fn parameters(endpoint: Endpoint) -> Vec<ParameterNote> {
+    let table = match endpoint {
+        Endpoint::ChatCompletions => parameters::CHAT,
+        Endpoint::Completions => parameters::COMPLETIONS,
+        Endpoint::Embeddings => parameters::EMBEDDINGS,
+        _ => &[],
+    };
+    table.iter().map(parameters::Parameter::note).collect()
+}
 
 /// A request that can be admitted: within all limits, with bounds on what it can cost.
 #[derive(Debug, Clone, Serialize, Deserialize)]

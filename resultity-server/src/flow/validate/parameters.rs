@@ -5,7 +5,7 @@
 use resultity_core::capability::Capability;
 use resultity_core::error::ApiError;
 use resultity_core::model::ModelSpec;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::{invalid, refused, shapes, shown, unsupported};
 
@@ -16,6 +16,43 @@ pub(super) struct Parameter {
     /// Whether a value means the same as none at all.
     is_neutral: fn(&Value) -> bool,
     need: Need,
+}
+
+/// A parameter as it is told to people and their tools.
+#[derive(Debug)]
+pub struct ParameterNote {
+    /// Its name.
+    pub name: &'static str,
+    /// A JSON schema of its values.
+    pub schema: Value,
+    /// What it needs, or what becomes of it.
+    pub note: Option<String>,
+}
+
+impl Parameter {
+    pub(super) fn note(&self) -> ParameterNote {
+        let schema = match &self.shape {
+            Any | By(_) => json!({}),
+            Bool => json!({"type": ["boolean", "null"]}),
+            Text => json!({"type": ["string", "null"]}),
+            Object => json!({"type": ["object", "null"]}),
+            Integer(low, high) => json!({"type": ["integer", "null"], "minimum": low, "maximum": high}),
+            Number(low, high) => json!({"type": ["number", "null"], "minimum": low, "maximum": high}),
+            OneOf(texts) => json!({"type": ["string", "null"], "enum": texts}),
+        };
+        let note = match self.need {
+            Nothing => None,
+            Kept => Some("No node is told.".to_owned()),
+            Of(capability) => Some(format!("Of models with the capability `{capability}`.")),
+            ByValue(_) => Some("What a model needs for it depends on the value.".to_owned()),
+            Never(why) => Some(format!("Refused, unless it says nothing: {why}.")),
+        };
+        ParameterNote {
+            name: self.name,
+            schema,
+            note,
+        }
+    }
 }
 
 /// What a value may be.

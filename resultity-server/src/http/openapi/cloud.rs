@@ -1,7 +1,7 @@
 //! The operations of the Cloud API.
 
 use resultity_core::api::files::FileQuery;
-use resultity_core::api::jobs::{Feedback, Job, JobQuery, JobRequest, Quote};
+use resultity_core::api::jobs::{Feedback, Job, JobQuery, JobRequest};
 use resultity_core::api::page::PageQuery;
 use resultity_core::api::usage::{CreditBalance, UsageQuery, UsageReport};
 use resultity_core::api::webhooks::{
@@ -228,7 +228,6 @@ fn jobs() -> Vec<Operation> {
             .takes::<JobRequest>()
             .gives::<Job>("The job; its answer is in it once it is there.")
             .status("202")
-            .names::<Quote>()
             .makes_a_job(),
         Operation::new(Get, "/v1/jobs", JOBS, "listJobs", "The jobs of this key's namespace")
             .query::<JobQuery>()

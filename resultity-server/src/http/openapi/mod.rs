@@ -6,6 +6,8 @@ use std::sync::{Arc, LazyLock};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use resultity_core::api::page::Order;
+use resultity_core::api::usage::UsageScope;
 use resultity_core::error::ErrorCode;
 use resultity_core::openai::error::ErrorBody;
 use utoipa::openapi::path::PathsBuilder;
@@ -17,6 +19,8 @@ use utoipa::{PartialSchema, ToSchema};
 mod cloud;
 mod elsewhere;
 mod operation;
+mod parameters;
+mod words;
 
 use operation::Operation;
 
@@ -32,7 +36,11 @@ fn document() -> OpenApi {
     let operations: Vec<Operation> = cloud::operations().into_iter().chain(elsewhere::operations()).collect();
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
     schemas.insert(ErrorBody::name().into_owned(), ErrorBody::schema());
-    let mut named = Vec::new();
+    // What only queries name.
+    let mut named = vec![
+        (Order::name().into_owned(), Order::schema()),
+        (UsageScope::name().into_owned(), UsageScope::schema()),
+    ];
     ErrorBody::schemas(&mut named);
     let mut paths = PathsBuilder::new();
     for operation in operations {
@@ -97,10 +105,10 @@ fn error_codes() -> BTreeMap<u16, Vec<ErrorCode>> {
 
 /// The document as it is served: made at the first request, the same for all.
 static SERVED: LazyLock<Bytes> = LazyLock::new(|| {
-    document()
-        .to_json()
-        .expect("a document of texts and numbers can be written as JSON")
-        .into()
+    let mut document = serde_json::to_value(document()).unwrap_or_default();
+    parameters::add(&mut document);
+    words::clean(&mut document);
+    document.to_string().into()
 });
 
 /// `GET /openapi.json`.

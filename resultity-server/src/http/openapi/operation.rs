@@ -1,5 +1,6 @@
 //! One operation of the HTTP surfaces, described in a few words; what is the same for all of a kind is added here.
 
+use resultity_core::api::jobs::Quote;
 use resultity_core::error::ErrorCode;
 use resultity_core::limits::RateLimits;
 use utoipa::openapi::path::{HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
@@ -12,6 +13,9 @@ use utoipa::openapi::{
 use utoipa::{IntoParams, ToSchema};
 
 use super::Schemas;
+
+/// The content type of streams.
+const EVENTS: &str = "text/event-stream";
 
 /// What a caller has to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,8 +32,6 @@ pub(super) enum Access {
 struct Form {
     content_type: &'static str,
     schema: Option<RefOr<Schema>>,
-    /// Whether it comes an item at a time.
-    is_stream: bool,
 }
 
 /// One operation.
@@ -99,7 +101,6 @@ impl Operation {
         self.body = Some(Form {
             content_type: "application/json",
             schema: Some(schema),
-            is_stream: false,
         });
         self
     }
@@ -111,7 +112,6 @@ impl Operation {
         self.body = Some(Form {
             content_type: "multipart/form-data",
             schema: Some(schema.into()),
-            is_stream: false,
         });
         self
     }
@@ -185,9 +185,8 @@ impl Operation {
     pub(super) fn or_events<T: ToSchema>(mut self) -> Self {
         let schema = self.reference::<T>();
         self.answers.push(Form {
-            content_type: "text/event-stream",
+            content_type: EVENTS,
             schema: Some(schema),
-            is_stream: true,
         });
         self
     }
@@ -211,19 +210,9 @@ impl Operation {
         self
     }
 
-    /// Its description names this type.
-    pub(super) fn names<T: ToSchema>(mut self) -> Self {
-        self.reference::<T>();
-        self
-    }
-
     fn gives_form(mut self, content_type: &'static str, schema: Option<RefOr<Schema>>, answer: &'static str) -> Self {
         self.answer = answer;
-        self.answers.push(Form {
-            content_type,
-            schema,
-            is_stream: false,
-        });
+        self.answers.push(Form { content_type, schema });
         self
     }
 
@@ -242,6 +231,8 @@ impl Operation {
     /// It makes a job: it takes the options of a call, and it can fail in all the ways of a job.
     pub(super) fn makes_a_job(mut self) -> Self {
         self.makes_a_job = true;
+        // The answer of a dry run.
+        self.reference::<Quote>();
         self.errors.extend([
             ErrorCode::InsufficientQuota,
             ErrorCode::PermissionDenied,
@@ -335,16 +326,16 @@ impl Operation {
     }
 
     fn response(&mut self) -> Response {
-        let mut response = ResponseBuilder::new().description(self.answer);
+        let is_streamed = self.answers.iter().any(|form| form.content_type == EVENTS);
+        let how = if is_streamed {
+            " With `stream`, server-sent events with one item each in `data`."
+        } else {
+            ""
+        };
+        let mut response = ResponseBuilder::new().description(format!("{}{how}", self.answer));
         for form in self.answers.drain(..) {
             let content = ContentBuilder::new();
-            let content = if form.is_stream {
-                content
-                    .item_schema(form.schema)
-                    .description(Some("Server-sent events, if the request asks for a stream."))
-            } else {
-                content.schema(form.schema)
-            };
+            let content = content.schema(form.schema);
             response = response.content(form.content_type, content.build());
         }
         response = response.header_ref("x-request-id", header_ref("x-request-id"));
@@ -358,7 +349,12 @@ impl Operation {
 }
 
 /// What is said beside the answer of a job.
-const JOB_HEADERS: [&str; 3] = ["openai-processing-ms", "x-resultity-job-id", "x-resultity-cost"];
+const JOB_HEADERS: [&str; 4] = [
+    "openai-processing-ms",
+    "x-resultity-job-id",
+    "x-resultity-cost",
+    "x-resultity-replayed",
+];
 
 fn header_ref(name: &str) -> Ref {
     Ref::new(format!("#/components/headers/{name}"))
@@ -440,6 +436,11 @@ pub(super) fn headers() -> Vec<(&'static str, utoipa::openapi::Header)> {
             "x-resultity-cost",
             Type::String,
             "What it cost, in credits. Not known yet when a stream begins.",
+        ),
+        (
+            "x-resultity-replayed",
+            Type::Boolean,
+            "There if this is the first outcome of the idempotency key, given again: nothing was run or charged.",
         ),
         (
             "retry-after",
