@@ -1,17 +1,16 @@
-//! `/v1/jobs`, idempotency keys, dry runs, usage and credits, over HTTP, with a node whose every step the test decides.
+//! `/v1/jobs`, dry runs, usage and credits, over HTTP, with a node whose every step the test decides.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod harness;
 
-use harness::node::{Sent, TestNode};
-use harness::{CREDITS, TestServer, model, soon};
+use harness::api::{Api, chat};
+use harness::node::TestNode;
+use harness::{CREDITS, TestServer, model};
 use reqwest::{Method, StatusCode};
 use resultity_core::credits::Credits;
 use resultity_core::id::JobId;
-use resultity_core::openai::chat::ChunkChoice;
 use resultity_core::receipt::SignedReceipt;
-use resultity_core::signing::Outcome;
-use resultity_core::wire::{FailureCode, output_hash};
+use resultity_core::wire::output_hash;
 use resultity_server::assemble::Offer;
 use resultity_server::store::KeyLimits;
 use secrecy::ExposeSecret;
@@ -19,87 +18,6 @@ use serde_json::{Value, json};
 
 /// Three prompt tokens, two made: what every answer of a test node costs.
 const COST: Credits = Credits::from_micros(10 + 3 + 4);
-
-struct Api {
-    http: reqwest::Client,
-    base: String,
-    key: String,
-}
-
-/// An answer: status, header of this name, body.
-struct Said {
-    status: StatusCode,
-    headers: reqwest::header::HeaderMap,
-    body: String,
-}
-
-impl Said {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("{}: {}", self.status, self.body))
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name).map(|value| value.to_str().unwrap())
-    }
-}
-
-impl Api {
-    fn new(server: &TestServer) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Self {
-            http: reqwest::Client::new(),
-            base: server.base_url(),
-            key: server.api_key.expose_secret().to_owned(),
-        }
-    }
-
-    async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Said {
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.base))
-            .bearer_auth(&self.key);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        if let Some(body) = body {
-            request = request.json(&body);
-        }
-        let response = request.send().await.unwrap();
-        Said {
-            status: response.status(),
-            headers: response.headers().clone(),
-            body: response.text().await.unwrap(),
-        }
-    }
-
-    async fn get(&self, path: &str) -> Value {
-        let said = self.call(Method::GET, path, &[], None).await;
-        assert_eq!(said.status, 200, "{}", said.body);
-        said.json()
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Said {
-        self.call(Method::POST, path, &[], Some(body)).await
-    }
-
-    /// Asks once more and again until a job is in this state.
-    async fn until(&self, id: &str, status: &str) -> Value {
-        soon(status, async {
-            loop {
-                let job = self.get(&format!("/v1/jobs/{id}")).await;
-                if job["status"] == status {
-                    return job;
-                }
-                tokio::task::yield_now().await;
-            }
-        })
-        .await
-    }
-}
-
-fn chat() -> Value {
-    json!({"model": "m", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 10})
-}
 
 fn chat_job() -> Value {
     json!({"endpoint": "/v1/chat/completions", "body": chat()})
@@ -275,108 +193,6 @@ async fn jobs_survive_a_restart_and_are_billed_once() {
         assert_eq!(job["result"]["choices"][0]["message"]["content"], "after");
     }
     server.assert_charged(Credits::from_micros(3 * COST.micros())).await;
-}
-
-#[tokio::test]
-async fn a_repeat_waits_for_the_first_and_is_never_charged_again() {
-    let (server, mut node, api) = server_and_node().await;
-    let ask = || {
-        api.call(
-            Method::POST,
-            "/v1/chat/completions",
-            &[("idempotency-key", "k1")],
-            Some(chat()),
-        )
-    };
-    let node_answers = async {
-        let work = node.next_job().await;
-        node.answer(&work, "once").await;
-    };
-    let (first, second, ()) = tokio::join!(ask(), ask(), node_answers);
-    for said in [&first, &second] {
-        assert_eq!(said.status, 200, "{}", said.body);
-    }
-    assert_eq!(first.body, second.body);
-    let third = ask().await;
-    assert_eq!(third.body, first.body);
-    assert_eq!(third.header("x-resultity-replayed"), Some("true"));
-    let mut other = chat();
-    other["max_tokens"] = json!(11);
-    let clash = api
-        .call(
-            Method::POST,
-            "/v1/chat/completions",
-            &[("idempotency-key", "k1")],
-            Some(other),
-        )
-        .await;
-    assert_eq!(
-        (clash.status, clash.json()["error"]["code"].clone()),
-        (StatusCode::CONFLICT, json!("conflict"))
-    );
-    server.assert_charged(COST).await;
-}
-
-#[tokio::test]
-async fn a_stream_is_given_again_as_it_was() {
-    let (server, mut node, api) = server_and_node().await;
-    let mut body = chat();
-    body["stream"] = json!(true);
-    body["stream_options"] = json!({"include_usage": true});
-    let ask = || {
-        api.call(
-            Method::POST,
-            "/v1/chat/completions",
-            &[("idempotency-key", "s")],
-            Some(body.clone()),
-        )
-    };
-    let node_answers = async {
-        let work = node.next_job().await;
-        let mut sent = Sent::default();
-        for piece in ["one ", "two"] {
-            node.chunk(&work, &mut sent, &[ChunkChoice::text(0, piece)]).await;
-        }
-        node.chunk(&work, &mut sent, &[ChunkChoice::finish(0, "stop")]).await;
-        let result = node.stream_result(&work, &sent, Outcome::Complete);
-        node.send(result).await;
-    };
-    let (first, ()) = tokio::join!(ask(), node_answers);
-    assert!(
-        first.body.contains("one ") && first.body.ends_with("data: [DONE]\n\n"),
-        "{}",
-        first.body
-    );
-    let again = ask().await;
-    assert_eq!(again.body, first.body);
-    server.assert_charged(COST).await;
-}
-
-#[tokio::test]
-async fn after_a_failure_of_ours_a_repeat_begins_anew() {
-    let (server, mut node, api) = server_and_node().await;
-    let ask = || {
-        api.call(
-            Method::POST,
-            "/v1/chat/completions",
-            &[("idempotency-key", "k")],
-            Some(chat()),
-        )
-    };
-    let fails = async {
-        let work = node.next_job().await;
-        let failure = node.failure(&work, FailureCode::EngineFailed);
-        node.send(failure).await;
-    };
-    let (first, ()) = tokio::join!(ask(), fails);
-    assert_eq!(first.status, 503, "{}", first.body);
-    let answers = async {
-        let work = node.next_job().await;
-        node.answer(&work, "now").await;
-    };
-    let (second, ()) = tokio::join!(ask(), answers);
-    assert_eq!(second.status, 200, "{}", second.body);
-    server.assert_charged(COST).await;
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ use resultity_server::tenant::{self, Tenant};
 use secrecy::{ExposeSecret, SecretString};
 use tempfile::TempDir;
 
+pub mod api;
 pub mod batches;
 pub mod node;
 #[cfg(feature = "dev")]

@@ -1,0 +1,165 @@
+use super::*;
+use proptest::prelude::*;
+use resultity_core::Address;
+use uuid::Uuid;
+
+fn node(number: u8) -> NodeId {
+    NodeId::from_address(Address::repeat_byte(number))
+}
+
+fn job(number: u128) -> JobId {
+    JobId::from_uuid(Uuid::from_u128(number))
+}
+
+fn waiting(number: u128, namespace: u128) -> Waiting {
+    Waiting {
+        job: job(number),
+        namespace: NamespaceId::from_uuid(Uuid::from_u128(namespace)),
+        model: "m".into(),
+        priority: Priority::Normal,
+        is_patient: false,
+        excluded: HashSet::new(),
+    }
+}
+
+fn with_nodes(slots: &[u32]) -> Scheduler {
+    let mut scheduler = Scheduler::default();
+    for (number, slots) in slots.iter().enumerate() {
+        scheduler.node_ready(node(number as u8 + 1), HashSet::from(["m".to_owned()]), *slots);
+    }
+    scheduler
+}
+
+#[test]
+fn without_a_node_for_the_model_there_is_none() {
+    let mut scheduler = with_nodes(&[1]);
+    let other = Waiting {
+        model: "other".into(),
+        ..waiting(1, 1)
+    };
+    assert_eq!(scheduler.submit(other), Decision::NoNode);
+    let tried = Waiting {
+        excluded: HashSet::from([node(1)]),
+        ..waiting(2, 1)
+    };
+    assert_eq!(scheduler.submit(tried), Decision::NoNode);
+}
+
+#[test]
+fn a_namespace_with_a_long_queue_does_not_starve_another() {
+    let mut scheduler = with_nodes(&[1]);
+    assert_eq!(scheduler.submit(waiting(0, 1)), Decision::Assigned(node(1)));
+    for number in 1..=10 {
+        assert_eq!(
+            scheduler.submit(waiting(number, 1)),
+            Decision::Waits(number as usize - 1)
+        );
+    }
+    assert_eq!(scheduler.submit(waiting(100, 2)), Decision::Waits(10));
+    let mut order = Vec::new();
+    for _ in 0..3 {
+        order.extend(
+            scheduler
+                .slot_freed(node(1), Outcome::Success)
+                .into_iter()
+                .map(|assignment| assignment.job),
+        );
+    }
+    assert_eq!(order, [job(1), job(100), job(2)]);
+}
+
+#[test]
+fn bulk_jobs_wait_for_the_others() {
+    let mut scheduler = with_nodes(&[1]);
+    scheduler.submit(waiting(0, 1));
+    let bulk = |number| Waiting {
+        priority: Priority::Bulk,
+        ..waiting(number, 1)
+    };
+    assert_eq!(scheduler.submit(bulk(1)), Decision::Waits(0));
+    assert_eq!(scheduler.submit(bulk(2)), Decision::Waits(1));
+    assert_eq!(scheduler.submit(waiting(3, 2)), Decision::Waits(0));
+    assert_eq!(scheduler.place("m", job(1)), Some(1));
+    let next = |scheduler: &mut Scheduler| scheduler.slot_freed(node(1), Outcome::Success)[0].job;
+    assert_eq!(next(&mut scheduler), job(3));
+    assert_eq!(next(&mut scheduler), job(1));
+    assert_eq!(scheduler.place("m", job(2)), Some(0));
+}
+
+#[test]
+fn a_patient_job_waits_for_the_first_node() {
+    let mut scheduler = Scheduler::default();
+    let patient = Waiting {
+        is_patient: true,
+        ..waiting(1, 1)
+    };
+    assert_eq!(scheduler.submit(patient), Decision::Waits(0));
+    let given = scheduler.node_ready(node(1), HashSet::from(["m".to_owned()]), 1);
+    assert_eq!(given.len(), 1);
+    scheduler.node_gone(node(1));
+    assert_eq!(scheduler.slots("m"), 0);
+}
+
+#[test]
+fn a_job_is_not_given_to_a_node_that_tried_it() {
+    let mut scheduler = with_nodes(&[1, 1]);
+    let first = scheduler.submit(waiting(1, 1));
+    let Decision::Assigned(first) = first else {
+        panic!("{first:?}")
+    };
+    let again = Waiting {
+        excluded: HashSet::from([first]),
+        ..waiting(1, 1)
+    };
+    let second = scheduler.submit(again);
+    assert!(matches!(second, Decision::Assigned(other) if other != first));
+}
+
+#[test]
+fn when_the_last_node_goes_those_who_wait_are_told() {
+    let mut scheduler = with_nodes(&[1]);
+    scheduler.submit(waiting(1, 1));
+    scheduler.submit(waiting(2, 1));
+    assert_eq!(scheduler.node_gone(node(1)), [job(2)]);
+    assert_eq!(scheduler.waiting(), 0);
+    assert_eq!(scheduler.submit(waiting(3, 1)), Decision::NoNode);
+    // The slot of the job that still runs is not given away twice when the node comes back.
+    scheduler.node_ready(node(1), HashSet::from(["m".to_owned()]), 1);
+    assert_eq!(scheduler.submit(waiting(4, 1)), Decision::Waits(0));
+}
+
+proptest! {
+    /// Whatever happens, no node gets more than its slots, and no job is both waiting and assigned.
+    #[test]
+    fn slots_are_never_overdrawn(events in proptest::collection::vec((0u8..5, 1u8..4, 0u128..3), 1..200)) {
+        let mut scheduler = with_nodes(&[1, 2]);
+        let mut running: HashMap<NodeId, usize> = HashMap::new();
+        let mut next = 0u128;
+        for (event, number, namespace) in events {
+            let mut assigned = Vec::new();
+            match event {
+                0 | 1 => {
+                    next += 1;
+                    if let Decision::Assigned(node) = scheduler.submit(waiting(next, namespace)) {
+                        assigned.push(node);
+                    }
+                }
+                2 => {
+                    if let Some(count) = running.get_mut(&node(number)).filter(|count| **count > 0) {
+                        *count -= 1;
+                        assigned.extend(scheduler.slot_freed(node(number), Outcome::Success).into_iter().map(|a| a.node));
+                    }
+                }
+                3 => { scheduler.node_gone(node(number)); }
+                _ => {
+                    let models = HashSet::from(["m".to_owned()]);
+                    assigned.extend(scheduler.node_ready(node(number), models, 2).into_iter().map(|a| a.node));
+                }
+            }
+            for node in assigned {
+                *running.entry(node).or_default() += 1;
+            }
+            prop_assert!(running.values().all(|count| *count <= 2));
+        }
+    }
+}
