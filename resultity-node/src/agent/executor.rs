@@ -13,7 +13,9 @@ use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Delta, Usag
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::{EmbeddingRequest, encode_floats};
 use resultity_core::signing::{Domain, Keypair, Outcome};
-use resultity_core::wire::{Chunk, FailureCode, Job, NodeFrame, OutputHasher, Timings, Transcript, output_hash};
+use resultity_core::wire::{
+    Chunk, FailureCode, Job, MAX_FRAME_BYTES, NodeFrame, OutputHasher, Timings, Transcript, output_hash,
+};
 use serde::de::DeserializeOwned;
 use serde_json::value::to_raw_value;
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +31,9 @@ use crate::runtime::{Embeddings, Runtime, RuntimeError, RuntimeEvent, RuntimeStr
 
 /// A message to people is cut here: characters.
 const MAX_MESSAGE: usize = 500;
+
+/// The most bytes of an answer that is sent whole; the rest of its frame is small.
+const MAX_OUTPUT: usize = MAX_FRAME_BYTES - 64 * 1024;
 
 /// How many events of a Runtime that are ready at once go into one chunk.
 const MERGED: usize = 64;
@@ -287,6 +292,13 @@ impl Work {
             None
         };
         match whole {
+            // A longer frame would cost the link, and with it all jobs.
+            Some(Ok(raw)) if raw.get().len() > MAX_OUTPUT => {
+                return self.failure(
+                    FailureCode::InvalidRequest,
+                    "the answer is too large to be sent at once: ask for less, or for a stream",
+                );
+            }
             Some(Ok(raw)) => {
                 transcript.add(raw.get());
                 output = Some(raw);

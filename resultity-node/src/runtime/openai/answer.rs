@@ -2,6 +2,7 @@
 
 use resultity_core::openai::chat::{Choice, Usage};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Expected, failure};
@@ -9,9 +10,10 @@ use crate::runtime::{RuntimeError, RuntimeEvent};
 
 /// The parts of an engine's answer that go on. Its id, fingerprint and timings don't.
 #[derive(Deserialize)]
-struct EngineAnswer {
-    #[serde(default)]
-    choices: Vec<Choice>,
+#[serde(bound = "C: DeserializeOwned")]
+struct EngineAnswer<C> {
+    #[serde(default = "Vec::new")]
+    choices: Vec<C>,
     #[serde(default)]
     usage: Option<Counts>,
     #[serde(default)]
@@ -33,9 +35,12 @@ impl From<Counts> for Usage {
     }
 }
 
-/// The events of a whole answer.
-pub(super) fn events(body: &[u8], expected: &Expected) -> Result<[RuntimeEvent; 2], RuntimeError> {
-    let answer: EngineAnswer =
+/// The events of a whole answer, whose choices the engine writes as `C`.
+pub(super) fn events<C: DeserializeOwned + Into<Choice>>(
+    body: &[u8],
+    expected: &Expected,
+) -> Result<[RuntimeEvent; 2], RuntimeError> {
+    let answer: EngineAnswer<C> =
         serde_json::from_slice(body).map_err(|_| RuntimeError::Failed("its answer can't be read".to_owned()))?;
     if let Some(error) = answer.error.filter(|error| !error.is_null()) {
         return Err(failure::of_event(&error, &expected.model));
@@ -43,10 +48,9 @@ pub(super) fn events(body: &[u8], expected: &Expected) -> Result<[RuntimeEvent; 
     if answer.choices.is_empty() {
         return Err(RuntimeError::Failed("its answer is empty".to_owned()));
     }
-    let usage = answer
-        .usage
-        .map_or_else(|| estimate(&answer.choices, expected), Usage::from);
-    Ok([RuntimeEvent::Answer(answer.choices), RuntimeEvent::Done(usage)])
+    let choices: Vec<Choice> = answer.choices.into_iter().map(Into::into).collect();
+    let usage = answer.usage.map_or_else(|| estimate(&choices, expected), Usage::from);
+    Ok([RuntimeEvent::Answer(choices), RuntimeEvent::Done(usage)])
 }
 
 /// For engines that count nothing: four bytes make a token.

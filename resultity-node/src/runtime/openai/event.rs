@@ -11,6 +11,7 @@ use futures::stream::{BoxStream, Stream, StreamExt as _};
 use reqwest::Response;
 use resultity_core::openai::chat::{ChunkChoice, Usage};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answer::Counts;
@@ -33,24 +34,30 @@ const TAIL_TIMEOUT: Duration = Duration::from_millis(20);
 
 /// The parts of an engine's chunk that go on.
 #[derive(Deserialize)]
-struct EngineChunk {
-    #[serde(default)]
-    choices: Vec<ChunkChoice>,
+#[serde(bound = "C: DeserializeOwned")]
+struct EngineChunk<C> {
+    #[serde(default = "Vec::new")]
+    choices: Vec<C>,
     #[serde(default)]
     usage: Option<Counts>,
     #[serde(default)]
     error: Option<Value>,
 }
 
-/// The events of a streamed answer.
-pub(super) fn events(response: Response, expected: Expected) -> RuntimeStream {
+/// What is new in a choice, as an engine writes it.
+pub(super) trait Piece: DeserializeOwned + Into<ChunkChoice> + Send + 'static {}
+
+impl<T: DeserializeOwned + Into<ChunkChoice> + Send + 'static> Piece for T {}
+
+/// The events of a streamed answer, whose pieces the engine writes as `C`.
+pub(super) fn events<C: Piece>(response: Response, expected: Expected) -> RuntimeStream {
     let bytes = response
         .bytes_stream()
         .map(|bytes| bytes.map_err(|error| failure::transport(&error, true)));
-    from_bytes(bytes.boxed(), expected)
+    from_bytes::<C>(bytes.boxed(), expected)
 }
 
-fn from_bytes(bytes: BoxStream<'static, Result<Bytes, RuntimeError>>, expected: Expected) -> RuntimeStream {
+fn from_bytes<C: Piece>(bytes: BoxStream<'static, Result<Bytes, RuntimeError>>, expected: Expected) -> RuntimeStream {
     let reader = Box::new(Reader {
         source: Guard::new(bytes).eventsource(),
         expected,
@@ -63,7 +70,7 @@ fn from_bytes(bytes: BoxStream<'static, Result<Bytes, RuntimeError>>, expected: 
         if reader.ended {
             return None;
         }
-        let event = reader.next().await;
+        let event = reader.next::<C>().await;
         reader.ended = !matches!(event, Ok(RuntimeEvent::Delta(_)));
         Some((event, reader))
     })
@@ -83,7 +90,7 @@ struct Reader {
 
 impl Reader {
     /// The next delta, or the end.
-    async fn next(&mut self) -> Result<RuntimeEvent, RuntimeError> {
+    async fn next<C: Piece>(&mut self) -> Result<RuntimeEvent, RuntimeError> {
         loop {
             let Some(event) = self.source.next().await else {
                 // Some engines leave the mark of the end out; a cut is told apart by what is unfinished.
@@ -104,7 +111,7 @@ impl Reader {
                 let _ = tokio::time::timeout(TAIL_TIMEOUT, async { while self.source.next().await.is_some() {} }).await;
                 return Ok(self.done());
             }
-            let chunk: EngineChunk = serde_json::from_str(&event.data).map_err(|_| unreadable())?;
+            let chunk: EngineChunk<C> = serde_json::from_str(&event.data).map_err(|_| unreadable())?;
             if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
                 return Err(failure::of_event(&error, &self.expected.model));
             }
@@ -112,8 +119,9 @@ impl Reader {
                 self.usage = Some(counts.into());
             }
             if !chunk.choices.is_empty() {
-                self.note(&chunk.choices);
-                return Ok(RuntimeEvent::Delta(chunk.choices));
+                let choices: Vec<ChunkChoice> = chunk.choices.into_iter().map(Into::into).collect();
+                self.note(&choices);
+                return Ok(RuntimeEvent::Delta(choices));
             }
         }
     }
@@ -242,7 +250,7 @@ mod tests {
     /// What comes out if the engine's bytes are read in these pieces.
     fn read(pieces: &[&[u8]]) -> Vec<Result<RuntimeEvent, String>> {
         let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-        let events = from_bytes(futures::stream::iter(pieces).boxed(), expected());
+        let events = from_bytes::<ChunkChoice>(futures::stream::iter(pieces).boxed(), expected());
         let events = events.map(|event| event.map_err(|error| error.to_string())).collect();
         tokio::runtime::Builder::new_current_thread()
             .enable_time()

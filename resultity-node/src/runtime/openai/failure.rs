@@ -28,8 +28,8 @@ pub(super) fn of_list(status: StatusCode) -> RuntimeError {
     }
 }
 
-/// Of a chat request that was answered with an error status.
-pub(super) fn of_chat(status: StatusCode, body: &[u8], model: &str) -> RuntimeError {
+/// Of a request that was answered with an error status.
+pub(super) fn of_status(status: StatusCode, body: &[u8], model: &str) -> RuntimeError {
     let body = serde_json::from_slice(body).unwrap_or(Value::Null);
     let error = body.get("error").unwrap_or(&body);
     of_error(status.as_u16(), error, model)
@@ -122,7 +122,7 @@ mod tests {
     #[case(401, "secret-host", "key")]
     #[case(302, "", "status 302")]
     fn refusals_are_put_into_our_words(#[case] status: u16, #[case] body: &str, #[case] says: &str) {
-        let error = of_chat(StatusCode::from_u16(status).unwrap(), body.as_bytes(), "m").to_string();
+        let error = of_status(StatusCode::from_u16(status).unwrap(), body.as_bytes(), "m").to_string();
         assert!(error.contains(says) && !error.contains("secret-host"), "{error}");
     }
 }

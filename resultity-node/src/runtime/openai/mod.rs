@@ -6,19 +6,25 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt as _;
-use reqwest::{Response, StatusCode, header};
-use resultity_core::openai::chat::{ChatRequest, StreamOptions};
-use secrecy::{ExposeSecret as _, SecretString};
+use reqwest::StatusCode;
+use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Message, StreamOptions};
+use resultity_core::openai::completion::{CompletionRequest, Prompt};
+use resultity_core::openai::embedding::EmbeddingRequest;
+use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Map;
-use url::Url;
 
-use super::{EngineModel, Runtime, RuntimeError, RuntimeStream};
-use crate::http_client;
+use super::{Embeddings, EngineModel, Runtime, RuntimeError, RuntimeStream};
 
 mod answer;
+mod completion;
+mod connection;
+mod embedding;
 mod event;
 mod failure;
+mod legacy;
+
+use connection::{Connection, read};
 
 /// The most bytes of an answer that is not streamed. A frame of the node link could not hold more.
 const ANSWER_LIMIT: usize = 16 << 20;
@@ -42,10 +48,7 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Debug)]
 pub struct OpenAiRuntime {
-    client: reqwest::Client,
-    chat_url: Url,
-    models_url: Url,
-    key: Option<SecretString>,
+    connection: Connection,
     slots: u32,
     /// What the engine listed last; none if it never did.
     listed: RwLock<Option<HashSet<String>>>,
@@ -77,19 +80,8 @@ impl OpenAiRuntime {
 
     /// The same, with another limit on how long the engine may send nothing.
     pub fn with_read_timeout(base_url: &str, read_timeout: Duration) -> Result<Self, OpenAiRuntimeError> {
-        let base = base(base_url)?;
-        // A redirect would carry prompts and the key to a host that the operator did not name.
-        let client = http_client::builder()
-            .read_timeout(read_timeout)
-            .redirect(reqwest::redirect::Policy::none())
-            .pool_idle_timeout(Duration::from_mins(1))
-            .build()?;
-        let join = |path| base.join(path).map_err(|_| invalid(base_url, "it can't be a base"));
         Ok(Self {
-            chat_url: join("chat/completions")?,
-            models_url: join("models")?,
-            client,
-            key: None,
+            connection: Connection::new(base_url, read_timeout)?,
             slots: Self::DEFAULT_SLOTS,
             listed: RwLock::new(None),
         })
@@ -98,7 +90,7 @@ impl OpenAiRuntime {
     /// Sets the key that the engine wants as a bearer token.
     #[must_use]
     pub fn with_key(mut self, key: SecretString) -> Self {
-        self.key = Some(key);
+        self.connection.key = Some(key);
         self
     }
 
@@ -107,13 +99,6 @@ impl OpenAiRuntime {
     pub fn with_slots(mut self, slots: u32) -> Self {
         self.slots = slots.max(1);
         self
-    }
-
-    fn authorize(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
-        match &self.key {
-            Some(key) => request.bearer_auth(key.expose_secret()),
-            None => request,
-        }
     }
 
     /// Refuses what the engine does not list: some engines answer for any name with the one model they have.
@@ -146,13 +131,7 @@ impl Runtime for OpenAiRuntime {
     }
 
     async fn models(&self) -> Result<Vec<EngineModel>, RuntimeError> {
-        let request = self
-            .authorize(self.client.get(self.models_url.clone()))
-            .timeout(LIST_TIMEOUT);
-        let response = request
-            .send()
-            .await
-            .map_err(|error| failure::transport(&error, false))?;
+        let response = self.connection.get("models", LIST_TIMEOUT).await?;
         if !response.status().is_success() {
             return Err(failure::of_list(response.status()));
         }
@@ -167,27 +146,26 @@ impl Runtime for OpenAiRuntime {
 
     async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
         self.check_model(&request.model).await?;
-        let expected = Expected::of(&request);
-        let body = body_of(request).map_err(|_| RuntimeError::invalid("it can't be written"))?;
-        let post = self
-            .client
-            .post(self.chat_url.clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body);
+        let expected = Expected::of_chat(&request);
         let response = self
-            .authorize(post)
-            .send()
-            .await
-            .map_err(|error| failure::transport(&error, false))?;
-        let status = response.status();
-        if !status.is_success() {
-            return Err(refusal(response, &expected.model).await);
-        }
+            .connection
+            .post("chat/completions", &as_sent(request), &expected.model)
+            .await?;
         if expected.stream {
-            return Ok(event::events(response, expected));
+            return Ok(event::events::<ChunkChoice>(response, expected));
         }
-        let events = answer::events(&read(response, ANSWER_LIMIT).await?, &expected)?;
+        let events = answer::events::<Choice>(&read(response, ANSWER_LIMIT).await?, &expected)?;
         Ok(futures::stream::iter(events.into_iter().map(Ok)).boxed())
+    }
+
+    async fn complete(&self, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+        self.check_model(&request.model).await?;
+        completion::events(self.connection.clone(), request).await
+    }
+
+    async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
+        self.check_model(&request.model).await?;
+        embedding::embed(&self.connection, request).await
     }
 }
 
@@ -202,15 +180,24 @@ struct Expected {
 }
 
 impl Expected {
-    fn of(request: &ChatRequest) -> Self {
-        let bytes = |message: &resultity_core::openai::chat::Message| {
-            message.role.len() + message.content.as_ref().map_or(0, |content| content.text().len())
-        };
+    fn of_chat(request: &ChatRequest) -> Self {
+        let bytes =
+            |message: &Message| message.role.len() + message.content.as_ref().map_or(0, |content| content.text().len());
         Self {
             model: request.model.clone(),
             stream: request.is_stream(),
             choices: request.n.unwrap_or(1),
             prompt_bytes: request.messages.iter().map(bytes).sum(),
+        }
+    }
+
+    /// Of a request with one prompt.
+    fn of_completion(request: &CompletionRequest) -> Self {
+        Self {
+            model: request.model.clone(),
+            stream: request.is_stream(),
+            choices: request.n.unwrap_or(1),
+            prompt_bytes: prompt_bytes(&request.prompt),
         }
     }
 
@@ -220,74 +207,31 @@ impl Expected {
     }
 }
 
+/// About how many bytes a prompt has: four for each token.
+fn prompt_bytes(prompt: &Prompt) -> usize {
+    match prompt {
+        Prompt::Text(text) => text.len(),
+        Prompt::Texts(texts) => texts.iter().map(String::len).sum(),
+        Prompt::Tokens(tokens) => 4 * tokens.len(),
+        Prompt::TokenLists(lists) => lists.iter().map(|tokens| 4 * tokens.len()).sum(),
+    }
+}
+
 /// The request as the engine gets it: token counts always, and the limit under both of its names.
 ///
 /// Engines that only know `max_tokens` would make tokens without end where a request says `max_completion_tokens`.
-fn body_of(mut request: ChatRequest) -> serde_json::Result<Vec<u8>> {
-    request.stream_options = request.is_stream().then(|| {
-        let extra = request
-            .stream_options
-            .take()
-            .map_or_else(Map::new, |options| options.extra);
-        StreamOptions {
-            include_usage: Some(true),
-            extra,
-        }
-    });
+fn as_sent(mut request: ChatRequest) -> ChatRequest {
+    request.stream_options = stream_options(request.is_stream(), request.stream_options.take());
     request.max_tokens = request.token_limit();
-    serde_json::to_vec(&request)
+    request
 }
 
-/// Reads the body of a refusal, as far as it is short, and says what it means.
-async fn refusal(response: Response, model: &str) -> RuntimeError {
-    let status = response.status();
-    let body = read(response, 64 << 10).await.unwrap_or_default();
-    failure::of_chat(status, &body, model)
-}
-
-/// The whole body, if it is not longer than `limit` bytes.
-async fn read(mut response: Response, limit: usize) -> Result<Vec<u8>, RuntimeError> {
-    let expected = response
-        .content_length()
-        .and_then(|length| usize::try_from(length).ok())
-        .unwrap_or(0);
-    let mut body = Vec::with_capacity(expected.min(limit));
-    while let Some(bytes) = response
-        .chunk()
-        .await
-        .map_err(|error| failure::transport(&error, true))?
-    {
-        if body.len() + bytes.len() > limit {
-            return Err(RuntimeError::Failed("its answer is too long".to_owned()));
-        }
-        body.extend_from_slice(&bytes);
-    }
-    Ok(body)
-}
-
-fn invalid(url: &str, reason: &'static str) -> OpenAiRuntimeError {
-    OpenAiRuntimeError::InvalidUrl(url.to_owned(), reason)
-}
-
-/// The address that ends in `/v1/`.
-fn base(text: &str) -> Result<Url, OpenAiRuntimeError> {
-    let mut url = Url::parse(text).map_err(|_| invalid(text, "expected something like http://127.0.0.1:8000/v1"))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(invalid(text, "expected http:// or https:// and a host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        // Don't repeat it: it holds a password.
-        return Err(invalid("the address", "a key does not belong into it"));
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    let mut path = url.path().trim_end_matches('/').to_owned();
-    if !path.ends_with("/v1") {
-        path.push_str("/v1");
-    }
-    path.push('/');
-    url.set_path(&path);
-    Ok(url)
+/// Streams always end with token counts; what does not stream has no options.
+fn stream_options(stream: bool, options: Option<StreamOptions>) -> Option<StreamOptions> {
+    stream.then(|| StreamOptions {
+        include_usage: Some(true),
+        extra: options.map_or_else(Map::new, |options| options.extra),
+    })
 }
 
 #[derive(Deserialize)]
@@ -331,43 +275,20 @@ fn is_absent(status: StatusCode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use resultity_core::openai::chat::Message;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case("http://h:1", "http://h:1/v1/")]
-    #[case("http://h:1/", "http://h:1/v1/")]
-    #[case("http://h:1/v1", "http://h:1/v1/")]
-    #[case("https://h/v1/", "https://h/v1/")]
-    #[case("https://h/openai/v1?x=1#y", "https://h/openai/v1/")]
-    #[case("https://h/engine", "https://h/engine/v1/")]
-    fn an_address_may_end_with_v1_or_not(#[case] given: &str, #[case] expected: &str) {
-        assert_eq!(base(given).unwrap().as_str(), expected);
-    }
-
-    #[rstest]
-    #[case("h:1")]
-    #[case("")]
-    #[case("ftp://h")]
-    #[case("http://user:secret@h")]
-    fn other_addresses_are_refused(#[case] given: &str) {
-        let error = base(given).unwrap_err().to_string();
-        assert!(!error.contains("secret"), "{error}");
-    }
 
     #[test]
     fn the_engine_is_always_asked_for_counts_and_told_the_limit() {
         let mut request = ChatRequest::new("m", [Message::user("hi")]).with("top_k", 5);
         request.max_completion_tokens = Some(7);
         request.stream = Some(true);
-        let body: serde_json::Value = serde_json::from_slice(&body_of(request.clone()).unwrap()).unwrap();
+        let body: serde_json::Value = serde_json::to_value(as_sent(request.clone())).unwrap();
         assert_eq!(
             (&body["stream_options"]["include_usage"], &body["max_tokens"]),
             (&true.into(), &7.into())
         );
         assert_eq!(body["top_k"], 5);
         request.stream = None;
-        let body: serde_json::Value = serde_json::from_slice(&body_of(request.include_usage()).unwrap()).unwrap();
+        let body: serde_json::Value = serde_json::to_value(as_sent(request.include_usage())).unwrap();
         assert!(body.get("stream_options").is_none());
     }
 }

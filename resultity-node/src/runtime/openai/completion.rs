@@ -1,0 +1,143 @@
+//! Completions: one request to the engine for each prompt, because engines differ in what they make of lists.
+
+use std::collections::VecDeque;
+
+use futures::StreamExt as _;
+use resultity_core::openai::chat::{Choice, Usage};
+use resultity_core::openai::completion::{CompletionRequest, Prompt};
+
+use super::connection::{Connection, read};
+use super::legacy::{Rewriter, TextChoice};
+use super::{ANSWER_LIMIT, Expected, answer, event, stream_options};
+use crate::runtime::{RuntimeError, RuntimeEvent, RuntimeStream};
+
+/// The most tokens per choice where a request does not say so, as with OpenAI. Engines have other ideas, or no limit.
+const DEFAULT_MAX_TOKENS: u64 = 16;
+
+/// The events of all prompts, one after the other.
+pub(super) async fn events(connection: Connection, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+    let choices = u32::try_from(request.n.unwrap_or(1)).unwrap_or(u32::MAX);
+    let mut requests = apart(request);
+    let Some(first) = requests.pop_front() else {
+        return Err(RuntimeError::invalid_field("prompt", "expected at least one text"));
+    };
+    // What is wrong with a request shows before the answer begins.
+    let current = ask(&connection, first).await?;
+    let sequence = Sequence {
+        connection,
+        requests,
+        current,
+        choices,
+        base: 0,
+        rewriter: Rewriter::default(),
+        whole: Vec::new(),
+        usage: Usage::default(),
+        ended: false,
+    };
+    let events = futures::stream::unfold(Box::new(sequence), |mut sequence| async move {
+        if sequence.ended {
+            return None;
+        }
+        let event = sequence.next().await;
+        sequence.ended = matches!(event, Ok(RuntimeEvent::Done(_)) | Err(_));
+        Some((event, sequence))
+    });
+    Ok(events.boxed())
+}
+
+/// A request for each prompt, as the engine gets it.
+fn apart(mut request: CompletionRequest) -> VecDeque<CompletionRequest> {
+    request.stream_options = stream_options(request.is_stream(), request.stream_options.take());
+    request.max_tokens.get_or_insert(DEFAULT_MAX_TOKENS);
+    let prompts: Vec<Prompt> = match std::mem::replace(&mut request.prompt, Prompt::Texts(Vec::new())) {
+        Prompt::Texts(texts) => texts.into_iter().map(Prompt::Text).collect(),
+        Prompt::TokenLists(lists) => lists.into_iter().map(Prompt::Tokens).collect(),
+        one => vec![one],
+    };
+    let with = |prompt| {
+        let mut request = request.clone();
+        request.prompt = prompt;
+        request
+    };
+    prompts.into_iter().map(with).collect()
+}
+
+async fn ask(connection: &Connection, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+    let expected = Expected::of_completion(&request);
+    let response = connection.post("completions", &request, &expected.model).await?;
+    if expected.stream {
+        return Ok(event::events::<TextChoice>(response, expected));
+    }
+    let events = answer::events::<TextChoice>(&read(response, ANSWER_LIMIT).await?, &expected)?;
+    Ok(futures::stream::iter(events.into_iter().map(Ok)).boxed())
+}
+
+struct Sequence {
+    connection: Connection,
+    /// Those that are still to be sent.
+    requests: VecDeque<CompletionRequest>,
+    /// What comes of the one that was sent last.
+    current: RuntimeStream,
+    /// For each prompt.
+    choices: u32,
+    /// The index of the first choice of the current prompt.
+    base: u32,
+    rewriter: Rewriter,
+    /// The choices of answers that come whole.
+    whole: Vec<Choice>,
+    /// Of the prompts that are done.
+    usage: Usage,
+    ended: bool,
+}
+
+impl Sequence {
+    async fn next(&mut self) -> Result<RuntimeEvent, RuntimeError> {
+        loop {
+            match self.current.next().await {
+                Some(Ok(RuntimeEvent::Delta(mut pieces))) => {
+                    for piece in &mut pieces {
+                        piece.index = self.index(piece.index)?;
+                        self.rewriter.rewrite(piece.index, &mut piece.logprobs);
+                    }
+                    return Ok(RuntimeEvent::Delta(pieces));
+                }
+                Some(Ok(RuntimeEvent::Answer(choices))) => {
+                    for mut choice in choices {
+                        choice.index = self.index(choice.index)?;
+                        self.rewriter.rewrite(choice.index, &mut choice.logprobs);
+                        self.whole.push(choice);
+                    }
+                }
+                Some(Ok(RuntimeEvent::Done(usage))) => {
+                    self.usage = Usage::new(
+                        self.usage.prompt_tokens.saturating_add(usage.prompt_tokens),
+                        self.usage.completion_tokens.saturating_add(usage.completion_tokens),
+                    );
+                    if let Some(request) = self.requests.pop_front() {
+                        self.base = self.base.saturating_add(self.choices);
+                        self.current = ask(&self.connection, request).await?;
+                    } else if self.whole.is_empty() {
+                        return Ok(RuntimeEvent::Done(self.usage));
+                    } else {
+                        // Then once more to the end of the events, and to the counts.
+                        let done = Ok(RuntimeEvent::Done(Usage::default()));
+                        self.current = futures::stream::iter([done]).boxed();
+                        return Ok(RuntimeEvent::Answer(std::mem::take(&mut self.whole)));
+                    }
+                }
+                Some(Ok(RuntimeEvent::Prompt { .. })) => {}
+                Some(Err(error)) => return Err(error),
+                None => return Err(RuntimeError::Failed("its answer was cut".to_owned())),
+            }
+        }
+    }
+
+    /// The index among all choices.
+    fn index(&self, index: u32) -> Result<u32, RuntimeError> {
+        if index < self.choices {
+            Ok(self.base.saturating_add(index))
+        } else {
+            Err(RuntimeError::Failed("it made choices that nobody asked for".to_owned()))
+        }
+    }
+}
