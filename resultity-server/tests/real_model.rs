@@ -7,15 +7,16 @@ mod harness;
 
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use harness::{TestServer, soon};
-use resultity_core::api::cloud::ChatApi;
+use resultity_core::api::cloud::{ChatApi, CloudApi};
 use resultity_core::credits::Credits;
 use resultity_core::openai::chat::{ChatRequest, Message};
 use resultity_core::testing;
 use resultity_node::agent::Agent;
 use resultity_node::models::{self, Fetcher};
 use resultity_node::runtime::embedded::EmbeddedRuntime;
+use resultity_node::runtime::several::Several;
 use resultity_server::assemble::Offer;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,7 @@ const LONG: std::time::Duration = std::time::Duration::from_mins(10);
 struct Network {
     server: TestServer,
     model: String,
+    embedding_model: String,
     node_dir: tempfile::TempDir,
     stop_node: CancellationToken,
     node: tokio::task::JoinHandle<Result<(), resultity_node::agent::AgentError>>,
@@ -44,19 +46,23 @@ impl Network {
             .await
             .unwrap()
             .unwrap();
-        let model = spec.name.clone();
-        let server = TestServer::with(Offer::new(vec![spec])).await;
+        let embeddings = resultity_node::config::embeddings().await.unwrap();
+        let (model, embedding_model) = (spec.name.clone(), models::embedding_model());
+        let embedding_name = embedding_model.name.clone();
+        let server = TestServer::with(Offer::new(vec![spec, embedding_model])).await;
         let node_dir = tempfile::tempdir().unwrap();
         let agent = Agent::builder(server.io_url(), node_dir.path())
-            .runtime(Arc::new(runtime))
+            .runtime(Arc::new(Several::new(vec![Arc::new(runtime), embeddings])))
             .build()
             .unwrap();
         let stop_node = CancellationToken::new();
         let node = tokio::spawn(agent.run(stop_node.clone()));
         server.until_served(&model).await;
+        server.until_served(&embedding_name).await;
         Self {
             server,
             model,
+            embedding_model: embedding_name,
             node_dir,
             stop_node,
             node,
@@ -107,15 +113,26 @@ async fn a_real_model_answers_over_the_whole_way_and_the_books_are_right() {
 async fn the_contract_holds_in_process_and_over_http() {
     let network = Network::start().await;
     let (session, client) = (network.server.session(), network.server.client());
-    tokio::time::timeout(LONG, testing::cloud::all(&session, &network.model))
+    let setting = testing::Setting {
+        model: &network.model,
+        embedding_model: Some(&network.embedding_model),
+        network_key: network.server.running.app().flow.network_key.address(),
+        pause: &|| tokio::time::sleep(std::time::Duration::from_millis(250)).boxed(),
+    };
+    let in_process = |options| -> Box<dyn CloudApi> { Box::new(session.clone().with_options(options)) };
+    tokio::time::timeout(LONG, testing::cloud::all(&session, &in_process, &setting))
         .await
         .expect("in process");
-    tokio::time::timeout(LONG, testing::completions::all(&session, &network.model))
-        .await
-        .expect("completions in process");
-    tokio::time::timeout(LONG, testing::cloud::all(&client, &network.model))
+    let over_http = |options| -> Box<dyn CloudApi> { Box::new(client.with_options(options)) };
+    tokio::time::timeout(LONG, testing::cloud::all(&client, &over_http, &setting))
         .await
         .expect("over HTTP");
+    tokio::time::timeout(LONG, testing::completions::all(&client, &network.model))
+        .await
+        .expect("completions over HTTP");
+    tokio::time::timeout(LONG, testing::embeddings::all(&client, &network.embedding_model))
+        .await
+        .expect("embeddings over HTTP");
     network.server.until_idle().await;
     let report = network.server.store.audit().await.unwrap();
     assert_eq!((report.open_holds, report.problems), (0, Vec::new()));
