@@ -193,8 +193,15 @@ fn allowed(found: impl Iterator<Item = SocketAddr>, allow_private: bool) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use resultity_core::clock::SeededEntropy;
+    use crate::store::webhooks::DeliveryRecord;
+    use resultity_core::api::webhooks::DeliveryState;
+    use resultity_core::clock::{Clock, SeededEntropy, SystemClock};
+    use resultity_core::id::{DeliveryId, EventId, WebhookId};
     use resultity_core::signing::Keypair;
+    use resultity_core::webhook::EventType;
+    use rstest::rstest;
+    use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
     async fn a_name_that_stands_for_a_private_address_is_refused_before_connecting() {
@@ -213,6 +220,70 @@ mod tests {
             futures::FutureExt::now_or_never(listener.accept()).is_none(),
             "nobody connected"
         );
+    }
+
+    /// A receiver that hears what is said, answers this and then nothing more.
+    async fn receiver(answer: &'static [u8]) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let _ = socket.read(&mut [0; 4096]).await.unwrap();
+                socket.write_all(answer).await.unwrap();
+                open.push(socket);
+            }
+        });
+        url
+    }
+
+    #[rstest]
+    #[case::silent(b"", Err(SendError::Timeout))]
+    #[case::endless(b"HTTP/1.1 204 No Content\r\nx: ", Err(SendError::Timeout))]
+    #[case::not_http(b"220 mail.example ESMTP\r\n", Err(SendError::Protocol))]
+    #[case::never_whole(b"HTTP/1.1 200 OK\r\ncontent-length: 999999999\r\n\r\nwell", Ok(200))]
+    #[case::refused(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", Err(SendError::Refused(404)))]
+    #[tokio::test]
+    async fn a_receiver_is_not_waited_for(#[case] answer: &'static [u8], #[case] outcome: Result<u16, SendError>) {
+        let options = WebhookOptions {
+            allow_private: true,
+            timeout: Duration::from_millis(300),
+            ..WebhookOptions::default()
+        };
+        let (clock, entropy) = (SystemClock, SeededEntropy::new(1));
+        let webhooks = Arc::new(Webhooks::new(options, &Keypair::generate(&entropy)));
+        let sender = Sender::new(Arc::clone(&webhooks)).unwrap();
+        let id = WebhookId::new(&clock, &entropy);
+        let secret = webhooks.seal(id, &SigningSecret::generate(&entropy), &entropy);
+        let due = DueDelivery {
+            webhook: WebhookRecord {
+                id,
+                url: receiver(answer).await,
+                description: String::new(),
+                events: Vec::new(),
+                enabled: true,
+                secret,
+                previous: None,
+                created_at: clock.now(),
+            },
+            delivery: DeliveryRecord {
+                id: DeliveryId::new(&clock, &entropy),
+                webhook: id,
+                event: EventId::new(&clock, &entropy),
+                kind: EventType::JobFailed,
+                data_id: "job".to_owned(),
+                created_at: clock.now(),
+                state: DeliveryState::Pending,
+                attempts: 0,
+                step: 0,
+                next_attempt_at: None,
+                last_attempt_at: None,
+                last_status: None,
+                last_error: None,
+            },
+        };
+        assert_eq!(sender.send(&due, clock.now()).await, outcome);
     }
 
     #[test]
