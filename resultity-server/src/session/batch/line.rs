@@ -103,6 +103,10 @@ pub(super) async fn attempt(context: &Context, line: Line, text: Vec<u8>, tries:
 impl Context {
     /// Begins the job, or finds it.
     async fn submit(&self, request: &BatchLine, key: String) -> Result<(JobId, bool), ApiError> {
+        if self.session.principal.limits.is_expired(self.session.flow.clock.now()) {
+            let message = "the API key that made the batch has expired";
+            return Err(ApiError::new(ErrorCode::InvalidApiKey, message));
+        }
         let body: Box<RawValue> = request.body.clone();
         let mut valid = valid_body(&self.session, self.endpoint, &body)?;
         valid.priority = Priority::Bulk;

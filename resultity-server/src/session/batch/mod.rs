@@ -110,8 +110,8 @@ impl Batches {
                 resting.insert(ended.batch, Instant::now() + LOOK);
             }
         }
-        // Each of them sees that too.
-        while tasks.join_next().await.is_some() {}
+        // What they were at is begun again by the next process.
+        tasks.shutdown().await;
     }
 
     /// Begins those that have no task, as far as there is room; tells those that are to be cancelled.

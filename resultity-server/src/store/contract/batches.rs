@@ -7,15 +7,20 @@ use resultity_core::id::{BatchId, FileId};
 use resultity_core::job::Endpoint;
 use resultity_core::openai::batch::{BatchError, BatchStatus, RequestCounts};
 use resultity_core::openai::file::FilePurpose;
+use resultity_core::webhook::EventType;
 
 use super::Scenario;
 use super::files::{append, begun, file, finished, purge, read};
+use super::webhooks::{log, made, new_webhook};
 use super::world::World;
 use crate::store::batches::{BatchCreation, BatchRecord, BatchStep, LineOutcome, NewBatch};
 use crate::store::files::FileDeletion;
 
 /// The scenarios of this file.
-pub(super) const SCENARIOS: [(&str, Scenario); 4] = [
+pub(super) const SCENARIOS: [(&str, Scenario); 5] = [
+    ("the end of a batch is an event", |world| {
+        Box::pin(the_end_of_a_batch_is_an_event(world))
+    }),
     ("a batch needs a file of its own namespace", |world| {
         Box::pin(a_batch_needs_a_file_of_its_own_namespace(world))
     }),
@@ -318,4 +323,29 @@ async fn a_file_that_a_batch_reads_stays(world: &World) {
         .expect("a step");
     assert_eq!(purge(world).await, 2);
     assert_eq!(store.file_chunk(batch.input_file, 0).await.expect("an answer"), None);
+}
+
+async fn the_end_of_a_batch_is_an_event(world: &World) {
+    let webhook = made(world, new_webhook(world, &[])).await.id;
+    let mut expected = Vec::new();
+    for (steps, kind) in [
+        (vec![BatchStep::Fail(Vec::new())], EventType::BatchFailed),
+        (vec![begin(0), BatchStep::Finalize, NO_FILES], EventType::BatchCompleted),
+        (vec![begin(1), BatchStep::Finalize, NO_FILES], EventType::BatchExpired),
+        (vec![BatchStep::Cancel, NO_FILES], EventType::BatchCancelled),
+    ] {
+        let id = batch(world).await.id;
+        for next in steps {
+            let told = log(world, webhook).await.len();
+            assert_eq!(told, expected.len(), "only the end is told");
+            step(world, id, next).await.expect("a step");
+        }
+        expected.push((kind, id.to_string()));
+    }
+    let told: Vec<_> = log(world, webhook)
+        .await
+        .into_iter()
+        .map(|delivery| (delivery.kind, delivery.data_id))
+        .collect();
+    assert_eq!(told, expected);
 }

@@ -49,7 +49,7 @@ pub(super) const SCENARIOS: [(&str, Scenario); 10] = [
     }),
 ];
 
-fn new_webhook(world: &World, events: &[EventType]) -> NewWebhook {
+pub(super) fn new_webhook(world: &World, events: &[EventType]) -> NewWebhook {
     NewWebhook {
         id: WebhookId::new(&world.clock, &world.entropy),
         namespace: world.key.namespace,
@@ -63,7 +63,7 @@ fn new_webhook(world: &World, events: &[EventType]) -> NewWebhook {
     }
 }
 
-async fn made(world: &World, webhook: NewWebhook) -> WebhookRecord {
+pub(super) async fn made(world: &World, webhook: NewWebhook) -> WebhookRecord {
     match world.store.create_webhook(webhook, u32::MAX).await.expect("an answer") {
         WebhookMade::Made(record) => record,
         WebhookMade::TooMany => unreachable!("there is no limit"),
@@ -99,7 +99,7 @@ fn page<I>(limit: u32, after: Option<I>, ascending: bool) -> PageOf<I> {
     }
 }
 
-async fn log(world: &World, webhook: WebhookId) -> Vec<DeliveryRecord> {
+pub(super) async fn log(world: &World, webhook: WebhookId) -> Vec<DeliveryRecord> {
     let log = world
         .store
         .deliveries(world.key.namespace, webhook, page(1000, None, true));
