@@ -246,7 +246,7 @@ async fn log_probabilities_go_with_the_text_that_leaves() {
         let all = outcome
             .logprobs
             .iter()
-            .flat_map(|logprobs| logprobs["content"].as_array());
+            .filter_map(|logprobs| logprobs["content"].as_array());
         all.flatten().cloned().collect()
     };
     let all = entries(&whole);

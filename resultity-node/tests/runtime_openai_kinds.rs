@@ -140,8 +140,8 @@ async fn log_probabilities_come_in_the_shape_of_completions_whatever_the_engine_
     assert_eq!(
         outcome.logprobs,
         [
-            json!({"tokens": ["Hi"], "token_logprobs": [-0.5], "top_logprobs": [{"Ho": -1.5}], "text_offset": [0]}),
-            json!({"tokens": ["!"], "token_logprobs": [-0.25], "top_logprobs": [{}], "text_offset": [2]}),
+            json!({"tokens": ["Hi"], "token_logprobs": [-0.5], "top_logprobs": [{"Ho": -1.5, "Hi": -0.5}], "text_offset": [0]}),
+            json!({"tokens": ["!"], "token_logprobs": [-0.25], "top_logprobs": [{"!": -0.25}], "text_offset": [2]}),
         ]
     );
 }
@@ -172,6 +172,67 @@ async fn a_completion_that_fails_is_an_error_in_our_words(
     let all = events(&runtime, streaming(CompletionRequest::new("m", "a"))).await;
     let error = all.last().unwrap().as_ref().unwrap_err();
     assert!(error.contains(says) && !error.contains("secret-host"), "{error}");
+}
+
+/// llama.cpp answers as if these fields were not there.
+#[tokio::test]
+async fn an_echo_is_made_here_and_what_engines_ignore_is_refused() {
+    let (mut server, runtime) = engine().await;
+    let whole = r#"{"choices":[{"text":" b","index":0,"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#;
+    answers(&mut server, "/v1/completions", json!({"prompt": "a"}), 200, whole).await;
+    let stream = sse(&[
+        r#"{"choices":[{"text":" b","index":0,"finish_reason":"stop"}]}"#,
+        "[DONE]",
+    ]);
+    answers(&mut server, "/v1/completions", json!({"stream": true}), 200, stream).await;
+    let mut request = CompletionRequest::new("m", "a");
+    request.echo = Some(true);
+    for request in [request.clone(), streaming(request.clone())] {
+        let outcome = testing::gather(runtime.complete(request).await.unwrap()).await;
+        assert_eq!(outcome.text, "a b");
+    }
+    for request in [request.clone(), streaming(request.clone())] {
+        let stream = runtime.complete(request.choices(2).max_tokens(0)).await.unwrap();
+        let outcome = testing::gather(stream).await;
+        assert_eq!(outcome.texts.into_values().collect::<Vec<_>>(), ["a", "a"]);
+        assert_eq!(
+            (outcome.usage, outcome.finish_reason.as_deref()),
+            (Usage::new(3, 0), Some("length"))
+        );
+    }
+    let mut told = request.clone();
+    told.logprobs = Some(1);
+    let mut ids = request.clone();
+    ids.prompt = Prompt::Tokens(vec![1, 2]);
+    for (request, field) in [
+        (told, "echo:"),
+        (ids, "echo:"),
+        (request.clone().with("suffix", "c"), "suffix:"),
+        (request.with("best_of", 3), "best_of:"),
+    ] {
+        let all = events(&runtime, request).await;
+        assert!(all.last().unwrap().as_ref().unwrap_err().contains(field), "{all:?}");
+    }
+}
+
+/// As programs that evaluate models ask vLLM.
+#[tokio::test]
+async fn an_engine_that_knows_echo_tells_the_log_probabilities_of_the_prompt() {
+    let (mut server, runtime) = engine().await;
+    let logprobs = json!({"tokens": ["a", "b"], "token_logprobs": [null, -0.5], "top_logprobs": [null, {"b": -0.5}], "text_offset": [0, 1]});
+    let body = json!({"choices": [{"text": "ab", "index": 0, "logprobs": logprobs, "finish_reason": "length"}]});
+    let wanted = json!({"echo": true, "prompt": [1, 2], "max_tokens": 0});
+    answers(&mut server, "/v1/completions", wanted, 200, body.to_string()).await;
+    let mut request = CompletionRequest::new("m", "").max_tokens(0);
+    request.prompt = Prompt::TokenLists(vec![vec![1, 2]]);
+    (request.echo, request.logprobs) = (Some(true), Some(1));
+    for request in [request.clone(), streaming(request)] {
+        let outcome = testing::gather(runtime.complete(request).await.unwrap()).await;
+        assert_eq!(
+            (outcome.text.as_str(), &outcome.logprobs),
+            ("ab", &vec![logprobs.clone()])
+        );
+    }
 }
 
 fn texts() -> EmbeddingRequest {

@@ -261,7 +261,7 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case(r#"{}"#)]
+    #[case("{}")]
     #[case(r#"{"a":1}"#)]
     #[case("{ \"a\" : [ 1 , -0.5e-3, 0, 12E4 ] ,\n\t\"b\":{\"c\":[]},\"d\":[[],{}] }")]
     #[case(r#"{"é€🙂":"\"\\\/\b\f\n\r\t\u00e9\ud7ff\uE000","t":true,"f":false,"n":null}"#)]

@@ -8,7 +8,7 @@ use resultity_core::openai::completion::{CompletionRequest, Prompt};
 
 use super::connection::{Connection, read};
 use super::legacy::{Rewriter, TextChoice};
-use super::{ANSWER_LIMIT, Expected, answer, event, stream_options};
+use super::{ANSWER_LIMIT, Expected, answer, echo, event, stream_options};
 use crate::runtime::{RuntimeError, RuntimeEvent, RuntimeStream};
 
 /// The most tokens per choice where a request does not say so, as with OpenAI. Engines have other ideas, or no limit.
@@ -16,13 +16,14 @@ const DEFAULT_MAX_TOKENS: u64 = 16;
 
 /// The events of all prompts, one after the other.
 pub(super) async fn events(connection: Connection, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+    refuse_what_engines_ignore(&request)?;
     let choices = u32::try_from(request.n.unwrap_or(1)).unwrap_or(u32::MAX);
     let mut requests = apart(request);
     let Some(first) = requests.pop_front() else {
         return Err(RuntimeError::invalid_field("prompt", "expected at least one text"));
     };
     // What is wrong with a request shows before the answer begins.
-    let current = ask(&connection, first).await?;
+    let current = echo::ask(&connection, first).await?;
     let sequence = Sequence {
         connection,
         requests,
@@ -45,8 +46,27 @@ pub(super) async fn events(connection: Connection, request: CompletionRequest) -
     Ok(events.boxed())
 }
 
+/// llama.cpp answers as if these were not there, and vLLM has given one of them up: nothing in an answer would show it.
+fn refuse_what_engines_ignore(request: &CompletionRequest) -> Result<(), RuntimeError> {
+    let field = |name: &str| request.extra.get(name).filter(|value| !value.is_null());
+    if field("suffix").is_some_and(|suffix| suffix != "") {
+        return Err(RuntimeError::invalid_field("suffix", "the engine does not support it"));
+    }
+    let choices = request.n.unwrap_or(1);
+    if field("best_of").is_some_and(|best_of| best_of.as_u64() != Some(choices)) {
+        return Err(RuntimeError::invalid_field(
+            "best_of",
+            "the engine supports only the value of n",
+        ));
+    }
+    Ok(())
+}
+
 /// A request for each prompt, as the engine gets it.
 fn apart(mut request: CompletionRequest) -> VecDeque<CompletionRequest> {
+    for settled in ["suffix", "best_of"] {
+        request.extra.remove(settled);
+    }
     request.stream_options = stream_options(request.is_stream(), request.stream_options.take());
     request.max_tokens.get_or_insert(DEFAULT_MAX_TOKENS);
     let prompts: Vec<Prompt> = match std::mem::replace(&mut request.prompt, Prompt::Texts(Vec::new())) {
@@ -62,7 +82,8 @@ fn apart(mut request: CompletionRequest) -> VecDeque<CompletionRequest> {
     prompts.into_iter().map(with).collect()
 }
 
-async fn ask(connection: &Connection, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+/// Asks the engine for one prompt.
+pub(super) async fn ask(connection: &Connection, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
     let expected = Expected::of_completion(&request);
     let response = connection.post("completions", &request, &expected.model).await?;
     if expected.stream {
@@ -115,7 +136,7 @@ impl Sequence {
                     );
                     if let Some(request) = self.requests.pop_front() {
                         self.base = self.base.saturating_add(self.choices);
-                        self.current = ask(&self.connection, request).await?;
+                        self.current = echo::ask(&self.connection, request).await?;
                     } else if self.whole.is_empty() {
                         return Ok(RuntimeEvent::Done(self.usage));
                     } else {

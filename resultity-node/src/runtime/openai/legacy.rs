@@ -74,7 +74,9 @@ impl Rewriter {
             own.push(entry.get("logprob").cloned().unwrap_or_default());
             let likeliest = entry.get("top_logprobs").and_then(Value::as_array);
             let of = |entry: &Value| Some((entry.get("token")?.as_str()?.to_owned(), entry.get("logprob")?.clone()));
-            top.push(likeliest.into_iter().flatten().filter_map(of).collect::<Map<_, _>>());
+            // The token that came is told in any case.
+            let all = likeliest.into_iter().flatten().chain([entry]);
+            top.push(all.filter_map(of).collect::<Map<_, _>>());
         }
         *logprobs = Some(json!({
             "tokens": tokens, "token_logprobs": own, "top_logprobs": top, "text_offset": offsets,
@@ -100,7 +102,7 @@ mod tests {
         );
         assert_eq!(
             first,
-            json!({"tokens": ["é"], "token_logprobs": [-0.5], "top_logprobs": [{"e": -0.25}], "text_offset": [0]})
+            json!({"tokens": ["é"], "token_logprobs": [-0.5], "top_logprobs": [{"e": -0.25, "é": -0.5}], "text_offset": [0]})
         );
         let next = given(0, json!([{"token": "b", "logprob": -1}]));
         assert_eq!(next["text_offset"], json!([1]));

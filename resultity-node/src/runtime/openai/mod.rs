@@ -19,6 +19,7 @@ use super::{Embeddings, EngineModel, Runtime, RuntimeError, RuntimeStream};
 mod answer;
 mod completion;
 mod connection;
+mod echo;
 mod embedding;
 mod event;
 mod failure;

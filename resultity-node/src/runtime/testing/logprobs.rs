@@ -19,7 +19,7 @@ pub async fn logprobs(runtime: &dyn Runtime, model: &str) {
         let tokens: Vec<&Value> = outcome
             .logprobs
             .iter()
-            .flat_map(|logprobs| logprobs["content"].as_array())
+            .filter_map(|logprobs| logprobs["content"].as_array())
             .flatten()
             .collect();
         let names: Vec<String> = tokens
@@ -59,7 +59,7 @@ pub async fn completion_logprobs(runtime: &dyn Runtime, model: &str) {
     for request in [wanted.clone(), streaming_text(wanted)] {
         let outcome = complete(runtime, request).await;
         let list = |name: &str| -> Vec<Value> {
-            let lists = outcome.logprobs.iter().flat_map(|logprobs| logprobs[name].as_array());
+            let lists = outcome.logprobs.iter().filter_map(|logprobs| logprobs[name].as_array());
             lists.flatten().cloned().collect()
         };
         let (tokens, offsets) = (list("tokens"), list("text_offset"));
