@@ -127,12 +127,6 @@ async fn the_contract_holds_in_process_and_over_http() {
     tokio::time::timeout(LONG, testing::cloud::all(&client, &over_http, &setting))
         .await
         .expect("over HTTP");
-    tokio::time::timeout(LONG, testing::completions::all(&client, &network.model))
-        .await
-        .expect("completions over HTTP");
-    tokio::time::timeout(LONG, testing::embeddings::all(&client, &network.embedding_model))
-        .await
-        .expect("embeddings over HTTP");
     network.server.until_idle().await;
     let report = network.server.store.audit().await.unwrap();
     assert_eq!((report.open_holds, report.problems), (0, Vec::new()));
