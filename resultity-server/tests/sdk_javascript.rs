@@ -9,7 +9,16 @@ mod sdk;
 use sdk::{Dev, llama, or_leave_out, packages};
 
 /// The modules that are run.
-const MODULES: [&str; 2] = ["openai_chat", "vercel_chat"];
+const MODULES: [&str; 8] = [
+    "openai_chat",
+    "openai_completions",
+    "openai_embeddings",
+    "openai_responses",
+    "openai_batches",
+    "vercel_chat",
+    "vercel_embeddings",
+    "vercel_responses",
+];
 
 /// One after the other: the machine has few cores, and both engines compute.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

@@ -9,7 +9,22 @@ mod sdk;
 use sdk::{Dev, llama, or_leave_out, packages};
 
 /// The modules that are run.
-const MODULES: [&str; 4] = ["openai_chat", "openai_errors", "langchain_chat", "llm_chat"];
+const MODULES: [&str; 14] = [
+    "openai_chat",
+    "openai_completions",
+    "openai_embeddings",
+    "openai_responses",
+    "openai_batches",
+    "openai_webhooks",
+    "openai_errors",
+    "native",
+    "langchain_chat",
+    "langchain_embeddings",
+    "langchain_responses",
+    "llm_chat",
+    "llm_completions",
+    "llm_responses",
+];
 
 /// One after the other: the machine has few cores, and both engines compute.
 static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());

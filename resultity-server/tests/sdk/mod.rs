@@ -98,9 +98,17 @@ impl Dev {
         Self::start("embedded", &[]).await
     }
 
-    /// With a node in front of this engine.
+    /// With a node in front of these engines.
     pub async fn before(llama: &llama::Llama) -> Self {
-        Self::start("llama", &["--engine", &llama.url]).await
+        let arguments = [
+            "--engine",
+            &llama.text.url,
+            "--engine",
+            &llama.embeddings.url,
+            "--embedding-model",
+            &llama.embeddings.model,
+        ];
+        Self::start("llama", &arguments).await
     }
 
     async fn start(engine: &'static str, arguments: &[&str]) -> Self {
@@ -133,15 +141,11 @@ impl Dev {
 
     /// Runs a program that asks: where, with which key and which models is in its environment.
     pub async fn check(&self, program: &mut Command) {
-        let embeddings = match self.fact("embedding_model") {
-            "" => self.fact("model"),
-            model => model,
-        };
         program
             .env("RESULTITY_BASE_URL", self.fact("cloud"))
             .env("RESULTITY_API_KEY", self.fact("api_key"))
             .env("RESULTITY_MODEL", self.fact("model"))
-            .env("RESULTITY_EMBEDDING_MODEL", embeddings)
+            .env("RESULTITY_EMBEDDING_MODEL", self.fact("embedding_model"))
             .env("RESULTITY_ENGINE", self.engine)
             .env("NO_PROXY", "127.0.0.1")
             .env_remove("OPENAI_API_KEY")

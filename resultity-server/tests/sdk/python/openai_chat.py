@@ -4,7 +4,7 @@ import asyncio
 import unittest
 
 import openai
-from setting import ENGINE, MESSAGES, MODEL, OPTIONS, QUESTION
+from setting import MESSAGES, MODEL, OPTIONS, QUESTION
 
 
 class Models(unittest.TestCase):
