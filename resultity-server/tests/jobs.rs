@@ -261,6 +261,31 @@ async fn a_bad_body_of_a_job_is_named_and_costs_nothing() {
 }
 
 #[tokio::test]
+async fn a_job_ends_when_its_own_time_is_over() {
+    let (server, mut node, api) = server_and_node().await;
+    let ttl = [("x-resultity-ttl", "1")];
+    let running = api.call(Method::POST, "/v1/chat/completions", &ttl, Some(chat()));
+    let node_takes_it = async {
+        let work = node.next_job().await;
+        node.accept(&work).await;
+        node.cancel_of(work.job_id).await;
+    };
+    let (said, ()) = tokio::join!(running, node_takes_it);
+    assert_eq!(
+        (said.status, said.json()["error"]["code"].clone()),
+        (StatusCode::GATEWAY_TIMEOUT, json!("deadline_exceeded"))
+    );
+    // One that has only waited ends in the same way.
+    let first = api.post("/v1/jobs", chat_job()).await;
+    assert_eq!(first.status, 202);
+    let said = api.call(Method::POST, "/v1/chat/completions", &ttl, Some(chat())).await;
+    assert_eq!(said.json()["error"]["code"], "deadline_exceeded");
+    let path = format!("/v1/jobs/{}", first.json()["id"].as_str().unwrap());
+    api.call(Method::DELETE, &path, &[], None).await;
+    server.assert_charged(Credits::ZERO).await;
+}
+
+#[tokio::test]
 async fn usage_and_credits_add_up() {
     let (server, mut node, api) = server_and_node().await;
     for _ in 0..2 {

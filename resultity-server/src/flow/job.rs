@@ -298,7 +298,12 @@ impl JobTask {
                 // It stays in the queue of the store, for the next start.
                 () = self.flow.intake_ended.cancelled(), if self.survives => break End::left(),
                 () = sleep_until(until) => {
-                    break End { state: JobState::Expired, error: no_capacity("all nodes stayed busy") };
+                    let error = if until == self.deadline {
+                        deadline_exceeded()
+                    } else {
+                        no_capacity("all nodes stayed busy")
+                    };
+                    break End { state: JobState::Expired, error };
                 }
             }
         };
