@@ -11,7 +11,7 @@ use resultity_core::openai::chat::{
     AnswerMessage, ChatChunk, ChatCompletion, ChatRequest, Choice, ChunkChoice, Delta, Usage,
 };
 use resultity_core::openai::model::{Model, ModelList};
-use resultity_core::testing::cloud;
+use resultity_core::testing::chat;
 use rstest::rstest;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -234,7 +234,7 @@ impl ChatApi for Fake {
 
 #[test]
 fn a_model_citizen_passes() {
-    cloud::all(&Fake::new(Fault::None), MODEL)
+    chat::all(&Fake::new(Fault::None), MODEL)
         .now_or_never()
         .expect("the fake never waits");
 }
@@ -259,7 +259,7 @@ fn every_fault_is_caught(
     fault: Fault,
 ) {
     let api = Fake::new(fault);
-    let run = AssertUnwindSafe(cloud::all(&api, MODEL)).catch_unwind();
+    let run = AssertUnwindSafe(chat::all(&api, MODEL)).catch_unwind();
     assert!(
         run.now_or_never().expect("the fake never waits").is_err(),
         "{fault:?} was not seen"

@@ -9,6 +9,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::stream::{BoxStream, Stream};
 
+use super::batches::BatchesApi;
+use super::completions::CompletionsApi;
+use super::embeddings::EmbeddingsApi;
+use super::files::FilesApi;
+use super::jobs::JobsApi;
+use super::responses::ResponsesApi;
+use super::usage::UsageApi;
+use super::webhooks::WebhooksApi;
 use crate::credits::Credits;
 use crate::error::ApiError;
 use crate::id::JobId;
@@ -148,7 +156,39 @@ pub trait ModelsApi: Send + Sync {
     async fn model(&self, id: &str) -> Result<Reply<Model>, ApiError>;
 }
 
-/// The whole Cloud API.
-pub trait CloudApi: ChatApi + ModelsApi {}
+/// The whole Cloud API. A reference to it is one to each of its parts.
+///
+/// ```
+/// use resultity_core::api::cloud::{ChatApi, CloudApi};
+/// fn to_ask(api: &dyn CloudApi) -> &dyn ChatApi {
+///     api
+/// }
+/// ```
+pub trait CloudApi:
+    ChatApi
+    + ModelsApi
+    + CompletionsApi
+    + EmbeddingsApi
+    + ResponsesApi
+    + JobsApi
+    + UsageApi
+    + FilesApi
+    + BatchesApi
+    + WebhooksApi
+{
+}
 
-impl<T: ChatApi + ModelsApi + ?Sized> CloudApi for T {}
+impl<T> CloudApi for T where
+    T: ChatApi
+        + ModelsApi
+        + CompletionsApi
+        + EmbeddingsApi
+        + ResponsesApi
+        + JobsApi
+        + UsageApi
+        + FilesApi
+        + BatchesApi
+        + WebhooksApi
+        + ?Sized
+{
+}
