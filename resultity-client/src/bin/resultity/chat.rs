@@ -1,15 +1,17 @@
 //! `resultity chat`: one question, or a conversation.
 
-use std::io::{IsTerminal, Read};
+use std::io::IsTerminal;
 
 use clap::Args;
 use futures::TryStreamExt;
 use resultity_client::core::api::cloud::ChatApi;
+use resultity_client::core::job::Endpoint;
 use resultity_client::core::openai::chat::{ChatRequest, Message};
 
+use crate::asking::{AskingArguments, read_all, read_blocking};
 use crate::connection::{Connection, ConnectionArguments};
-use crate::models::json;
 use crate::output::{Failure, Output, until_interrupted};
+use crate::table::{json, json_line};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -17,6 +19,7 @@ Examples:
   resultity chat \"Name three rivers.\" --max-tokens 40
   resultity chat                          a conversation; Ctrl-D ends it
   git diff | resultity chat -s \"Summarise this change.\" -
+  resultity chat --dry-run \"hi\"           what it could cost
   resultity chat --json \"hi\" | jq .usage")]
 pub(crate) struct ChatArguments {
     /// What to ask; `-` reads it from standard input; without it a conversation begins
@@ -45,6 +48,8 @@ pub(crate) struct ChatArguments {
     /// Print the completion as JSON; with --stream one line of JSON a chunk
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    asking: AskingArguments,
 }
 
 /// Where the question comes from.
@@ -62,7 +67,8 @@ pub(crate) async fn run(
     let prompt = match arguments.prompt.as_slice() {
         [dash] if dash == "-" => Prompt::StandardInput,
         [] if !std::io::stdin().is_terminal() => Prompt::StandardInput,
-        [] if output.is_terminal() && !arguments.json => Prompt::Conversation,
+        // Each question of a conversation is another request.
+        [] if output.is_terminal() && !arguments.json && !arguments.asking.is_single() => Prompt::Conversation,
         [] => {
             return Err(Failure::usage(
                 "nothing is asked: give a prompt, or - to read it from standard input",
@@ -82,6 +88,12 @@ pub(crate) async fn run(
     until_interrupted(async {
         let mut request = arguments.request(connection.model(arguments.model.clone()).await?);
         request.messages.push(Message::user(question));
+        if arguments.asking.dry_run {
+            let (asking, endpoint) = (&arguments.asking, Endpoint::ChatCompletions);
+            return asking
+                .quote(&connection, endpoint, &request, arguments.json, output)
+                .await;
+        }
         ask(&arguments, request, &connection, output).await.map(drop)
     })
     .await
@@ -109,12 +121,9 @@ async fn ask(
     connection: &Connection,
     output: &mut Output,
 ) -> Result<String, Failure> {
+    let client = arguments.asking.client(connection);
     if !arguments.is_streamed() {
-        let answer = connection
-            .client
-            .chat(request)
-            .await
-            .map_err(|error| connection.explain(error))?;
+        let answer = client.chat(request).await.map_err(|error| connection.explain(error))?;
         if arguments.json {
             output.write_line(&json(&answer.body)?)?;
         } else {
@@ -126,16 +135,14 @@ async fn ask(
     if output.verbose {
         request = request.include_usage();
     }
-    let mut stream = connection
-        .client
+    let mut stream = client
         .chat_stream(request)
         .await
         .map_err(|error| connection.explain(error))?;
     let (mut text, mut usage) = (String::new(), None);
     while let Some(chunk) = stream.try_next().await.map_err(|error| connection.explain(error))? {
         if arguments.json {
-            let line = serde_json::to_string(&chunk).map_err(|error| Failure::new(error.to_string()))?;
-            output.write_line(&line)?;
+            output.write_line(&json_line(&chunk)?)?;
         } else {
             output.write(chunk.text())?;
         }
@@ -186,23 +193,4 @@ async fn read_line() -> Result<Option<String>, Failure> {
         Ok((read > 0).then_some(line))
     })
     .await
-}
-
-async fn read_all() -> Result<String, Failure> {
-    read_blocking(|| {
-        let mut text = String::new();
-        std::io::stdin().lock().read_to_string(&mut text)?;
-        Ok(text)
-    })
-    .await
-}
-
-async fn read_blocking<T: Send + 'static>(
-    read: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(read)
-        .await
-        .map_err(std::io::Error::other)
-        .flatten()
-        .map_err(|error| Failure::new(format!("standard input cannot be read: {error}")))
 }

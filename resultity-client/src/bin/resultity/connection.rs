@@ -7,9 +7,12 @@ use clap::Args;
 use directories::ProjectDirs;
 use resultity_client::CloudClient;
 use resultity_client::core::api::cloud::ModelsApi;
+use resultity_client::core::capability::Capability;
 use resultity_client::core::error::{ApiError, ErrorCode};
+use resultity_client::core::openai::model::Model;
 use resultity_client::core::{DEV_FILE, PROJECT};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::output::Failure;
 
@@ -48,6 +51,10 @@ struct DevFile {
     cloud: String,
     api_key: String,
     model: Option<String>,
+    #[serde(default)]
+    embedding_model: Option<String>,
+    #[serde(default)]
+    network_key: Option<String>,
 }
 
 impl DevFile {
@@ -81,6 +88,7 @@ impl DevFile {
 pub(crate) struct Connection {
     pub(crate) client: CloudClient,
     model: Option<String>,
+    embedding_model: Option<String>,
     has_key: bool,
     is_given: bool,
 }
@@ -98,10 +106,11 @@ impl ConnectionArguments {
         };
         let dev = dev.filter(|dev| base_url.as_deref().is_none_or(|url| same_place(url, &dev.cloud)));
         let mut builder = CloudClient::builder().timeout(Duration::from_secs(self.timeout));
-        let (mut model, mut known_key) = (None, api_key);
+        let (mut model, mut embedding_model, mut known_key) = (None, None, api_key);
         let mut url = base_url;
         if let Some(dev) = dev {
             model = dev.model;
+            embedding_model = dev.embedding_model;
             url = url.or(Some(dev.cloud));
             known_key = known_key.or(Some(dev.api_key));
         } else if url.is_none() && known_key.is_none() {
@@ -124,10 +133,24 @@ impl ConnectionArguments {
         Ok(Connection {
             client,
             model,
+            embedding_model,
             has_key,
             is_given,
         })
     }
+}
+
+impl ConnectionArguments {
+    /// The address of the network of a `dev` that runs here.
+    pub(crate) fn network_of_dev(&self) -> Result<Option<String>, Failure> {
+        Ok(DevFile::read(self.data_dir.as_deref())?.and_then(|dev| dev.network_key))
+    }
+}
+
+/// What a model can do, where the server says so.
+pub(crate) fn capabilities(model: &Model) -> impl Iterator<Item = &str> {
+    let listed = model.extra.get("capabilities").and_then(Value::as_array);
+    listed.into_iter().flatten().filter_map(Value::as_str)
 }
 
 fn same_place(one: &str, other: &str) -> bool {
@@ -147,6 +170,37 @@ impl Connection {
         })
     }
 
+    /// The model that was named, else `dev`'s, else the first that the server lists as one that can do this.
+    pub(crate) async fn model_that_can(&self, named: Option<String>, wanted: Capability) -> Result<String, Failure> {
+        let of_dev = self
+            .embedding_model
+            .clone()
+            .filter(|_| wanted == Capability::Embeddings);
+        if let Some(model) = named.or(of_dev) {
+            return Ok(model);
+        }
+        let models = self.client.models().await.map_err(|error| self.explain(error))?;
+        let can = |model: &&Model| capabilities(model).any(|name| name == wanted.as_str());
+        models
+            .data
+            .iter()
+            .find(can)
+            .map(|model| model.id.clone())
+            .ok_or_else(|| {
+                Failure::new(format!("the server lists no model for {wanted} now"))
+                    .hint("Start a node that serves one, or name one with --model.")
+            })
+    }
+
+    /// What went wrong with something that this command lists.
+    pub(crate) fn explain_listed(&self, error: ApiError, list: &str) -> Failure {
+        // What names a request comes from the server itself, not from something else at that address.
+        if error.code == ErrorCode::NotFound && error.request_id.is_some() {
+            return Failure::api(error, Some(format!("`{list}` lists what is there.")));
+        }
+        self.explain(error)
+    }
+
     /// What went wrong, and what to do about it.
     pub(crate) fn explain(&self, error: ApiError) -> Failure {
         let again = |what: &str| match error.retry_after {
@@ -160,6 +214,11 @@ impl Connection {
             ErrorCode::InvalidApiKey => "Give a key with --api-key or RESULTITY_API_KEY.".to_owned(),
             ErrorCode::InsufficientQuota => "Add credits, or use another key.".to_owned(),
             ErrorCode::ModelNotFound => "`resultity models` lists what can be asked.".to_owned(),
+            ErrorCode::Conflict
+                if error.message.contains("Idempotency-Key") || error.message.contains("idempotency") =>
+            {
+                "Name another request with another --idempotency-key.".to_owned()
+            }
             ErrorCode::ContextLengthExceeded => "Shorten the prompt, or lower --max-tokens.".to_owned(),
             ErrorCode::NotFound | ErrorCode::MethodNotAllowed | ErrorCode::InvalidResponse => {
                 format!("Check --base-url ({}): it usually ends in /v1.", self.client.base_url())

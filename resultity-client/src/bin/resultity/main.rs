@@ -1,9 +1,19 @@
 //! `resultity`: talk to a Resultity network from a terminal or a script.
 
+mod asking;
+mod batch;
 mod chat;
+mod complete;
 mod connection;
+mod embed;
+mod jobs;
 mod models;
 mod output;
+mod progress;
+mod receipt;
+mod table;
+mod usage;
+mod webhooks;
 
 use std::process::ExitCode;
 
@@ -29,14 +39,32 @@ struct Arguments {
 enum Command {
     /// Ask a model, or have a conversation with it
     Chat(chat::ChatArguments),
+    /// Go on with a text
+    Complete(complete::CompleteArguments),
+    /// Turn texts into numbers
+    Embed(embed::EmbedArguments),
     /// List the models that can be asked now
     Models(models::ModelsArguments),
+    /// Ask without waiting, and see what became of it
+    Jobs(jobs::JobsArguments),
+    /// Ask many things at once, from a file
+    Batch(batch::BatchArguments),
+    /// Tell what was used, and what it cost
+    Usage(usage::UsageArguments),
+    /// Tell what may be spent
+    Credits(usage::CreditsArguments),
+    /// Get and check proof of what was asked, answered and paid
+    Receipt(receipt::ReceiptArguments),
+    /// Be told when jobs, responses and batches have ended
+    Webhooks(webhooks::WebhooksArguments),
 }
 
 const EXAMPLES: &str = "\
 Examples:
   resultity chat \"Name the capital of France.\"
   resultity models
+  resultity batch submit requests.jsonl --wait > answers.jsonl
+  resultity usage --by model
   RESULTITY_API_KEY=rk_... resultity --base-url https://HOST/v1 chat \"hi\"
 
 Without --base-url and --api-key it finds a `resultity-server dev` that runs on
@@ -62,9 +90,18 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
+    let connection = arguments.connection;
     match arguments.command {
-        Command::Chat(chat) => chat::run(chat, arguments.connection, output).await,
-        Command::Models(models) => models::run(models, arguments.connection, output).await,
+        Command::Chat(arguments) => chat::run(arguments, connection, output).await,
+        Command::Complete(arguments) => complete::run(arguments, connection, output).await,
+        Command::Embed(arguments) => embed::run(arguments, connection, output).await,
+        Command::Models(arguments) => models::run(arguments, connection, output).await,
+        Command::Jobs(arguments) => jobs::run(arguments, connection, output).await,
+        Command::Batch(arguments) => batch::run(arguments, connection, output).await,
+        Command::Usage(arguments) => usage::run(arguments, connection, output).await,
+        Command::Credits(arguments) => usage::run_credits(arguments, connection, output).await,
+        Command::Receipt(arguments) => receipt::run(arguments, connection, output).await,
+        Command::Webhooks(arguments) => webhooks::run(arguments, connection, output).await,
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 
 use resultity_client::core::api::cloud::ReplyMeta;
+use resultity_client::core::api::jobs::Job;
 use resultity_client::core::error::ApiError;
 use resultity_client::core::openai::chat::Usage;
 
@@ -163,15 +164,29 @@ impl Output {
         if let Some(cost) = meta.cost {
             parts.push(format!("cost: {cost} credits"));
         }
+        if meta.replayed {
+            parts.push("given again: it was asked and paid for before".to_owned());
+        }
         if let Some(job) = meta.job_id {
             parts.push(format!("job: {job}"));
         }
         if let Some(request) = &meta.request_id {
             parts.push(format!("request: {request}"));
         }
+        if let Some(rate) = &meta.rate {
+            let (requests, tokens) = (rate.remaining_requests, rate.remaining_tokens);
+            parts.push(format!("left for now: {requests} requests, {tokens} tokens"));
+        }
         for part in parts {
             self.note(&part);
         }
+    }
+
+    /// With `--verbose`: what a job that has ended took.
+    pub(crate) fn note_job(&self, job: &Job) {
+        let mut meta = ReplyMeta::default();
+        (meta.job_id, meta.cost) = (Some(job.id), job.cost);
+        self.note_price(job.usage, &meta);
     }
 
     /// Tells what went wrong and what to do next.
