@@ -36,6 +36,8 @@ const ORDER: [(&str, &[&str]); 3] = [
             "canonical",
             "job",
             "ledger",
+            "capability",
+            "limits",
             "openai",
             "error",
             "signing",

@@ -116,7 +116,7 @@ pub async fn bad_requests_name_the_field(api: &dyn EmbeddingsApi, model: &str) {
         ("an empty text", EmbeddingRequest::new(model, ""), InvalidValue, "input"),
         ("no texts", of(&[]), InvalidValue, "input"),
         ("an empty text among others", of(&["a", ""]), InvalidValue, "input[1]"),
-        ("too many texts", of(&["a"; 2049]), InvalidValue, "input"),
+        ("too many texts", of(&vec!["a"; 2049]), InvalidValue, "input"),
         (
             "no numbers",
             EmbeddingRequest::new(model, "x").dimensions(0),
