@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use resultity_core::api::batches::BatchesApi;
 use resultity_core::api::cloud::{Reply, ReplyMeta};
 use resultity_core::api::page::{MAX_PAGE, Page, PageQuery};
+use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::BatchId;
 use resultity_core::openai::batch::{Batch, BatchErrors, BatchRequest, BatchStatus, COMPLETION_WINDOW};
@@ -170,7 +171,7 @@ fn batch(record: BatchRecord) -> Batch {
         (record.status == status)
             .then_some(record.ended_at)
             .flatten()
-            .map(|time| time.as_seconds())
+            .map(Timestamp::as_seconds)
     };
     Batch {
         id: record.id,
@@ -186,13 +187,13 @@ fn batch(record: BatchRecord) -> Batch {
         output_file_id: record.output_file,
         error_file_id: record.error_file,
         created_at: record.created_at.as_seconds(),
-        in_progress_at: record.in_progress_at.map(|time| time.as_seconds()),
+        in_progress_at: record.in_progress_at.map(Timestamp::as_seconds),
         expires_at: Some(record.expires_at.as_seconds()),
-        finalizing_at: record.finalizing_at.map(|time| time.as_seconds()),
+        finalizing_at: record.finalizing_at.map(Timestamp::as_seconds),
         completed_at: ended(BatchStatus::Completed),
         failed_at: ended(BatchStatus::Failed),
         expired_at: ended(BatchStatus::Expired),
-        cancelling_at: record.cancelling_at.map(|time| time.as_seconds()),
+        cancelling_at: record.cancelling_at.map(Timestamp::as_seconds),
         cancelled_at: ended(BatchStatus::Cancelled),
         request_counts: record.counts,
         usage: record.in_progress_at.is_some().then_some(record.usage),

@@ -7,6 +7,7 @@ use futures::{StreamExt, stream};
 use resultity_core::api::cloud::{Reply, ReplyMeta};
 use resultity_core::api::files::{FileContent, FileQuery, FileUpload, FilesApi};
 use resultity_core::api::page::{Order, Page};
+use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::FileId;
 use resultity_core::openai::file::{ExpiresAfter, File, FileDeleted, FilePurpose};
@@ -209,7 +210,7 @@ fn file(record: FileRecord) -> File {
         object: "file".into(),
         bytes: record.bytes,
         created_at: record.created_at.as_seconds(),
-        expires_at: record.expires_at.map(|time| time.as_seconds()),
+        expires_at: record.expires_at.map(Timestamp::as_seconds),
         filename: record.filename,
         purpose: record.purpose,
         status: "processed".into(),

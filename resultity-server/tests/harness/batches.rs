@@ -135,7 +135,12 @@ impl Api {
 
 /// Lines of a file.
 pub fn jsonl(lines: &[Value]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&line.to_string());
+        text.push('\n');
+    }
+    text
 }
 
 /// A line that asks the model `m` a question.

@@ -67,24 +67,22 @@ pub(super) async fn attempt(context: &Context, line: Line, text: Vec<u8>, tries:
         Err(error) => return context.failed(line, String::new(), None, &error).await,
     };
     drop(text);
-    let key = match tries {
-        0 => format!("batch:{}:{}", context.batch, line.number),
-        tries => format!("batch:{}:{}:{tries}", context.batch, line.number),
-    };
+    // A job that failed for no fault of the request is not found by it any more: then this begins another one.
+    let key = format!("batch:{}:{}", context.batch, line.number);
     let job = if context.halt.is_cancelled() {
         let flow = &context.session.flow;
         let namespace = context.session.principal.namespace;
         let known = flow.store.idempotent_job(namespace, &key, flow.clock.now()).await;
         match known.map_err(internal)? {
-            Some((job, _)) => Ok((job, false)),
+            Some((job, _)) => Ok(job),
             None => return Ok(Tried::NotRun),
         }
     } else {
         context.submit(&request, key).await
     };
-    let (job, is_new) = match job {
+    let job = match job {
         Ok(job) => job,
-        Err(error) => return context.judged(line, request.custom_id, None, &error, tries, true).await,
+        Err(error) => return context.judged(line, request.custom_id, None, &error, tries).await,
     };
     let Some(record) = context.end_of(job).await? else {
         return Ok(Tried::Left);
@@ -92,17 +90,13 @@ pub(super) async fn attempt(context: &Context, line: Line, text: Vec<u8>, tries:
     match answer_of(&record) {
         Ok(_) => context.answered(line, request.custom_id, record).await,
         Err(error) if error.code == ErrorCode::Cancelled && context.halt.is_cancelled() => Ok(Tried::NotRun),
-        Err(error) => {
-            context
-                .judged(line, request.custom_id, Some(job), &error, tries, is_new)
-                .await
-        }
+        Err(error) => context.judged(line, request.custom_id, Some(job), &error, tries).await,
     }
 }
 
 impl Context {
     /// Begins the job, or finds it.
-    async fn submit(&self, request: &BatchLine, key: String) -> Result<(JobId, bool), ApiError> {
+    async fn submit(&self, request: &BatchLine, key: String) -> Result<JobId, ApiError> {
         if self.session.principal.limits.is_expired(self.session.flow.clock.now()) {
             let message = "the API key that made the batch has expired";
             return Err(ApiError::new(ErrorCode::InvalidApiKey, message));
@@ -116,7 +110,7 @@ impl Context {
         detached.retain = RETENTION;
         let principal = self.session.principal.clone();
         let job = self.session.flow.submit_detached(principal, valid, detached).await?;
-        Ok((job.id, job.is_new))
+        Ok(job.id)
     }
 
     /// Waits until the job has ended. None: it goes on in the next process.
@@ -151,7 +145,6 @@ impl Context {
         job: Option<JobId>,
         error: &ApiError,
         tries: u32,
-        is_new: bool,
     ) -> Result<Tried, ApiError> {
         let may_succeed = match error.code {
             ErrorCode::NoCapacity | ErrorCode::RateLimitExceeded => true,
@@ -161,20 +154,22 @@ impl Context {
         if !may_succeed {
             return self.failed(line, custom_id, job, error).await;
         }
-        // One of an earlier process was waited for already.
-        let pause = if is_new { pause_after(tries) } else { Duration::ZERO };
         tracing::debug!(batch.id = %self.batch, line = line.number, tries, code = %error.code, "a line of a batch is tried again");
-        Ok(Tried::Again(pause))
+        Ok(Tried::Again(pause_after(tries)))
     }
 
     async fn answered(&self, line: Line, custom_id: String, record: DetachedRecord) -> Result<Tried, ApiError> {
         let job = record.view.id;
         let usage = record.view.usage.unwrap_or_default();
         let body = match self.endpoint {
-            Endpoint::Responses => to_raw_value(&kept_body(record)?),
-            _ => to_raw_value(&result(&record)?),
+            Endpoint::Responses => kept_body(record).map(|body| to_raw_value(&body)),
+            _ => result(&record).map(|body| to_raw_value(&body)),
         };
-        let body = body.map_err(unwritten)?;
+        let body = match body {
+            Ok(body) => body.map_err(unwritten)?,
+            // It would be the same the next time.
+            Err(error) => return self.failed(line, custom_id, Some(job), &error).await,
+        };
         self.record(line, custom_id, Some(job), 200, body, usage).await
     }
 

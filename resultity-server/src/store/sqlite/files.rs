@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use resultity_core::clock::Timestamp;
 use resultity_core::id::{FileId, NamespaceId};
+use resultity_core::openai::file::FilePurpose;
 use rusqlite::{Connection, Row};
 
 use super::rows::{all, count, counted, execute, first, parsed};
@@ -144,7 +145,7 @@ pub(super) fn list(
         &[
             &filter.namespace.to_string(),
             &now.as_millis(),
-            &filter.purpose.map(|purpose| purpose.as_str()),
+            &filter.purpose.map(FilePurpose::as_str),
             &filter.after.map(|after| after.to_string()),
             &filter.limit,
         ],
