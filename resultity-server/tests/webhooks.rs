@@ -13,7 +13,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::post;
 use bytes::Bytes;
-use harness::{model, soon};
+use harness::node::TestNode;
+use harness::{CREDITS, model, soon};
 use resultity_core::clock::{Clock, SystemClock, SystemEntropy};
 use resultity_core::environment::Environment;
 use resultity_core::webhook::{Event, EventType, InvalidWebhook, Verifier};
@@ -96,13 +97,14 @@ impl World {
     async fn start(data_dir: &Path, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let store: Arc<dyn Store> = Arc::new(open_store(data_dir, None).unwrap());
         let mut options = ServerOptions::new(Environment::Testnet, data_dir, Offer::new(vec![model("m")]));
+        let keys = [key(&*store, "mine").await, key(&*store, "theirs").await];
+        options.link_policy.bind_loopback_to = Some(keys[0].1.account);
         options.allow_private_webhooks = true;
         options.webhook_backoff = vec![Duration::from_millis(5); 3];
         change(&mut options);
         let server = Server::with_store(options, Arc::clone(&store)).await.unwrap();
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let running = server.start(listener, &Role::ALL, None).unwrap();
-        let keys = [key(&*store, "mine").await, key(&*store, "theirs").await];
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build().unwrap();
         Self {
@@ -237,6 +239,47 @@ async fn an_event_is_delivered_once_and_signed() {
     receiver.next().await;
     world.running.stop(Duration::ZERO).await;
     assert!(receiver.messages.try_recv().is_err(), "nothing came twice");
+}
+
+#[tokio::test]
+async fn the_end_of_a_response_in_the_background_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(dir.path(), |_| ()).await;
+    let (key, record) = &world.keys[0];
+    tenant::grant_once(&*world.store, record, CREDITS, "first".into(), &SystemClock)
+        .await
+        .unwrap();
+    let address = world.running.address();
+    let mut node = TestNode::ready(&format!("ws://{address}/io/v1/ws"), "m", 1).await;
+    soon("a node in rotation", world.running.app().flow.until_served("m")).await;
+    let mut receiver = Receiver::start([]).await;
+    let (_, secret) = world.webhook(&receiver.url).await;
+    let responses = format!("http://{address}/v1/responses");
+    let request = json!({"model": "m", "input": "hello", "background": true});
+    let asked = world
+        .http
+        .post(&responses)
+        .bearer_auth(key.expose_secret())
+        .json(&request);
+    let created: Value = asked.send().await.unwrap().json().await.unwrap();
+    let job = node.next_job().await;
+    node.answer(&job, "done").await;
+    let event = receiver.next().await.unwrap_with(&secret).unwrap();
+    assert_eq!(
+        (event.kind, event.data.id.as_str()),
+        (EventType::ResponseCompleted, created["id"].as_str().unwrap())
+    );
+    // Whoever is told may ask at once.
+    let one = world.http.get(format!("{responses}/{}", event.data.id));
+    let response: Value = one
+        .bearer_auth(key.expose_secret())
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(response["status"], "completed");
 }
 
 #[rstest]
@@ -403,7 +446,7 @@ async fn what_was_not_delivered_is_sent_after_a_restart() {
     assert_eq!(tell(&*world.store, &world.keys[0].1, "resp_2").await, 1);
     drop(world.store);
     let world = World::start(dir.path(), |_| ()).await;
-    let mut again = vec![receiver.next().await, receiver.next().await];
+    let mut again = [receiver.next().await, receiver.next().await];
     again.sort_by_key(|message| message.unwrap_with(&secret).unwrap().data.id);
     assert_eq!(again[0].header("webhook-id"), first.header("webhook-id"));
     assert_eq!(again[1].unwrap_with(&secret).unwrap().data.id, "resp_2");

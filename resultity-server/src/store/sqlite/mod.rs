@@ -2,6 +2,7 @@
 
 mod audit;
 mod batches;
+mod deliveries;
 mod detached;
 mod ends;
 mod enqueued;

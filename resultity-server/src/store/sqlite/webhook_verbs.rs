@@ -6,7 +6,7 @@ use resultity_core::environment::Environment;
 use resultity_core::id::{DeliveryId, NamespaceId, WebhookId};
 use tokio::sync::watch;
 
-use super::{SqliteStore, webhooks};
+use super::{SqliteStore, deliveries, webhooks};
 use crate::store::StoreError;
 use crate::store::webhooks::{
     AttemptEnd, DeliveryRecord, DueDelivery, NewEvent, NewWebhook, PageOf, Replayed, SealedSecret, WebhookChange,
@@ -98,7 +98,7 @@ impl WebhookStore for SqliteStore {
         page: PageOf<DeliveryId>,
     ) -> Result<Vec<DeliveryRecord>, StoreError> {
         self.readers
-            .call(move |connection| webhooks::deliveries(connection, namespace, webhook, &page))
+            .call(move |connection| deliveries::list(connection, namespace, webhook, &page))
             .await
     }
 
@@ -109,7 +109,7 @@ impl WebhookStore for SqliteStore {
         id: DeliveryId,
     ) -> Result<Option<DeliveryRecord>, StoreError> {
         self.readers
-            .call(move |connection| webhooks::delivery(connection, namespace, webhook, id))
+            .call(move |connection| deliveries::read_one(connection, namespace, webhook, id))
             .await
     }
 
@@ -121,7 +121,7 @@ impl WebhookStore for SqliteStore {
         now: Timestamp,
     ) -> Result<Replayed, StoreError> {
         self.writer
-            .call(move |connection| webhooks::replay(connection, namespace, webhook, id, now))
+            .call(move |connection| deliveries::replay(connection, namespace, webhook, id, now))
             .await
     }
 
@@ -133,25 +133,25 @@ impl WebhookStore for SqliteStore {
         limit: u32,
     ) -> Result<Vec<DueDelivery>, StoreError> {
         self.readers
-            .call(move |connection| webhooks::due(connection, environment, now, each, limit))
+            .call(move |connection| deliveries::due(connection, environment, now, each, limit))
             .await
     }
 
     async fn next_delivery_after(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         self.readers
-            .call(move |connection| webhooks::next_after(connection, now))
+            .call(move |connection| deliveries::next_after(connection, now))
             .await
     }
 
     async fn end_attempt(&self, end: AttemptEnd) -> Result<(), StoreError> {
         self.writer
-            .call(move |connection| webhooks::end_attempt(connection, &end))
+            .call(move |connection| deliveries::end_attempt(connection, &end))
             .await
     }
 
     async fn forget_deliveries(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
         self.writer
-            .call(move |connection| webhooks::forget(connection, before, limit))
+            .call(move |connection| deliveries::forget(connection, before, limit))
             .await
     }
 }
