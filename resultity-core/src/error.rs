@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::limits::RateLimits;
 use crate::openai::error::{ErrorBody, ErrorDetail};
+use crate::openai::response::ResponseFailure;
 
 /// What went wrong, in a form a program can act on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -273,6 +274,21 @@ impl ApiError {
         );
         error.param = body.error.param;
         error
+    }
+}
+
+/// Why a response has no answer, by the few names that OpenAI has for it.
+impl From<&ApiError> for ResponseFailure {
+    fn from(error: &ApiError) -> Self {
+        let code = match error.code {
+            ErrorCode::RateLimitExceeded => "rate_limit_exceeded",
+            code if code.http_status() == Some(400) => "invalid_prompt",
+            _ => "server_error",
+        };
+        Self {
+            code: code.into(),
+            message: error.message.clone(),
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use super::item::{OutputItem, OutputPart};
 use super::request::{ReasoningOptions, ResponseRequest, ResponseTool, TextFormat, TextOptions};
-use crate::error::{ApiError, ErrorCode};
 use crate::id::ResponseId;
 use crate::openai::chat::Usage;
 
@@ -212,20 +211,6 @@ pub struct ResponseFailure {
     pub code: String,
     /// For people.
     pub message: String,
-}
-
-impl From<&ApiError> for ResponseFailure {
-    fn from(error: &ApiError) -> Self {
-        let code = match error.code {
-            ErrorCode::RateLimitExceeded => "rate_limit_exceeded",
-            code if code.http_status() == Some(400) => "invalid_prompt",
-            _ => "server_error",
-        };
-        Self {
-            code: code.into(),
-            message: error.message.clone(),
-        }
-    }
 }
 
 /// Why an answer was cut off.
