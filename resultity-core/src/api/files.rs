@@ -74,7 +74,7 @@ pub struct FileQuery {
     /// Only those for this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub purpose: Option<FilePurpose>,
-    /// How many entries: 1 to 100.
+    /// How many entries: 1 to 10000; 1000 if nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
     /// Entries after the one with this id.
