@@ -119,7 +119,11 @@ pub fn embedding_model() -> ModelSpec {
         name: "all-minilm-l6-v2".to_owned(),
         version: "f32".to_owned(),
         kind: ModelKind::Safetensors,
-        aliases: vec!["sentence-transformers/all-MiniLM-L6-v2".to_owned()],
+        // None of OpenAI's names: their embeddings have more numbers, and whoever stores them relies on that.
+        aliases: vec![
+            "all-MiniLM-L6-v2".to_owned(),
+            "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
+        ],
         files: vec![
             file(
                 "all-MiniLM-L6-v2.safetensors",

@@ -56,23 +56,27 @@ pub(super) async fn embed(connection: &Connection, mut request: EmbeddingRequest
     }
     let bytes = prompt_bytes(&request.input) as u64;
     let guess = || bytes.div_ceil(4).max(1);
+    let vectors = in_order(&answer.data, request.input.count())?;
+    let length = vectors.first().map_or(0, |vector| vector.len() as u64);
+    if request.dimensions.is_some_and(|dimensions| dimensions != length) {
+        return Err(RuntimeError::invalid_field(
+            "dimensions",
+            "the engine does not support it",
+        ));
+    }
     Ok(Embeddings {
         prompt_tokens: answer.usage.map_or_else(guess, |counts| counts.prompt_tokens),
-        vectors: in_order(&answer.data, request.input.count(), request.dimensions)?,
+        vectors,
     })
 }
 
 /// The vectors in the order of the texts, if there is one of numbers for each and all have one length.
-fn in_order(
-    data: &[EngineEmbedding<'_>],
-    texts: usize,
-    dimensions: Option<u64>,
-) -> Result<Vec<Vec<f32>>, RuntimeError> {
+fn in_order(data: &[EngineEmbedding<'_>], texts: usize) -> Result<Vec<Vec<f32>>, RuntimeError> {
     let mut vectors = vec![Vec::new(); texts];
     if data.len() != texts {
         return Err(unusable());
     }
-    let mut length = dimensions.and_then(|dimensions| usize::try_from(dimensions).ok());
+    let mut length = None;
     for (place, entry) in data.iter().enumerate() {
         let vector = floats(entry.embedding).ok_or_else(unusable)?;
         let place = vectors.get_mut(entry.index.unwrap_or(place)).ok_or_else(unusable)?;
