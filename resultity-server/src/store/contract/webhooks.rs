@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use resultity_core::api::webhooks::DeliveryState;
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
@@ -401,9 +402,13 @@ async fn no_webhook_takes_all_of_what_is_due(world: &World) {
     let other = store.due_deliveries(Environment::Mainnet, now, 3, 100).await;
     assert_eq!(other.expect("an answer"), []);
     // Beyond the limit an event is recorded, but does not wait.
-    for number in 10..=MAX_PENDING {
-        told(world, EventType::JobFailed, &number.to_string()).await;
-    }
+    let waiting = (10..MAX_PENDING).map(|number| async move {
+        let number = number.to_string();
+        told(world, EventType::JobFailed, &number).await
+    });
+    let told_to = stream::iter(waiting).buffer_unordered(256);
+    assert_eq!(told_to.collect::<Vec<_>>().await.len(), MAX_PENDING as usize - 10);
+    told(world, EventType::JobFailed, &MAX_PENDING.to_string()).await;
     let newest = store
         .deliveries(world.key.namespace, busy.id, page(1, None, false))
         .await;
