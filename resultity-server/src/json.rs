@@ -14,16 +14,14 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     // What reads fields takes a repeated one for the last of them, or skips what it does not know.
     strict::check(body)
         .map_err(|error| ApiError::new(ErrorCode::InvalidJson, format!("the body is not JSON: {error}")))?;
-    match serde_json::from_slice(body) {
-        Ok(value) => Ok(value),
-        Err(error) if error.is_data() => {
-            Err(wrong_field::<T>(body).unwrap_or_else(|| ApiError::new(ErrorCode::InvalidValue, sentence(&error))))
-        }
-        Err(error) => Err(ApiError::new(
-            ErrorCode::InvalidJson,
-            format!("the body is not JSON: {error}"),
-        )),
+    // An array would do for a struct too, its entries in the order of the fields.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        let message = "the body must be a JSON object";
+        return Err(ApiError::new(ErrorCode::InvalidValue, message));
     }
+    serde_json::from_slice(body).map_err(|error| {
+        wrong_field::<T>(body).unwrap_or_else(|| ApiError::new(ErrorCode::InvalidValue, sentence(&error)))
+    })
 }
 
 /// Reads the body once more, slower, to find out where it is wrong.
@@ -52,6 +50,10 @@ fn wrong_field<T: DeserializeOwned>(body: &[u8]) -> Option<ApiError> {
 
 /// What is wrong, without the place in the text, which says less than the path.
 fn sentence(error: &serde_json::Error) -> String {
+    // The text is JSON: what looks wrong with it is where a name out of a list was to stand.
+    if !error.is_data() {
+        return "wrong type, expected a string".to_owned();
+    }
     let text = error.to_string();
     text.rsplit_once(" at line ")
         .map_or(text.clone(), |(sentence, _)| sentence.to_owned())

@@ -3,20 +3,52 @@
 //! `bad_http.rs`.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
+mod bad_fields;
 mod harness;
 
-use harness::TestServer;
 use harness::node::TestNode;
+use harness::{TestServer, model};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder};
+use resultity_core::capability::Capability;
 use resultity_core::credits::Credits;
+use resultity_server::assemble::Offer;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-/// Everything that takes JSON: the path, a body that would be accepted, and what is missing first where there is nothing.
+/// Everything of the Cloud API that takes JSON: the path, a body that would be accepted, and what is missing first where
+/// there is nothing.
 fn endpoints() -> Vec<(&'static str, Value, &'static str)> {
     let chat = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
-    vec![("/v1/chat/completions", chat, "model")]
+    let batch = json!({
+        "input_file_id": "file-0190a6f6000070008000000000000001", "endpoint": "/v1/completions",
+        "completion_window": "24h",
+    });
+    vec![
+        ("/v1/chat/completions", chat.clone(), "model"),
+        ("/v1/completions", json!({"model": "m", "prompt": "hi"}), "model"),
+        ("/v1/embeddings", json!({"model": "e", "input": "hi"}), "model"),
+        ("/v1/responses", json!({"model": "m", "input": "hi"}), "model"),
+        ("/v1/batches", batch, "input_file_id"),
+        (
+            "/v1/jobs",
+            json!({"endpoint": "/v1/chat/completions", "body": chat}),
+            "endpoint",
+        ),
+        (
+            "/v1/jobs/job_0190a6f6000070008000000000000001/feedback",
+            json!({"rating": "up"}),
+            "rating",
+        ),
+        ("/v1/webhooks", json!({"url": "https://example.com/hook"}), "url"),
+    ]
+}
+
+/// The endpoint at this path, and a body that it would accept.
+fn endpoint(path: &str) -> (&'static str, Value) {
+    let found = endpoints().into_iter().find(|(known, ..)| known.ends_with(path));
+    let (path, good, _) = found.unwrap_or_else(|| panic!("{path} is not listed"));
+    (path, good)
 }
 
 /// What was wrong, how it is asked, and what is expected: status, code, param.
@@ -37,7 +69,9 @@ struct Table {
 impl Table {
     async fn new() -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let server = TestServer::start().await;
+        let mut embeddings = model("e");
+        embeddings.capabilities = Capability::names([Capability::Embeddings, Capability::Cl100kBase]);
+        let server = TestServer::with(Offer::new(vec![model("m"), embeddings])).await;
         let node = TestNode::ready(&server.io_url(), "m", 1).await;
         server.until_served("m").await;
         let http = Client::builder().no_proxy().build().unwrap();
@@ -289,32 +323,9 @@ async fn a_wrong_type_is_named_at_every_depth() {
         Value::Object(_) => kinds.contains('o'),
         Value::Null => true,
     };
-    // The kinds that a field can have: string, bool, number, array, object. Null is as good as nothing.
-    let fields: [(&str, &[(&str, &str)]); 1] = [(
-        "/v1/chat/completions",
-        &[
-            ("model", "s"),
-            ("messages", "a"),
-            ("messages[0]", "o"),
-            ("messages[0].role", "s"),
-            ("messages[0].content", "sa"),
-            ("messages[0].name", "s"),
-            ("max_tokens", "n"),
-            ("max_completion_tokens", "n"),
-            ("temperature", "n"),
-            ("top_p", "n"),
-            ("n", "n"),
-            ("stop", "sa"),
-            ("stream", "b"),
-            ("presence_penalty", "n"),
-            ("frequency_penalty", "n"),
-            ("user", "s"),
-            ("metadata", "o"),
-        ],
-    )];
-    for (path, fields) in fields {
-        let (_, good, _) = endpoints().into_iter().find(|(known, ..)| *known == path).unwrap();
-        for (field, kinds) in fields {
+    for (path, fields) in bad_fields::KINDS {
+        let (path, good) = endpoint(path);
+        for (field, kinds) in *fields {
             for value in values.iter().filter(|value| !is(kinds, value)) {
                 table.add_field(path, &changed(&good, field, value.clone()), "invalid_value", field);
             }
@@ -326,72 +337,128 @@ async fn a_wrong_type_is_named_at_every_depth() {
 #[tokio::test]
 async fn a_wrong_value_is_named() {
     let mut table = Table::new().await;
-    let chat = "/v1/chat/completions";
-    let (_, good, _) = endpoints().remove(0);
-    let cases = [
-        ("messages", json!([]), "invalid_value", "messages"),
-        ("messages", json!([5]), "invalid_value", "messages[0]"),
-        (
-            "messages[0]",
-            json!({"content": "x"}),
-            "missing_required_parameter",
-            "messages[0].role",
-        ),
-        (
-            "messages[0]",
-            json!({"role": "user"}),
-            "missing_required_parameter",
-            "messages[0].content",
-        ),
-        ("messages[0].role", json!("king"), "invalid_value", "messages[0].role"),
-        ("messages[0].content", json!([]), "invalid_value", "messages[0].content"),
-        (
-            "messages[0].content",
-            json!([5]),
-            "invalid_value",
-            "messages[0].content[0]",
-        ),
-        (
-            "messages[0].content",
-            json!([{}]),
-            "invalid_value",
-            "messages[0].content[0].type",
-        ),
-        ("temperature", json!(2.0001), "invalid_value", "temperature"),
-        ("temperature", json!(-1e300), "invalid_value", "temperature"),
-        ("top_p", json!(1.1), "invalid_value", "top_p"),
-        ("n", json!(0), "invalid_value", "n"),
-        ("n", json!(u64::MAX), "invalid_value", "n"),
-        ("max_tokens", json!(0), "invalid_value", "max_tokens"),
-        ("max_tokens", json!(u64::MAX), "context_length_exceeded", "max_tokens"),
-        (
-            "max_completion_tokens",
-            json!(4097),
-            "context_length_exceeded",
-            "max_completion_tokens",
-        ),
-        ("stop", json!(["a", "b", "c", "d", "e"]), "invalid_value", "stop"),
-        ("stop", json!([5]), "invalid_value", "stop[0]"),
-        ("presence_penalty", json!(-3), "invalid_value", "presence_penalty"),
-        ("frequency_penalty", json!(3), "invalid_value", "frequency_penalty"),
-        (
-            "stream_options",
-            json!({"include_usage": true}),
-            "invalid_value",
-            "stream_options",
-        ),
-    ];
-    for (field, value, code, param) in cases {
-        table.add_field(chat, &changed(&good, field, value), code, param);
+    for (path, cases) in bad_fields::values() {
+        let (path, good) = endpoint(path);
+        for (field, value, code, param) in cases {
+            table.add_field(path, &changed(&good, field, value), code, param);
+        }
     }
-    for name in ["nobody", "", "M", " m", "m ", "../m", "m\u{0}"] {
-        let body = changed(&good, "model", json!(name)).to_string();
+    for path in [
+        "/v1/chat/completions",
+        "/v1/completions",
+        "/v1/embeddings",
+        "/v1/responses",
+    ] {
+        let (path, good) = endpoint(path);
+        for name in ["nobody", "", "M", " m", "m ", "../m", "m\u{0}"] {
+            let body = changed(&good, "model", json!(name)).to_string();
+            table.cases.push(Case {
+                name: format!("{path} {body}"),
+                request: table.post(path, body),
+                expected: (404, "model_not_found", Some("model".into())),
+            });
+        }
+    }
+    table.check().await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_beside_the_body_is_named() {
+    let mut table = Table::new().await;
+    let (path, good) = endpoint("/v1/chat/completions");
+    for (name, value) in bad_fields::HEADERS {
         table.cases.push(Case {
-            name: format!("the model {name:?}"),
-            request: table.post(chat, body),
-            expected: (404, "model_not_found", Some("model".into())),
+            name: format!("{name}: {value}"),
+            request: table.post(path, good.to_string()).header(*name, *value),
+            expected: (400, "invalid_value", Some((*name).into())),
         });
     }
+    for name in ["x-resultity-region", "x-resultity-subcloud"] {
+        table.cases.push(Case {
+            name: name.into(),
+            request: table.post(path, good.to_string()).header(name, "x"),
+            expected: (400, "unsupported_parameter", Some(name.into())),
+        });
+    }
+    for (path, param) in bad_fields::QUERIES {
+        table.cases.push(Case {
+            name: (*path).into(),
+            request: table.with_key(Method::GET, path),
+            expected: (400, "invalid_value", Some((*param).into())),
+        });
+    }
+    table.check().await;
+}
+
+#[tokio::test]
+async fn a_form_that_is_no_upload_is_refused() {
+    let mut table = Table::new().await;
+    let part =
+        |name: &str, value: &str| format!("--x\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+    let file = "--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a\"\r\n\r\n{}\r\n";
+    let purpose = part("purpose", "user_data");
+    let end = "--x--\r\n";
+    let form = "multipart/form-data; boundary=x";
+    let cases = [
+        (form, String::new(), "invalid_value", None),
+        (form, "nonsense".into(), "invalid_value", None),
+        (form, format!("{purpose}{file}"), "invalid_value", None),
+        (form, end.into(), "missing_required_parameter", Some("purpose")),
+        (
+            form,
+            format!("{purpose}{end}"),
+            "missing_required_parameter",
+            Some("file"),
+        ),
+        (
+            form,
+            format!("{file}{end}"),
+            "missing_required_parameter",
+            Some("purpose"),
+        ),
+        (
+            form,
+            format!("{file}{}{end}", part("purpose", "fun")),
+            "invalid_value",
+            Some("purpose"),
+        ),
+        (
+            form,
+            format!("{file}{purpose}{}{end}", part("expires_after[seconds]", "soon")),
+            "invalid_value",
+            Some("expires_after[seconds]"),
+        ),
+        (
+            form,
+            format!("{file}{purpose}{}{end}", purpose.repeat(20)),
+            "invalid_value",
+            Some("purpose"),
+        ),
+        (
+            "multipart/form-data",
+            format!("{file}{purpose}{end}"),
+            "invalid_value",
+            None,
+        ),
+        ("application/json", "{}".into(), "invalid_value", None),
+        ("text/plain", "x".into(), "invalid_value", None),
+    ];
+    for (kind, body, code, param) in cases {
+        table.cases.push(Case {
+            name: format!("{kind} {body:?}"),
+            request: table
+                .with_key(Method::POST, "/v1/files")
+                .header(CONTENT_TYPE, kind)
+                .body(body),
+            expected: (400, code, param.map(str::to_owned)),
+        });
+    }
+    table.add(
+        "no key",
+        table.bare(Method::POST, "/v1/files").body("x"),
+        401,
+        "invalid_api_key",
+    );
     table.check().await;
 }
 
@@ -427,10 +494,41 @@ async fn paths_and_methods_that_are_not_there_say_so() {
     }
     let brew = Method::from_bytes(b"BREW").unwrap();
     for (path, good, _) in endpoints() {
-        for method in [Method::PUT, Method::PATCH, brew.clone()] {
+        for method in [Method::PUT, Method::PATCH, Method::TRACE, brew.clone()] {
             let request = table.with_key(method.clone(), path).body(good.to_string());
             table.add(format!("{method} {path}"), request, 405, "method_not_allowed");
         }
+    }
+    let ids = [
+        "/v1/responses/{}",
+        "/v1/responses/{}/input_items",
+        "/v1/files/{}",
+        "/v1/files/{}/content",
+        "/v1/batches/{}",
+        "/v1/jobs/{}",
+        "/v1/jobs/{}/receipt",
+        "/v1/webhooks/{}",
+        "/v1/webhooks/{}/deliveries",
+        "/v1/webhooks/{}/deliveries/{}",
+    ];
+    for path in ids {
+        let known = "0190a6f6000070008000000000000001";
+        for id in [
+            "x",
+            "%00",
+            "%ff",
+            "..%2f..",
+            known,
+            &format!("resp_{known}"),
+            &"9".repeat(500),
+        ] {
+            let path = path.replace("{}", id);
+            let request = table.with_key(Method::GET, &path);
+            table.add(path, request, 404, "not_found");
+        }
+    }
+    for path in ["/v1/images/generations", "/v1/audio/speech", "/v1/moderations"] {
+        table.add(path, table.post(path, "{"), 501, "not_implemented");
     }
     let get = table.with_key(Method::GET, "/v1/chat/completions");
     table.add("GET for POST", get, 405, "method_not_allowed");

@@ -123,6 +123,7 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
     }
     router
         .fallback(problem::not_found)
+        .layer(axum::middleware::from_fn(problem::refuse_unreadable_path))
         .layer(RequestBodyTimeoutLayer::new(app.patience.body))
         .layer(axum::middleware::from_fn(request_id::add))
         .with_state(app)

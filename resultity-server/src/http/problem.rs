@@ -1,9 +1,12 @@
 //! Errors as HTTP answers: the one place where they become a status, headers and a body.
 
 use axum::Json;
+use axum::extract::Request;
 use axum::http::header::{ALLOW, RETRY_AFTER};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use percent_encoding::percent_decode_str;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::limits::RateLimits;
 
@@ -75,6 +78,16 @@ pub(super) async fn method_not_allowed(method: Method, uri: Uri, headers: Header
         response.headers_mut().insert(ALLOW, allow.clone());
     }
     response
+}
+
+/// A path that is no text once it is decoded names nothing; the extractors would say so in a shape of their own.
+pub(super) async fn refuse_unreadable_path(request: Request, next: Next) -> Response {
+    let path = percent_decode_str(request.uri().path()).decode_utf8();
+    if path.is_err() {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        return not_found(method, uri).await.into_response();
+    }
+    next.run(request).await
 }
 
 pub(super) async fn not_built(uri: Uri) -> Problem {

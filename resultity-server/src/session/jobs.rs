@@ -211,7 +211,8 @@ fn reply<T>(body: T) -> Result<Reply<T>, ApiError> {
     })
 }
 
-fn page_size(limit: Option<u32>) -> Result<u32, ApiError> {
+/// How many entries a page is to have.
+pub(super) fn page_size(limit: Option<u32>) -> Result<u32, ApiError> {
     let size = limit.unwrap_or(DEFAULT_PAGE);
     if (1..=MAX_PAGE).contains(&size) {
         return Ok(size);

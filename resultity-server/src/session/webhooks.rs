@@ -13,6 +13,7 @@ use resultity_core::id::{DeliveryId, JobId, WebhookId};
 use resultity_core::webhook::{Event, EventType, SigningSecret, UnknownEventType};
 
 use crate::session::CloudSession;
+use crate::session::jobs::page_size;
 use crate::store::StoreError;
 use crate::store::webhooks::{
     DeliveryRecord, NewEvent, NewWebhook, PageOf, Replayed, WebhookChange, WebhookMade, WebhookRecord,
@@ -248,7 +249,7 @@ fn page_of<I: std::str::FromStr>(query: &PageQuery) -> Result<(PageOf<I>, u32), 
             return Err(ApiError::new(ErrorCode::InvalidValue, message).with_param("after"));
         }
     };
-    let size = query.size();
+    let size = page_size(query.limit)?;
     let page = PageOf {
         after,
         ascending: query.is_ascending(),

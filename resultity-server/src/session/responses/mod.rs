@@ -14,6 +14,7 @@ use crate::flow::detached::{Detached, DetachedJob};
 use crate::flow::validate::ValidJob;
 use crate::json::parse;
 use crate::session::CloudSession;
+use crate::session::jobs::page_size;
 use crate::session::run::{Finished, encode};
 use crate::store::{DetachedRecord, EventSource};
 use kept::{Kept, finish_reason};
@@ -228,6 +229,7 @@ impl ResponsesApi for CloudSession {
 
     async fn response_input_items(&self, id: ResponseId, query: PageQuery) -> Result<Reply<Page<InputItem>>, ApiError> {
         self.touch()?;
+        let size = page_size(query.limit)?;
         let mut items = self.kept(id).await?.input_items();
         if !query.is_ascending() {
             items.reverse();
@@ -237,7 +239,7 @@ impl ResponsesApi for CloudSession {
             let place = place.ok_or_else(|| translate::invalid("after", "must be the id of an item of this list"))?;
             items.drain(..=place);
         }
-        let page = Page::of(items, query.size(), |item| item.id().unwrap_or_default().to_owned());
+        let page = Page::of(items, size, |item| item.id().unwrap_or_default().to_owned());
         Ok(reply(id, page))
     }
 }
