@@ -18,12 +18,13 @@ pub type Entries<T> = BoxStream<'static, Result<T, ApiError>>;
 /// [`CloudClient`](crate::CloudClient) has one of these for each of its lists; this is for lists elsewhere.
 ///
 /// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use futures::TryStreamExt;
 /// use resultity_client::core::api::cloud::{Reply, ReplyMeta};
 /// use resultity_client::core::api::page::Page;
 /// use resultity_client::pages::pages;
 ///
-/// # futures::executor::block_on(async {
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
 /// let numbers = pages(None, |after| async move {
 ///     let first: u32 = after.map_or(0, |after| after.parse::<u32>().unwrap() + 1);
 ///     let body = Page::of((first..5).collect(), 2, u32::to_string);
@@ -31,8 +32,9 @@ pub type Entries<T> = BoxStream<'static, Result<T, ApiError>>;
 /// });
 /// let numbers: Vec<u32> = numbers.try_collect().await?;
 /// assert_eq!(numbers, [0, 1, 2, 3, 4]);
-/// # Ok::<(), resultity_client::core::error::ApiError>(())
-/// # }).unwrap();
+/// # Ok(())
+/// # })
+/// # }
 /// ```
 pub fn pages<T, F, P>(after: Option<String>, fetch: F) -> Entries<T>
 where

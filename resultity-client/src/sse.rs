@@ -35,6 +35,9 @@ type Events = EventStream<BoxStream<'static, Result<Bytes, ReadError>>>;
 
 /// What can be an item of a streamed answer.
 pub(crate) trait Item: DeserializeOwned + Send + 'static {
+    /// Whether `[DONE]` says that the stream has ended well; else one of its items does.
+    const ENDS_WITH_DONE: bool = true;
+
     /// Reads an event's data; nothing where the item is of a kind that came after this version.
     fn read(data: &str) -> Result<Option<Self>, ApiError> {
         serde_json::from_str(data)
@@ -57,6 +60,8 @@ impl Item for ChatChunk {}
 impl Item for Completion {}
 
 impl Item for ResponseEvent {
+    const ENDS_WITH_DONE: bool = false;
+
     fn read(data: &str) -> Result<Option<Self>, ApiError> {
         match serde_json::from_str::<Self>(data) {
             Ok(Self {
@@ -166,7 +171,8 @@ async fn next_item<T: Item>(
 ) -> Option<Result<T, ApiError>> {
     loop {
         let item = match events.next().await {
-            Some(Ok(event)) if event.data.trim() == "[DONE]" => return None,
+            Some(Ok(event)) if event.data.trim() == "[DONE]" && T::ENDS_WITH_DONE => return None,
+            Some(Ok(event)) if event.data.trim() == "[DONE]" => Err(cut()),
             Some(Ok(event)) => T::read(&event.data),
             None => Err(cut()),
             Some(Err(EventStreamError::Transport(why))) => Err(read_error(why, idle_timeout)),

@@ -6,29 +6,17 @@ mod support;
 use std::time::Duration;
 
 use mockito::{Matcher, Mock, Server, ServerGuard};
+use resultity_client::GateClient;
 use resultity_client::core::api::cloud::{ChatApi, ModelsApi};
 use resultity_client::core::api::gate::{CreditGrant, GrantApi};
 use resultity_client::core::credits::Credits;
 use resultity_client::core::error::ErrorCode;
 use resultity_client::core::openai::chat::{ChatRequest, Message};
-use resultity_client::{ClientBuilder, CloudClient, GateClient};
 use rstest::rstest;
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, answer, assert_nobody_waits, completion, error_body, listener, models};
-
-fn quick(url: &str) -> ClientBuilder<CloudClient> {
-    let millisecond = Duration::from_millis(1);
-    CloudClient::builder()
-        .base_url(url)
-        .api_key("rk_test_1")
-        .backoff(millisecond, millisecond)
-}
-
-fn client(server: &ServerGuard) -> CloudClient {
-    quick(&format!("{}/v1", server.url())).build().unwrap()
-}
+use crate::support::{PATIENCE, answer, assert_nobody_waits, client, completion, error_body, listener, models, quick};
 
 fn question() -> ChatRequest {
     ChatRequest::new("m", [Message::user("hi")])

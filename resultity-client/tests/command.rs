@@ -4,54 +4,16 @@
 
 mod support;
 
-use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use mockito::{Matcher, Server, ServerGuard};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::support::command::{assert_success, at, resultity, resultity_beside, text};
 use crate::support::{chunk, completion, error_body, event, events, models};
-
-/// The command in an environment that knows no server but the `dev` of this directory.
-fn resultity_beside(data_dir: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_resultity"));
-    for name in [
-        "RESULTITY_BASE_URL",
-        "RESULTITY_API_KEY",
-        "RESULTITY_MODEL",
-        "RESULTITY_LOG",
-    ] {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null()).arg("--data-dir").arg(data_dir);
-    command
-}
-
-/// The command in an environment that knows no server.
-fn resultity() -> Command {
-    resultity_beside("no-such-directory")
-}
-
-fn at(server: &ServerGuard) -> Command {
-    let mut command = resultity();
-    command
-        .env("RESULTITY_BASE_URL", format!("{}/v1", server.url()))
-        .env("RESULTITY_API_KEY", "rk_test_1");
-    command
-}
-
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
-fn assert_success(output: &Output, expected: &str) {
-    assert_eq!(text(&output.stderr), "");
-    assert_eq!(text(&output.stdout), expected);
-    assert!(output.status.success());
-}
 
 fn chat(server: &mut ServerGuard, body: Value) -> mockito::Mock {
     server
@@ -298,15 +260,38 @@ fn what_cannot_work_has_a_plain_error_and_status(#[case] arguments: &[&str], #[c
 
 #[test]
 fn help_fits_80_columns_has_examples_and_hides_secrets() {
-    for arguments in [vec!["--help"], vec!["chat", "--help"], vec!["models", "--help"]] {
+    let commands = [
+        "",
+        "chat",
+        "complete",
+        "embed",
+        "models",
+        "jobs",
+        "jobs list",
+        "jobs submit",
+        "jobs wait",
+        "jobs feedback",
+        "batch",
+        "batch submit",
+        "batch results",
+        "usage",
+        "credits",
+        "receipt",
+        "receipt verify",
+        "webhooks",
+        "webhooks add",
+        "webhooks deliveries",
+    ];
+    for command in commands {
+        let arguments = command.split_whitespace().chain(["--help"]);
         let output = resultity()
             .env("RESULTITY_API_KEY", "rk_test_secret")
-            .args(&arguments)
+            .args(arguments)
             .output()
             .unwrap();
         let help = text(&output.stdout);
         assert!(output.status.success());
-        assert!(help.contains("Examples:"), "{help}");
+        assert!(command.contains(' ') || help.contains("Examples:"), "{help}");
         assert!(!help.contains("rk_test_secret"));
         for line in help.lines() {
             assert!(line.chars().count() <= 80, "{line}");

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use mockito::{Matcher, Server};
+use resultity_client::CloudClient;
 use resultity_client::core::api::cloud::ChatApi;
 use resultity_client::core::error::{ApiError, ErrorCode};
 use resultity_client::core::openai::chat::{ChatChunk, ChatRequest, Message};
-use resultity_client::{ClientBuilder, CloudClient};
 use rstest::rstest;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,15 +18,8 @@ use tokio::time::timeout;
 
 use crate::support::{
     EVENTS_HEAD, PATIENCE, answer, assert_nobody_waits, chunk, completion, error_body, event, events, listener, piece,
+    quick,
 };
-
-fn builder(url: &str) -> ClientBuilder<CloudClient> {
-    let millisecond = Duration::from_millis(1);
-    CloudClient::builder()
-        .base_url(url)
-        .api_key("rk_test_1")
-        .backoff(millisecond, millisecond)
-}
 
 fn question() -> ChatRequest {
     ChatRequest::new("m", [Message::user("hi")])
@@ -60,7 +53,7 @@ async fn collect_body(body: String) -> (String, Result<(), ApiError>) {
         .with_body(body)
         .create_async()
         .await;
-    collect(&builder(&format!("{}/v1", server.url())).build().unwrap()).await
+    collect(&quick(&format!("{}/v1", server.url())).build().unwrap()).await
 }
 
 #[tokio::test]
@@ -86,7 +79,7 @@ async fn a_stream_gives_its_chunks_and_what_is_said_beside() {
         .with_chunked_body(move |out| body.as_bytes().chunks(1).try_for_each(|byte| out.write_all(byte)))
         .create_async()
         .await;
-    let client = builder(&format!("{}/v1", server.url())).build().unwrap();
+    let client = quick(&format!("{}/v1", server.url())).build().unwrap();
     let stream = client.chat_stream(question().include_usage()).await.unwrap();
     assert_eq!(stream.meta().request_id.as_deref(), Some("r1"));
     assert_eq!(stream.meta().job_id.unwrap().to_string(), job);
@@ -131,7 +124,7 @@ async fn a_stream_that_ends_otherwise_ends_in_an_error(
 #[tokio::test]
 async fn a_connection_that_breaks_is_a_cut_stream() {
     let (listener, url) = listener().await;
-    let client = builder(&url).build().unwrap();
+    let client = quick(&url).build().unwrap();
     let bytes = format!("{EVENTS_HEAD}{}", piece(&event(chunk("a"))));
     let server = async { drop(answer(&listener, &bytes).await) };
     let ((text, end), ()) = tokio::join!(collect(&client), server);
@@ -141,7 +134,7 @@ async fn a_connection_that_breaks_is_a_cut_stream() {
 #[tokio::test]
 async fn silence_is_a_timeout_but_comments_are_not_silence() {
     let (listener, url) = listener().await;
-    let client = builder(&url).idle_timeout(Duration::from_secs(1)).build().unwrap();
+    let client = quick(&url).idle_timeout(Duration::from_secs(1)).build().unwrap();
     let bytes = format!("{EVENTS_HEAD}{}", piece(&event(chunk("a"))));
     let server = async {
         let mut socket = answer(&listener, &bytes).await;
@@ -163,7 +156,7 @@ async fn silence_is_a_timeout_but_comments_are_not_silence() {
 #[tokio::test]
 async fn dropping_a_stream_closes_the_connection() {
     let (listener, url) = listener().await;
-    let client = builder(&url).build().unwrap();
+    let client = quick(&url).build().unwrap();
     let bytes = format!("{EVENTS_HEAD}{}", piece(&event(chunk("a"))));
     let reader = async {
         let mut stream = client.chat_stream(question()).await.unwrap();
@@ -179,7 +172,7 @@ async fn dropping_a_stream_closes_the_connection() {
 #[tokio::test]
 async fn a_stream_is_not_begun_again_once_output_has_begun() {
     let (listener, url) = listener().await;
-    let client = builder(&url).build().unwrap();
+    let client = quick(&url).build().unwrap();
     let bytes = format!("{EVENTS_HEAD}{}", piece(&event(chunk("a"))));
     let ((_, end), ()) = tokio::join!(collect(&client), async { drop(answer(&listener, &bytes).await) });
     assert_eq!(end.unwrap_err().code, ErrorCode::StreamCut);
@@ -202,7 +195,7 @@ async fn a_stream_that_is_refused_at_the_door_is_tried_again() {
         .expect(1)
         .create_async()
         .await;
-    let (text, end) = collect(&builder(&format!("{}/v1", server.url())).build().unwrap()).await;
+    let (text, end) = collect(&quick(&format!("{}/v1", server.url())).build().unwrap()).await;
     end.unwrap();
     assert_eq!(text, "a");
     refused.assert_async().await;
@@ -219,7 +212,7 @@ async fn a_streaming_request_that_is_wrong_is_a_plain_error() {
         .with_body(error_body("no such model", "model_not_found", Some("model")))
         .create_async()
         .await;
-    let (_, end) = collect(&builder(&format!("{}/v1", server.url())).build().unwrap()).await;
+    let (_, end) = collect(&quick(&format!("{}/v1", server.url())).build().unwrap()).await;
     let error = end.unwrap_err();
     assert_eq!(error.to_string(), "no such model (model_not_found, model, request r2)");
 }
@@ -233,6 +226,6 @@ async fn an_answer_that_is_no_stream_is_an_error() {
         .with_body(completion("hello").to_string())
         .create_async()
         .await;
-    let (_, end) = collect(&builder(&format!("{}/v1", server.url())).build().unwrap()).await;
+    let (_, end) = collect(&quick(&format!("{}/v1", server.url())).build().unwrap()).await;
     assert_eq!(end.unwrap_err().code, ErrorCode::InvalidResponse);
 }

@@ -1,8 +1,13 @@
 //! A server that misbehaves on the wire in ways a mock of HTTP cannot, and what answers look like.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+#[cfg(feature = "cli")]
+pub(crate) mod command;
+
 use std::time::Duration;
 
+use mockito::ServerGuard;
+use resultity_client::{ClientBuilder, CloudClient};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -93,4 +98,83 @@ pub(crate) fn models(ids: &[&str]) -> String {
         .map(|id| json!({"id": id, "object": "model", "created": 1_700_000_000, "owned_by": "resultity"}))
         .collect();
     json!({"object": "list", "data": data}).to_string()
+}
+
+pub(crate) const JOB: &str = "0198c0de-0000-7000-8000-000000000001";
+pub(crate) const FILE: &str = "file-0190a6f6000070008000000000000001";
+pub(crate) const BATCH: &str = "batch_0190a6f6000070008000000000000002";
+
+/// A client that waits for next to nothing before it tries again.
+pub(crate) fn quick(url: &str) -> ClientBuilder<CloudClient> {
+    let millisecond = Duration::from_millis(1);
+    CloudClient::builder()
+        .base_url(url)
+        .api_key("rk_test_1")
+        .backoff(millisecond, millisecond)
+}
+
+pub(crate) fn client(server: &ServerGuard) -> CloudClient {
+    quick(&format!("{}/v1", server.url())).build().unwrap()
+}
+
+/// A page of a list, with the ids of its ends.
+pub(crate) fn page(data: &[Value], has_more: bool) -> Value {
+    let id = |entry: Option<&Value>| entry.map(|entry| entry["id"].clone());
+    json!({
+        "object": "list", "data": data, "has_more": has_more,
+        "first_id": id(data.first()), "last_id": id(data.last()),
+    })
+}
+
+pub(crate) fn job(status: &str) -> Value {
+    let mut job = json!({
+        "id": JOB, "object": "job", "endpoint": "/v1/chat/completions", "kind": "chat_completion", "model": "m",
+        "status": status, "priority": "normal", "detached": true, "created_at": 1_700_000_000,
+        "deadline_at": 1_700_000_600, "finished_at": null, "attempts": [], "held": "0.01", "cost": null,
+    });
+    if status == "queued" {
+        job["queue_place"] = json!(2);
+    }
+    if status == "succeeded" {
+        job["cost"] = json!("0.002");
+        job["usage"] = json!({"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5});
+        job["result"] = completion("fine");
+    }
+    if status == "failed" {
+        job["error"] =
+            json!({"message": "every node failed", "type": "server_error", "param": null, "code": "node_failed"});
+    }
+    job
+}
+
+pub(crate) fn quote() -> Value {
+    json!({
+        "object": "dry_run", "endpoint": "/v1/chat/completions", "model": "m", "model_version": "1",
+        "price_ceiling": "0.00012", "available": "5", "max_prompt_tokens": 9, "max_completion_tokens": 3,
+        "can_be_served": true, "queue_place": 0, "estimated_wait_ms": 0,
+    })
+}
+
+pub(crate) fn file() -> Value {
+    json!({
+        "id": FILE, "object": "file", "bytes": 7, "created_at": 1, "expires_at": null, "filename": "a",
+        "purpose": "batch_output", "status": "processed", "status_details": null,
+    })
+}
+
+pub(crate) fn batch(status: &str) -> Value {
+    let mut batch = json!({
+        "id": BATCH, "object": "batch", "endpoint": "/v1/chat/completions", "input_file_id": FILE,
+        "completion_window": "24h", "status": status, "created_at": 1_700_000_000,
+        "request_counts": {"total": 0, "completed": 0, "failed": 0},
+    });
+    if status == "completed" {
+        batch["output_file_id"] = json!(FILE);
+        batch["request_counts"] = json!({"total": 1, "completed": 1, "failed": 0});
+    }
+    if status == "failed" {
+        let error = json!({"code": "invalid_json_line", "message": "it is not JSON", "param": null, "line": 2});
+        batch["errors"] = json!({"object": "list", "data": [error]});
+    }
+    batch
 }
