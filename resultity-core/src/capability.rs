@@ -140,7 +140,14 @@ impl Capability {
     /// assert!(capabilities.iter().any(|name| name == "tools") && !capabilities.iter().any(|name| name == "embeddings"));
     /// ```
     pub fn of_text_engine() -> Vec<String> {
-        let no_text = [Self::Embeddings, Self::Dimensions, Self::Cl100kBase];
+        // Engines of today do without `suffix` and `best_of`.
+        let no_text = [
+            Self::Embeddings,
+            Self::Dimensions,
+            Self::Cl100kBase,
+            Self::Suffix,
+            Self::BestOf,
+        ];
         Self::names(Self::ALL.into_iter().filter(|capability| !no_text.contains(capability)))
     }
 

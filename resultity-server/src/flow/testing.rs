@@ -24,7 +24,7 @@ pub(crate) fn model() -> ModelSpec {
         files: Vec::new(),
         context_length: 4096,
         default_max_tokens: 64,
-        capabilities: Capability::of_text_engine(),
+        capabilities: Capability::names(Capability::ALL.iter().copied()),
         price: Price {
             input_per_million: Credits::from_whole(1),
             output_per_million: Credits::from_whole(2),

@@ -212,6 +212,7 @@ mod tests {
     #[case(json!([{"role": "user", "content": [{"type": "image_url"}]}]), "messages[0].content[0].image_url")]
     #[case(json!([{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]), "messages[0].content[0].image_url")]
     #[case(json!([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]), "messages[0].content[0].image_url.url")]
+    #[case(json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://10.0.0.1/x.png"}}]}]), "messages[0].content[0].image_url.url")]
     #[case(json!([{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "x", "format": "ogg"}}]}]), "messages[0].content[0].input_audio.format")]
     #[case(json!([{"role": "user", "content": "hi", "name": 5}]), "messages[0].name")]
     #[case(json!([{"role": "assistant"}]), "messages[0].content")]

@@ -114,11 +114,18 @@ fn check_parts(parts: &[Map<String, Value>], path: &str) -> Result<(), ApiError>
         match kind {
             "text" => shapes::text(part, "text", &path)?,
             "refusal" => shapes::text(part, "refusal", &path)?,
-            "image_url" => shapes::text(
-                shapes::object(part, "image_url", &path)?,
-                "url",
-                &format!("{path}.image_url"),
-            )?,
+            "image_url" => {
+                let image = shapes::object(part, "image_url", &path)?;
+                let path = format!("{path}.image_url");
+                let url = shapes::text(image, "url", &path)?;
+                // An engine would fetch it from within the network of a stranger.
+                if !url.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:")) {
+                    let message =
+                        "the image must be in the request, as a data: URL: nodes fetch nothing from elsewhere";
+                    return Err(invalid(format!("{path}.url"), message));
+                }
+                url
+            }
             "input_audio" => {
                 let audio = shapes::object(part, "input_audio", &path)?;
                 let path = format!("{path}.input_audio");
