@@ -14,7 +14,7 @@ use crate::store::history::JobView;
 pub struct NewPayload {
     /// As it was asked: JSON.
     pub request: String,
-    /// As it was checked: JSON of all that is needed to run it (again).
+    /// As it was checked: JSON of all that is needed to run it (again). Forgotten when it has ended.
     pub work: String,
     /// Until when both and the answer are kept.
     pub expires_at: Timestamp,
@@ -63,8 +63,6 @@ pub struct DetachedRecord {
     pub view: JobView,
     /// As it was asked: JSON.
     pub request: String,
-    /// As it was checked: JSON.
-    pub work: String,
     /// The answer, once it has ended with one: JSON.
     pub answer: Option<String>,
     /// Until when it is kept.

@@ -79,10 +79,7 @@ async fn what_is_kept_is_found(world: &World) {
     world.store.settle(settle).await.expect("an end");
     let kept = world.store.detached_job(namespace, id).await.expect("an answer");
     let kept = kept.expect("what is kept");
-    assert_eq!(
-        (kept.request.as_str(), kept.work.as_str()),
-        (r#"{"asked":1}"#, r#"{"work":1}"#)
-    );
+    assert_eq!(kept.request, r#"{"asked":1}"#);
     assert_eq!(kept.answer.as_deref(), Some(r#"{"answer":1}"#));
     assert_eq!(
         (kept.view.state, kept.view.cost),

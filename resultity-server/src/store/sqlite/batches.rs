@@ -8,7 +8,7 @@ use resultity_core::openai::file::FilePurpose;
 use resultity_core::webhook::EventType;
 use rusqlite::{Connection, Row};
 
-use super::rows::{all, count, counted, execute, first, parsed, parsed_if_any};
+use super::rows::{all, behind, count, counted, execute, first, parsed, parsed_if_any};
 use super::{files, tenants, webhooks};
 use crate::store::batches::{BatchCreation, BatchRecord, BatchStep, LineOutcome, NewBatch};
 use crate::store::files::FinishedFile;
@@ -84,11 +84,8 @@ pub(super) fn list(
     ascending: bool,
     limit: u32,
 ) -> Result<Vec<BatchRecord>, StoreError> {
-    let (comparison, order) = if ascending { (">", "ASC") } else { ("<", "DESC") };
-    let sql = format!(
-        "SELECT {BATCH} FROM batches WHERE namespace = ?1 AND (?2 IS NULL OR id {comparison} ?2)
-         ORDER BY id {order} LIMIT ?3"
-    );
+    let (condition, order) = behind("id", "?2", after.is_some(), ascending);
+    let sql = format!("SELECT {BATCH} FROM batches WHERE namespace = ?1 AND {condition} ORDER BY id {order} LIMIT ?3");
     all(
         connection,
         &sql,
@@ -97,12 +94,16 @@ pub(super) fn list(
     )
 }
 
+/// All that have not ended. The index is named, or SQLite would read all batches that there ever were.
+pub(super) const OPEN: &str =
+    "FROM batches INDEXED BY batches_open WHERE ended_at IS NULL AND environment = ?1 ORDER BY id";
+
 /// All that have not ended, with their keys.
 pub(super) fn open(
     connection: &Connection,
     environment: Environment,
 ) -> Result<Vec<(BatchRecord, KeyRecord)>, StoreError> {
-    let sql = format!("SELECT {BATCH} FROM batches WHERE ended_at IS NULL AND environment = ?1 ORDER BY id");
+    let sql = format!("SELECT {BATCH} {OPEN}");
     let batches = all(connection, &sql, &[&environment.as_str()], batch_record)?;
     let with_key = |batch: BatchRecord| {
         let hash = first(

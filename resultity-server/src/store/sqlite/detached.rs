@@ -8,11 +8,19 @@ use rusqlite::{Connection, Row};
 
 use super::SqliteStore;
 use super::history::{VIEW_COLUMNS, view};
-use super::rows::{execute, first, parsed};
+use super::rows::{all, execute, first, parsed};
 use crate::store::{Admission, DetachedRecord, DetachedStore, NewJob, NewPayload, Release, Resumable, StoreError};
 
-/// The most rows of a kind that one purge deletes: the writer is not held up.
-const PURGED_AT_ONCE: u32 = 200;
+/// The most rows of a kind that one purge deletes, and about how many bytes: the writer is not held up.
+const PURGED_AT_ONCE: (u32, i64) = (200, 16 * 1024 * 1024);
+
+/// Jobs that are to be taken up again. The index is named, or SQLite would read all jobs that there ever were.
+pub(super) const RESUMABLE: &str =
+    "SELECT jobs.id, jobs.key, jobs.namespace, namespaces.account, jobs.environment, payloads.work, jobs.created_at,
+            jobs.deadline
+     FROM jobs INDEXED BY jobs_open JOIN payloads ON payloads.job = jobs.id
+     JOIN namespaces ON namespaces.id = jobs.namespace
+     WHERE jobs.finished_at IS NULL AND jobs.detached <> 0 AND jobs.state = 'queued'";
 
 #[async_trait]
 impl DetachedStore for SqliteStore {
@@ -116,11 +124,11 @@ pub(super) fn keep(
     Ok(())
 }
 
-/// Keeps the answer of a job that is settled.
+/// Keeps the answer of a job that is settled. It will not run again.
 pub(super) fn keep_answer(connection: &Connection, job: &str, answer: &str) -> Result<(), StoreError> {
     execute(
         connection,
-        "UPDATE payloads SET answer = ?2 WHERE job = ?1",
+        "UPDATE payloads SET answer = ?2, work = '' WHERE job = ?1",
         &[&job, &answer],
     )?;
     Ok(())
@@ -134,6 +142,10 @@ pub(super) fn ended_without_answer(connection: &Connection, job: &str, release: 
          WHERE id = ?1 AND EXISTS (SELECT 1 FROM payloads WHERE job = ?1)",
         &[&job, &release.error_message, &release.error_param],
     )?;
+    if kept > 0 {
+        // It will not run again.
+        execute(connection, "UPDATE payloads SET work = '' WHERE job = ?1", &[&job])?;
+    }
     if kept > 0 && release.repeatable {
         forget_key(connection, job)?;
     }
@@ -154,7 +166,7 @@ pub(super) fn read(
     first(
         connection,
         &format!(
-            "SELECT {VIEW_COLUMNS}, payloads.request, payloads.work, payloads.answer, payloads.expires_at
+            "SELECT {VIEW_COLUMNS}, payloads.request, payloads.answer, payloads.expires_at
              FROM jobs JOIN payloads ON payloads.job = jobs.id WHERE jobs.id = ?1 AND jobs.namespace = ?2"
         ),
         &[&job.to_string(), &namespace.to_string()],
@@ -163,9 +175,8 @@ pub(super) fn read(
             Ok(DetachedRecord {
                 view,
                 request: row.get(next)?,
-                work: row.get(next + 1)?,
-                answer: row.get(next + 2)?,
-                expires_at: Timestamp::from_millis(row.get(next + 3)?),
+                answer: row.get(next + 1)?,
+                expires_at: Timestamp::from_millis(row.get(next + 2)?),
             })
         },
     )
@@ -188,12 +199,7 @@ pub(super) fn forget(connection: &Connection, namespace: NamespaceId, job: JobId
 
 /// Jobs that are to be taken up again.
 pub(super) fn resumable(connection: &Connection) -> Result<Vec<Resumable>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT jobs.id, jobs.key, jobs.namespace, namespaces.account, jobs.environment, payloads.work,
-                jobs.created_at, jobs.deadline
-         FROM jobs JOIN payloads ON payloads.job = jobs.id JOIN namespaces ON namespaces.id = jobs.namespace
-         WHERE jobs.finished_at IS NULL AND jobs.detached <> 0 AND jobs.state = 'queued' ORDER BY jobs.id",
-    )?;
+    let mut statement = connection.prepare_cached(RESUMABLE)?;
     let read = |row: &Row<'_>| {
         Ok(Resumable {
             id: parsed(row, 0)?,
@@ -206,23 +212,36 @@ pub(super) fn resumable(connection: &Connection) -> Result<Vec<Resumable>, Store
             deadline: Timestamp::from_millis(row.get(7)?),
         })
     };
-    Ok(statement.query_map([], read)?.collect::<Result<_, _>>()?)
+    let mut found = statement.query_map([], read)?.collect::<Result<Vec<_>, _>>()?;
+    // Not in SQL: it would sort them with all that they hold.
+    found.sort_by_key(|job| job.id);
+    Ok(found)
 }
 
 /// Deletes some of what is kept no longer.
 pub(super) fn purge(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
-    let payloads = execute(
+    let (most, most_bytes) = PURGED_AT_ONCE;
+    let old = all(
         connection,
-        "DELETE FROM payloads WHERE rowid IN (
-             SELECT payloads.rowid FROM payloads JOIN jobs ON jobs.id = payloads.job
-             WHERE payloads.expires_at <= ?1 AND jobs.finished_at IS NOT NULL LIMIT ?2)",
-        &[&now.as_millis(), &PURGED_AT_ONCE],
+        "SELECT payloads.rowid, octet_length(request) + octet_length(work) + coalesce(octet_length(answer), 0)
+         FROM payloads JOIN jobs ON jobs.id = payloads.job
+         WHERE payloads.expires_at <= ?1 AND jobs.finished_at IS NOT NULL LIMIT ?2",
+        &[&now.as_millis(), &most],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     )?;
+    let (mut payloads, mut bytes) = (0, 0);
+    for (row, size) in old {
+        payloads += execute(connection, "DELETE FROM payloads WHERE rowid = ?1", &[&row])?;
+        bytes += size;
+        if bytes >= most_bytes {
+            break;
+        }
+    }
     let keys = execute(
         connection,
         "DELETE FROM idempotency_keys WHERE (namespace, key) IN (
              SELECT namespace, key FROM idempotency_keys WHERE expires_at <= ?1 LIMIT ?2)",
-        &[&now.as_millis(), &PURGED_AT_ONCE],
+        &[&now.as_millis(), &most],
     )?;
     Ok((payloads + keys) as u64)
 }

@@ -6,7 +6,7 @@ use resultity_core::id::{FileId, NamespaceId};
 use resultity_core::openai::file::FilePurpose;
 use rusqlite::{Connection, Row};
 
-use super::rows::{all, count, counted, execute, first, parsed};
+use super::rows::{all, behind, count, counted, execute, first, parsed};
 use crate::store::StoreError;
 use crate::store::files::{FileDeletion, FileFilter, FileRecord, FileWrite, FinishedFile, NewChunk, NewFile};
 
@@ -132,11 +132,11 @@ pub(super) fn list(
     filter: &FileFilter,
     now: Timestamp,
 ) -> Result<Vec<FileRecord>, StoreError> {
-    let (comparison, order) = if filter.ascending { (">", "ASC") } else { ("<", "DESC") };
+    let (condition, order) = behind("id", "?4", filter.after.is_some(), filter.ascending);
     let sql = format!(
         "SELECT {FILE} FROM files
          WHERE namespace = ?1 AND state = 'complete' AND (expires_at IS NULL OR expires_at > ?2)
-           AND (?3 IS NULL OR purpose = ?3) AND (?4 IS NULL OR id {comparison} ?4)
+           AND (?3 IS NULL OR purpose = ?3) AND {condition}
          ORDER BY id {order} LIMIT ?5"
     );
     all(
@@ -187,6 +187,12 @@ pub(super) fn delete(
     })
 }
 
+/// Gives up files that nobody writes to any more, and finds one that is to be freed. SQLite sees that the index of files that
+/// are not complete is good for it only if that is said; else it would read all files.
+pub(super) const ABANDON: &str =
+    "UPDATE files SET state = 'deleted' WHERE state <> 'complete' AND state = 'writing' AND created_at < ?1";
+pub(super) const DELETED: &str = "SELECT id FROM files WHERE state <> 'complete' AND state = 'deleted' LIMIT 1";
+
 /// Frees a few chunks of one file that is no longer needed, and the file itself once it has none.
 pub(super) fn purge(connection: &Connection, now: Timestamp, abandoned_before: Timestamp) -> Result<u64, StoreError> {
     execute(
@@ -195,17 +201,8 @@ pub(super) fn purge(connection: &Connection, now: Timestamp, abandoned_before: T
          AND NOT EXISTS (SELECT 1 FROM batches WHERE batches.input_file = files.id AND batches.ended_at IS NULL)",
         &[&now.as_millis()],
     )?;
-    execute(
-        connection,
-        "UPDATE files SET state = 'deleted' WHERE state = 'writing' AND created_at < ?1",
-        &[&abandoned_before.as_millis()],
-    )?;
-    let file = first(
-        connection,
-        "SELECT id FROM files WHERE state = 'deleted' LIMIT 1",
-        &[],
-        |row| row.get::<_, String>(0),
-    )?;
+    execute(connection, ABANDON, &[&abandoned_before.as_millis()])?;
+    let file = first(connection, DELETED, &[], |row| row.get::<_, String>(0))?;
     let Some(file) = file else { return Ok(0) };
     let mut freed = execute(
         connection,

@@ -10,7 +10,7 @@ use resultity_core::openai::chat::Usage;
 use rusqlite::{Connection, Row, ToSql};
 
 use super::SqliteStore;
-use super::rows::{credits, execute, first, parsed};
+use super::rows::{behind, credits, execute, first, parsed};
 use crate::store::{
     AttemptView, HistoryStore, JobFilter, JobView, ReceiptRecord, StoreError, UsageFilter, UsageRecord,
 };
@@ -29,7 +29,7 @@ impl HistoryStore for SqliteStore {
 
     async fn job_views(&self, namespace: NamespaceId, filter: JobFilter) -> Result<Vec<JobView>, StoreError> {
         self.readers
-            .call(move |connection| jobs(connection, namespace, &filter))
+            .call_long(move |connection| jobs(connection, namespace, &filter))
             .await
     }
 
@@ -52,7 +52,9 @@ impl HistoryStore for SqliteStore {
     }
 
     async fn usage(&self, filter: UsageFilter) -> Result<Vec<UsageRecord>, StoreError> {
-        self.readers.call(move |connection| usage(connection, &filter)).await
+        self.readers
+            .call_long(move |connection| usage(connection, &filter))
+            .await
     }
 
     async fn key_spent(&self, key: KeyId) -> Result<Option<Credits>, StoreError> {
@@ -134,10 +136,10 @@ pub(super) fn jobs(
     namespace: NamespaceId,
     filter: &JobFilter,
 ) -> Result<Vec<JobView>, StoreError> {
-    let (than, order) = if filter.ascending { (">", "ASC") } else { ("<", "DESC") };
+    let (condition, order) = behind("jobs.id", "?2", filter.after.is_some(), filter.ascending);
     let sql = format!(
         "SELECT {VIEW_COLUMNS} FROM jobs
-         WHERE jobs.namespace = ?1 AND (?2 IS NULL OR jobs.id {than} ?2) AND (?3 IS NULL OR jobs.state = ?3)
+         WHERE jobs.namespace = ?1 AND {condition} AND (?3 IS NULL OR jobs.state = ?3)
            AND (?4 IS NULL OR jobs.model = ?4)
          ORDER BY jobs.id {order} LIMIT ?5"
     );

@@ -236,7 +236,7 @@ impl Store for SqliteStore {
     }
 
     async fn audit(&self) -> Result<AuditReport, StoreError> {
-        self.readers.call(audit::run).await
+        self.readers.call_long(audit::run).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

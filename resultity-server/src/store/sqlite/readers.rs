@@ -12,10 +12,14 @@ use crate::store::StoreError;
 /// The most connections, and so the most reads at once. Others wait.
 const READERS: usize = 4;
 
+/// How many of them may be at reads that take long, so that those never hold up the others.
+const LONG: usize = 2;
+
 /// The connections for reading, opened when they are needed.
 pub(super) struct Readers {
     path: PathBuf,
     permits: Arc<Semaphore>,
+    long: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
 }
 
@@ -25,6 +29,7 @@ impl Readers {
         Self {
             path,
             permits: Arc::new(Semaphore::new(READERS)),
+            long: Arc::new(Semaphore::new(LONG)),
             idle: Arc::default(),
         }
     }
@@ -54,8 +59,30 @@ impl Readers {
         task.await.map_err(|_| StoreError::Closed)?
     }
 
+    /// The same for what may have to read through much: all jobs of a namespace, say.
+    pub(super) async fn call_long<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let long = self
+            .long
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| StoreError::Closed)?;
+        self.call(move |connection| {
+            let answer = read(connection);
+            // Not before: whoever asked may have gone away long ago.
+            drop(long);
+            answer
+        })
+        .await
+    }
+
     /// Refuses further reads and closes the connections that are not in use.
     pub(super) fn close(&self) {
+        self.long.close();
         self.permits.close();
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }

@@ -39,6 +39,18 @@ pub(super) fn all<T>(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+/// The condition and order of a page behind an id, which may be none. Not `?2 IS NULL OR id > ?2`: for that SQLite reads all that
+/// comes before the page.
+pub(super) fn behind(column: &str, place: &str, is_some: bool, ascending: bool) -> (String, &'static str) {
+    let (sign, order) = if ascending { (">", "ASC") } else { ("<", "DESC") };
+    let condition = if is_some {
+        format!("{column} {sign} {place}")
+    } else {
+        format!("{place} IS NULL")
+    };
+    (condition, order)
+}
+
 /// Reads a column of text that is the written form of something.
 pub(super) fn parsed<T>(row: &Row<'_>, column: usize) -> rusqlite::Result<T>
 where

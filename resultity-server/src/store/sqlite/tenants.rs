@@ -147,13 +147,16 @@ pub(super) fn grant(connection: &Connection, grant: &Grant) -> Result<Granted, S
     Ok(Granted::Balance(available(connection, grant.namespace)?))
 }
 
+/// What a namespace has. The index is named, or SQLite would read all jobs that the namespace ever had.
+pub(super) const BALANCE: &str = "SELECT coalesce((SELECT balance FROM balances WHERE account = ?2), 0),
+        (SELECT coalesce(sum(held), 0) FROM jobs INDEXED BY jobs_open WHERE namespace = ?1 AND finished_at IS NULL)
+ FROM namespaces WHERE id = ?1";
+
 /// What a namespace has.
 pub(super) fn balance(connection: &Connection, namespace: NamespaceId) -> Result<Option<Balance>, StoreError> {
     first(
         connection,
-        "SELECT coalesce((SELECT balance FROM balances WHERE account = ?2), 0),
-                (SELECT coalesce(sum(held), 0) FROM jobs WHERE namespace = ?1 AND finished_at IS NULL)
-         FROM namespaces WHERE id = ?1",
+        BALANCE,
         &[&namespace.to_string(), &LedgerAccount::Namespace(namespace).to_string()],
         |row| {
             Ok(Balance {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod file;
+mod plans;
 mod sequences;
 
 use std::path::Path;
