@@ -14,12 +14,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::flow::detached::{Detached, answer_of};
-use crate::flow::validate::{self, ValidJob};
+use crate::flow::validate::ValidJob;
 use crate::flow::{Outlook, internal};
-use crate::json::parse;
 use crate::session::render::render;
 use crate::session::run::encode;
-use crate::session::{CloudSession, responses};
+use crate::session::{CloudSession, parsers, responses};
 use crate::store::{AttemptView, DetachedRecord, EventSource, JobFilter, JobView};
 
 /// The longest category of feedback: characters.
@@ -31,16 +30,7 @@ const MAX_COMMENT: usize = 2000;
 impl CloudSession {
     /// Checks the body of any endpoint for this caller, as JSON. Its answer will not be streamed.
     pub(super) fn valid_body(&self, endpoint: Endpoint, body: &[u8]) -> Result<ValidJob, ApiError> {
-        let model = |name: &str| self.model_to_ask(name);
-        match endpoint {
-            Endpoint::ChatCompletions => validate::chat(parse(body)?, false, model),
-            Endpoint::Completions => validate::completion(parse(body)?, false, model),
-            Endpoint::Embeddings => validate::embedding(parse(body)?, model),
-            Endpoint::Responses => self.valid_response_body(body),
-            _ => {
-                Err(ApiError::new(ErrorCode::InvalidValue, format!("{endpoint} makes no jobs")).with_param("endpoint"))
-            }
-        }
+        parsers::request(endpoint, body, |name| self.model_to_ask(name))
     }
 
     fn view(&self, view: JobView, attempts: Vec<AttemptView>) -> Job {

@@ -13,6 +13,7 @@ mod gate;
 mod jobs;
 mod keys;
 mod limits;
+mod parsers;
 mod render;
 mod responses;
 mod run;
@@ -26,3 +27,5 @@ pub use files::Upload;
 pub use gate::AdminSession;
 pub use keys::{Keys, hash_key, new_key};
 pub use limits::{LimitParameters, Limits, Rates};
+#[cfg(any(test, feature = "testing"))]
+pub use parsers::{accepts_batch_line, accepts_request};

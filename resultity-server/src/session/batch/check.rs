@@ -153,7 +153,7 @@ fn read(text: &[u8]) -> Result<BatchLine, BatchError> {
 }
 
 /// Reads a line of a file that was checked.
-pub(super) fn reread(text: &[u8]) -> Result<BatchLine, ApiError> {
+pub(in crate::session) fn reread(text: &[u8]) -> Result<BatchLine, ApiError> {
     read(text).map_err(|problem| ApiError::new(ErrorCode::InvalidValue, problem.message))
 }
 

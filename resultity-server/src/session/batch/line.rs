@@ -227,11 +227,7 @@ impl Context {
 
 /// Checks the body of a request for whoever made the batch.
 pub(super) fn valid_body(session: &CloudSession, endpoint: Endpoint, body: &RawValue) -> Result<ValidJob, ApiError> {
-    let body = body.get().as_bytes();
-    match endpoint {
-        Endpoint::Responses => session.valid_response_body(body),
-        _ => session.valid_body(endpoint, body),
-    }
+    session.valid_body(endpoint, body.get().as_bytes())
 }
 
 /// The name of a request in the files of its batch: always the same for the same line.

@@ -25,7 +25,7 @@ use crate::session::{CloudSession, Limits};
 use crate::store::KeyRecord;
 use crate::store::batches::{BatchRecord, BatchStep};
 
-mod check;
+pub(super) mod check;
 mod files;
 mod line;
 mod lines;

@@ -8,10 +8,11 @@ use resultity_core::api::responses::{ResponseStream, ResponsesApi};
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::ResponseId;
 use resultity_core::job::Endpoint;
+use resultity_core::model::ModelSpec;
 use resultity_core::openai::response::{DeletedResponse, InputItem, Response, ResponseRequest};
 
 use crate::flow::detached::{Detached, DetachedJob};
-use crate::flow::validate::ValidJob;
+use crate::flow::validate::{self, ValidJob};
 use crate::json::parse;
 use crate::session::CloudSession;
 use crate::session::jobs::page_size;
@@ -73,18 +74,6 @@ impl CloudSession {
         })
     }
 
-    /// Checks a request that somebody wrote down: a line of a batch, say. It has to stand by itself.
-    pub(super) fn valid_response_body(&self, body: &[u8]) -> Result<ValidJob, ApiError> {
-        let request: ResponseRequest = parse(body)?;
-        if request.previous_response_id.is_some() {
-            let why = "only POST /v1/responses itself goes on from another response; send the whole input";
-            return Err(translate::refused("previous_response_id", why));
-        }
-        let Translated { chat, origins } = translate(&request, 0)?;
-        self.valid_chat(chat, false)
-            .map_err(|error| in_our_words(error, &origins))
-    }
-
     /// A response of this caller's namespace that is kept.
     async fn kept_response(&self, id: ResponseId) -> Result<Option<Kept>, ApiError> {
         let record = self.flow.store.detached_job(self.principal.namespace, id.into()).await;
@@ -107,6 +96,20 @@ impl CloudSession {
         let is_ours_alone = job.is_new && self.options.idempotency_key.is_none();
         CancelOnDrop::new(&self.flow, is_ours_alone.then_some(job.id))
     }
+}
+
+/// Checks a request that somebody wrote down: a line of a batch, say. It has to stand by itself.
+pub(super) fn valid_body(
+    body: &[u8],
+    model: impl FnOnce(&str) -> Result<ModelSpec, ApiError>,
+) -> Result<ValidJob, ApiError> {
+    let request: ResponseRequest = parse(body)?;
+    if request.previous_response_id.is_some() {
+        let why = "only POST /v1/responses itself goes on from another response; send the whole input";
+        return Err(translate::refused("previous_response_id", why));
+    }
+    let Translated { chat, origins } = translate(&request, 0)?;
+    validate::chat(chat, false, model).map_err(|error| in_our_words(error, &origins))
 }
 
 #[async_trait]
