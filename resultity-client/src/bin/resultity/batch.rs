@@ -327,7 +327,7 @@ fn show(batch: &Batch, as_json: bool, output: &mut Output) -> Result<(), Failure
     if errors.is_empty() {
         return Ok(());
     }
-    output.write_line("")?;
+    output.write("\n")?;
     output.write_line(&list(&["LINE", "FIELD", "WHAT IS WRONG"], errors))
 }
 

@@ -19,7 +19,7 @@ pub(crate) fn list(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>)
     let mut table = plain();
     table.set_header(header);
     table.add_rows(rows);
-    table.trim_fmt()
+    shown(table)
 }
 
 /// One thing: what is known of it, a line each. What is empty is left out.
@@ -31,7 +31,7 @@ pub(crate) fn thing<const N: usize>(lines: [(&str, String); N]) -> String {
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| [name.to_owned(), value]),
     );
-    table.trim_fmt()
+    shown(table)
 }
 
 fn plain() -> Table {
@@ -40,6 +40,14 @@ fn plain() -> Table {
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
     table
+}
+
+/// Columns begin where the line does, two spaces apart.
+fn shown(mut table: Table) -> String {
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.trim_fmt()
 }
 
 /// A moment, given in seconds since the Unix epoch, in UTC.
