@@ -13,8 +13,8 @@ use resultity_core::id::BatchId;
 use resultity_core::openai::batch::{Batch, BatchErrors, BatchRequest, BatchStatus, COMPLETION_WINDOW};
 
 use crate::flow::internal;
-use crate::session::CloudSession;
 use crate::session::files::check_expiry;
+use crate::session::{CloudSession, FileLimits};
 use crate::store::batches::{BatchCreation, BatchRecord, BatchStep, NewBatch};
 
 /// How long a batch may take.
@@ -46,6 +46,8 @@ impl BatchesApi for CloudSession {
             now,
             expires_at: now.after(WINDOW),
             most_open: MOST_OPEN,
+            most_files: FileLimits::DEFAULT.namespace_files,
+            most_bytes: FileLimits::DEFAULT.namespace_bytes,
         };
         match self.flow.store.create_batch(batch).await.map_err(internal)? {
             BatchCreation::Created(record) => {
@@ -60,6 +62,10 @@ impl BatchesApi for CloudSession {
             BatchCreation::WrongPurpose(purpose) => Err(invalid(
                 "input_file_id",
                 format!("the file is for {purpose}: upload it with purpose batch"),
+            )),
+            BatchCreation::NoRoom => Err(ApiError::new(
+                ErrorCode::PayloadTooLarge,
+                "there is no room for the files of another batch: delete some files first",
             )),
             BatchCreation::TooMany => Err(ApiError::new(
                 ErrorCode::RateLimitExceeded,

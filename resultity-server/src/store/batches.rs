@@ -37,6 +37,10 @@ pub struct NewBatch {
     pub expires_at: Timestamp,
     /// The most batches of the namespace that may not have ended, this one included.
     pub most_open: u64,
+    /// As many files, its own included, as keep a namespace from another batch: each writes up to two.
+    pub most_files: u64,
+    /// As many bytes in all files as keep a namespace from another batch.
+    pub most_bytes: u64,
 }
 
 /// What became of a batch to be made.
@@ -50,6 +54,8 @@ pub enum BatchCreation {
     WrongPurpose(FilePurpose),
     /// Too many of the namespace have not ended.
     TooMany,
+    /// The namespace has as many files, or bytes in them, as it may have.
+    NoRoom,
 }
 
 /// A batch.

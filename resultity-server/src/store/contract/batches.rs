@@ -49,6 +49,8 @@ fn new_batch(world: &World, file: FileId) -> NewBatch {
         now,
         expires_at: now.after(Duration::from_hours(24)),
         most_open: 10,
+        most_files: 1_000,
+        most_bytes: 1_000,
     }
 }
 
@@ -102,6 +104,17 @@ async fn a_batch_needs_a_file_of_its_own_namespace(world: &World) {
         store.create_batch(unknown).await.expect("an answer"),
         BatchCreation::UnknownFile
     );
+    for (most_files, most_bytes) in [(1, 1_000), (1_000, 1)] {
+        let full = NewBatch {
+            most_files,
+            most_bytes,
+            ..new_batch(world, input.id)
+        };
+        assert_eq!(
+            store.create_batch(full).await.expect("an answer"),
+            BatchCreation::NoRoom
+        );
+    }
     let other = store.ensure_tenant(world.tenant("other")).await.expect("a tenant");
     let others = NewBatch {
         namespace: other.namespace,

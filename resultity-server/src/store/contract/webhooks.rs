@@ -17,7 +17,7 @@ use crate::store::webhooks::{
 };
 
 /// Every scenario with its name.
-pub(super) const SCENARIOS: [(&str, Scenario); 10] = [
+pub(super) const SCENARIOS: [(&str, Scenario); 12] = [
     ("webhooks are made up to a limit, changed and deleted", |world| {
         Box::pin(webhooks_are_made_changed_and_deleted(world))
     }),
@@ -35,6 +35,12 @@ pub(super) const SCENARIOS: [(&str, Scenario); 10] = [
     }),
     ("a receiver that is gone is told nothing more", |world| {
         Box::pin(a_receiver_that_is_gone_is_told_nothing_more(world))
+    }),
+    ("no namespace takes all of what is due", |world| {
+        Box::pin(no_namespace_takes_all_of_what_is_due(world))
+    }),
+    ("one with many deliveries is deleted with all", |world| {
+        Box::pin(one_with_many_deliveries_is_deleted_with_all(world))
     }),
     ("a delivery is sent again by hand", |world| {
         Box::pin(a_delivery_is_sent_again_by_hand(world))
@@ -417,6 +423,54 @@ async fn no_webhook_takes_all_of_what_is_due(world: &World) {
         (newest.state, newest.data_id),
         (DeliveryState::Failed, MAX_PENDING.to_string())
     );
+}
+
+async fn no_namespace_takes_all_of_what_is_due(world: &World) {
+    let store = &world.store;
+    for _ in 0..3 {
+        made(world, new_webhook(world, &[])).await;
+    }
+    for number in 0..4 {
+        told(world, EventType::JobFailed, &number.to_string()).await;
+    }
+    let other = store
+        .ensure_tenant(world.tenant("other"))
+        .await
+        .expect("a tenant")
+        .namespace;
+    let of_other = NewWebhook {
+        namespace: other,
+        ..new_webhook(world, &[])
+    };
+    let of_other = made(world, of_other).await;
+    let late = NewEvent {
+        namespace: other,
+        ..event(world, EventType::JobFailed, "late")
+    };
+    store.enqueue_event(late).await.expect("an answer");
+    let (environment, now) = (world.key.environment, world.now());
+    let first = store.due_deliveries(environment, now, 8, 2).await.expect("an answer");
+    assert!(first.iter().any(|due| due.webhook.id == of_other.id), "{first:#?}");
+}
+
+async fn one_with_many_deliveries_is_deleted_with_all(world: &World) {
+    let (store, namespace) = (&world.store, world.key.namespace);
+    let webhook = made(world, new_webhook(world, &[])).await;
+    let events = (0..2_500).map(|number| async move { told(world, EventType::JobFailed, &number.to_string()).await });
+    let told_to = stream::iter(events).buffer_unordered(256);
+    assert_eq!(told_to.collect::<Vec<_>>().await.len(), 2_500);
+    let disabled = WebhookChange {
+        enabled: Some(false),
+        ..WebhookChange::default()
+    };
+    store
+        .update_webhook(namespace, webhook.id, disabled)
+        .await
+        .expect("an answer");
+    assert!(store.delete_webhook(namespace, webhook.id).await.expect("an answer"));
+    assert!(!store.delete_webhook(namespace, webhook.id).await.expect("an answer"));
+    assert_eq!(due(world).await, []);
+    assert_eq!(log(world, webhook.id).await, []);
 }
 
 async fn a_secret_is_followed_by_another(world: &World) {

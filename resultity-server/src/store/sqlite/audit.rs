@@ -8,7 +8,7 @@ use crate::store::{AuditReport, StoreError};
 const TOLD: usize = 20;
 
 /// What to look for: each query gives one row of text, a sentence, per problem.
-const CHECKS: [&str; 14] = [
+const CHECKS: [&str; 22] = [
     // Every transaction sums to zero.
     "SELECT 'transaction ' || transaction_id || ' sums to ' || sum(amount) || ' instead of 0'
      FROM ledger_entries GROUP BY transaction_id HAVING sum(amount) <> 0",
@@ -82,6 +82,39 @@ const CHECKS: [&str; 14] = [
      JOIN ledger_transactions AS transactions ON transactions.job = jobs.id
      WHERE namespaces.environment <> jobs.environment OR keys.namespace <> jobs.namespace
         OR transactions.environment <> jobs.environment",
+    // What a key with a limit has spent is what its jobs cost, and what those that have not ended hold.
+    "SELECT 'the key ' || id || ' has spent ' || spent || ', its jobs say ' || total
+     FROM (SELECT keys.id, keys.spent, coalesce(jobs.total, 0) AS total
+           FROM keys LEFT JOIN (SELECT key, sum(CASE WHEN finished_at IS NULL THEN held ELSE cost END) AS total
+                                FROM jobs GROUP BY key) AS jobs ON jobs.key = keys.id
+           WHERE keys.spend_limit IS NOT NULL)
+     WHERE spent <> total",
+    // What is kept belongs to a job, and a job that goes on without its asker has what it needs.
+    "SELECT 'what is kept of job ' || job || ' belongs to no job' FROM payloads WHERE job NOT IN (SELECT id FROM jobs)",
+    "SELECT 'job ' || id || ' goes on without its asker, but what it needs for that is not kept' FROM jobs
+     WHERE finished_at IS NULL AND detached <> 0
+       AND NOT EXISTS (SELECT 1 FROM payloads WHERE payloads.job = jobs.id AND payloads.work <> '')",
+    "SELECT 'an idempotency key of namespace ' || known.namespace || ' stands for no job of it (' || known.job || ')'
+     FROM idempotency_keys AS known LEFT JOIN jobs ON jobs.id = known.job WHERE jobs.namespace IS NOT known.namespace",
+    // Counts are those of what they count.
+    "SELECT 'webhook ' || id || ' has ' || pending || ' pending deliveries, but there are ' || there
+     FROM (SELECT id, pending, (SELECT count(*) FROM webhook_deliveries
+                                WHERE webhook = webhooks.id AND state = 'pending') AS there FROM webhooks)
+     WHERE pending <> there",
+    "SELECT 'file ' || id || ' has ' || bytes || ' bytes in ' || chunks || ' chunks, but there are ' || found || ' in ' || there
+     FROM (SELECT files.id, files.bytes, files.chunks, count(content) AS there, coalesce(sum(length(content)), 0) AS found
+           FROM files LEFT JOIN file_chunks ON file_chunks.file = files.id WHERE files.state = 'complete' GROUP BY files.id)
+     WHERE bytes <> found OR chunks <> there",
+    "SELECT 'batch ' || id || ' counts ' || completed || ' answers and ' || failed || ' errors, but has ' || answers || ' and '
+            || errors
+     FROM (SELECT batches.id, completed, batches.failed, coalesce(sum(lines.failed = 0), 0) AS answers,
+                  coalesce(sum(lines.failed), 0) AS errors
+           FROM batches LEFT JOIN batch_lines AS lines ON lines.batch = batches.id
+           WHERE batches.ended_at IS NULL GROUP BY batches.id)
+     WHERE completed <> answers OR failed <> errors",
+    "SELECT 'a batch of namespace ' || batches.namespace || ' names the file ' || files.id || ' of another one'
+     FROM batches JOIN files ON files.id IN (batches.input_file, batches.output_file, batches.error_file)
+     WHERE files.namespace <> batches.namespace",
 ];
 
 /// Reads everything once and tells what is wrong.

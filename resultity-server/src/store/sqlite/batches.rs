@@ -44,6 +44,17 @@ pub(super) fn create(connection: &Connection, batch: &NewBatch) -> Result<BatchC
     if open.unwrap_or_default() >= count(batch.most_open) {
         return Ok(BatchCreation::TooMany);
     }
+    // What a batch writes is not limited, and may cost nothing: requests that fail or were cancelled are listed too.
+    let stored = first(
+        connection,
+        "SELECT count(*), coalesce(sum(bytes), 0) FROM files WHERE namespace = ?1 AND state <> 'deleted'",
+        &[&namespace],
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    let (files, bytes) = stored.unwrap_or_default();
+    if files >= count(batch.most_files) || bytes >= count(batch.most_bytes) {
+        return Ok(BatchCreation::NoRoom);
+    }
     let sql = format!(
         "INSERT INTO batches (id, environment, namespace, key, endpoint, input_file, metadata, output_ttl, status, total,
                               completed, failed, prompt_tokens, completion_tokens, created_at, expires_at)

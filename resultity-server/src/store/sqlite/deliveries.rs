@@ -173,7 +173,7 @@ pub(super) fn replay(
     }))
 }
 
-/// What is to be sent now.
+/// What is to be sent now: of each namespace in turn, so that none with slow receivers holds up all others.
 pub(super) fn due(
     connection: &Connection,
     environment: Environment,
@@ -189,7 +189,8 @@ pub(super) fn due(
                   WHERE p.webhook = w.id AND p.state = 'pending' AND p.next_attempt_at <= ?2
                   ORDER BY p.next_attempt_at, p.id LIMIT ?3)
              WHERE w.pending > 0 AND w.environment = ?1
-             ORDER BY d.next_attempt_at, d.id LIMIT ?4"
+             ORDER BY row_number() OVER (PARTITION BY w.namespace ORDER BY d.next_attempt_at, d.id),
+                      d.next_attempt_at, d.id LIMIT ?4"
         ),
         &[&environment.as_str(), &now.as_millis(), &each, &limit],
         |row| {

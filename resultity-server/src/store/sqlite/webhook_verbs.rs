@@ -61,9 +61,14 @@ impl WebhookStore for SqliteStore {
     }
 
     async fn delete_webhook(&self, namespace: NamespaceId, id: WebhookId) -> Result<bool, StoreError> {
-        self.writer
-            .call(move |connection| webhooks::delete(connection, namespace, id))
-            .await
+        loop {
+            let deleted = self
+                .writer
+                .call(move |connection| webhooks::delete(connection, namespace, id));
+            if let Some(deleted) = deleted.await? {
+                return Ok(deleted);
+            }
+        }
     }
 
     async fn enqueue_event(&self, event: NewEvent) -> Result<u64, StoreError> {

@@ -7,7 +7,7 @@ use resultity_core::webhook::EventType;
 use rusqlite::{Connection, Row};
 
 use super::deliveries;
-use super::rows::{all, execute, first, parsed};
+use super::rows::{all, count, execute, first, parsed};
 use crate::store::StoreError;
 use crate::store::webhooks::{
     DeliveryRecord, NewEvent, NewWebhook, PageOf, SealedSecret, WebhookChange, WebhookMade, WebhookRecord,
@@ -132,14 +132,35 @@ pub(super) fn rotate(
     read(connection, namespace, id)
 }
 
-/// Deletes one with its deliveries.
-pub(super) fn delete(connection: &Connection, namespace: NamespaceId, id: WebhookId) -> Result<bool, StoreError> {
+/// How many deliveries go in one operation with a webhook that is deleted: it may have had a great many.
+const DELETED_AT_ONCE: usize = 1000;
+
+/// Deletes one with its deliveries, or, if those are many, disables it and deletes some of them. None: there is more to do;
+/// false: there is no such webhook.
+pub(super) fn delete(
+    connection: &Connection,
+    namespace: NamespaceId,
+    id: WebhookId,
+) -> Result<Option<bool>, StoreError> {
+    let Some(webhook) = read(connection, namespace, id)? else {
+        return Ok(Some(false));
+    };
+    let id = id.to_string();
     let deleted = execute(
         connection,
-        "DELETE FROM webhooks WHERE id = ?1 AND namespace = ?2",
-        &[&id.to_string(), &namespace.to_string()],
+        "DELETE FROM webhook_deliveries WHERE id IN
+             (SELECT id FROM webhook_deliveries WHERE webhook = ?1 AND state <> 'pending' LIMIT ?2)",
+        &[&id, &count(DELETED_AT_ONCE as u64)],
     )?;
-    Ok(deleted > 0)
+    if deleted < DELETED_AT_ONCE {
+        execute(connection, "DELETE FROM webhooks WHERE id = ?1", &[&id])?;
+        return Ok(Some(true));
+    }
+    if webhook.enabled {
+        execute(connection, "UPDATE webhooks SET enabled = 0 WHERE id = ?1", &[&id])?;
+        deliveries::fail_pending(connection, &id)?;
+    }
+    Ok(None)
 }
 
 /// Something has happened: every enabled webhook of the namespace whose filter lets it through gets a delivery, at most one

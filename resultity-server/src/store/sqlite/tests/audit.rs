@@ -4,14 +4,89 @@ use rstest::rstest;
 use rusqlite::Connection;
 
 use super::open;
-use crate::store::Store;
+use crate::store::batches::NewBatch;
 use crate::store::contract::world::{World, micros};
-use resultity_core::job::JobState;
+use crate::store::files::{FinishedFile, NewChunk, NewFile};
+use crate::store::webhooks::NewWebhook;
+use crate::store::{NewJob, NewPayload, Store};
+use resultity_core::id::{BatchId, FileId, WebhookId};
+use resultity_core::job::{Endpoint, JobState};
+use resultity_core::openai::file::FilePurpose;
 
 /// What lets a tampering hand write what the schema forbids.
 const UNLOCK: &str = "DROP TRIGGER ledger_entries_no_update; DROP TRIGGER ledger_entries_no_delete;
                       DROP TRIGGER ledger_transactions_no_update; DROP TRIGGER ledger_transactions_no_delete;
                       PRAGMA ignore_check_constraints = 1; PRAGMA foreign_keys = 0;";
+
+/// A kept job, a webhook, and a batch with its file.
+async fn keep_more(world: &World) {
+    let (store, now, namespace) = (&world.store, world.now(), world.key.namespace);
+    let payload = NewPayload {
+        request: "{}".into(),
+        work: "{}".into(),
+        expires_at: now,
+        detached: true,
+        events: None,
+        idempotency: None,
+    };
+    let kept = NewJob {
+        payload: Some(payload),
+        ..world.new_job(micros(0))
+    };
+    store.reserve_and_enqueue(kept, None).await.unwrap();
+    let webhook = NewWebhook {
+        id: WebhookId::new(&world.clock, &world.entropy),
+        namespace,
+        environment: world.key.environment,
+        url: "https://receiver.example".into(),
+        description: String::new(),
+        events: Vec::new(),
+        enabled: true,
+        secret: vec![1],
+        now,
+    };
+    store.create_webhook(webhook, 1).await.unwrap();
+    let id = FileId::new(&world.clock, &world.entropy);
+    let file = NewFile {
+        id,
+        namespace,
+        now,
+        most_files: None,
+    };
+    store.begin_file(file).await.unwrap();
+    let chunk = NewChunk {
+        file: id,
+        place: 0,
+        content: "abc".into(),
+        now,
+        most_bytes: None,
+    };
+    store.append_to_file(chunk).await.unwrap();
+    let finished = FinishedFile {
+        id,
+        filename: "a".into(),
+        purpose: FilePurpose::Batch,
+        expires_at: None,
+        now,
+    };
+    store.finish_file(finished).await.unwrap();
+    let batch = NewBatch {
+        id: BatchId::new(&world.clock, &world.entropy),
+        environment: world.key.environment,
+        namespace,
+        key: world.key.id,
+        endpoint: Endpoint::Embeddings,
+        input_file: id,
+        metadata: None,
+        output_ttl: None,
+        now,
+        expires_at: now,
+        most_open: 1,
+        most_files: u64::MAX,
+        most_bytes: u64::MAX,
+    };
+    store.create_batch(batch).await.unwrap();
+}
 
 #[rstest]
 #[case::nothing("", &[])]
@@ -22,7 +97,7 @@ const UNLOCK: &str = "DROP TRIGGER ledger_entries_no_update; DROP TRIGGER ledger
 #[case::a_balance_from_nowhere("INSERT INTO balances VALUES ('namespace:x', 5)", &["has no entries"])]
 #[case::a_negative_balance("UPDATE balances SET balance = -1 WHERE account GLOB 'namespace:*'", &["negative"])]
 #[case::a_hold_whose_job_is_gone("DELETE FROM jobs WHERE state = 'queued'", &["belongs to no job"])]
-#[case::a_job_without_a_hold("UPDATE jobs SET id = 'copy' WHERE state = 'queued'", &["has 0 in escrow", "has 0 holds", "belongs to no job"])]
+#[case::a_job_without_a_hold("UPDATE jobs SET id = 'copy' WHERE state = 'queued' AND detached = 0", &["has 0 in escrow", "has 0 holds", "belongs to no job"])]
 #[case::a_hold_left_behind("UPDATE jobs SET state = 'failed', cost = 0, finished_at = 1 WHERE state = 'queued'", &["instead of 0", "0 settlements and 0 releases"])]
 #[case::another_hold_than_the_job_says("UPDATE jobs SET held = held + 1 WHERE state = 'queued'", &["in escrow instead of", "has a hold of"])]
 #[case::a_transaction_deleted("DELETE FROM ledger_transactions WHERE kind = 'settle'", &["belongs to no transaction", "0 settlements"])]
@@ -39,6 +114,15 @@ const UNLOCK: &str = "DROP TRIGGER ledger_entries_no_update; DROP TRIGGER ledger
 #[case::points("UPDATE points SET points = points + 1", &["contribution points"])]
 #[case::environments_mixed("UPDATE ledger_entries SET account = replace(account, 'testnet', 'mainnet') WHERE account GLOB 'node:*'", &["has an entry of node:mainnet"])]
 #[case::a_namespace_moved("UPDATE namespaces SET environment = 'mainnet'", &["has an entry of namespace:", "of another"])]
+#[case::a_key_that_spent_less("UPDATE keys SET spent = 1, spend_limit = 5000", &["has spent 1, its jobs say 550"])]
+#[case::what_is_kept_of_no_job("UPDATE payloads SET job = 'x'", &["belongs to no job", "is not kept"])]
+#[case::what_a_job_needs("UPDATE payloads SET work = ''", &["is not kept"])]
+#[case::a_key_of_no_job("INSERT INTO idempotency_keys SELECT namespace, 'k', request_hash, 'x', 1 FROM jobs LIMIT 1", &["stands for no job"])]
+#[case::a_key_of_another_namespaces_job("INSERT INTO idempotency_keys SELECT 'x', 'k', request_hash, id, 1 FROM jobs LIMIT 1", &["stands for no job"])]
+#[case::pending_deliveries("UPDATE webhooks SET pending = 7", &["has 7 pending deliveries, but there are 0"])]
+#[case::a_file_cut_short("UPDATE files SET bytes = 9", &["has 9 bytes in 1 chunks, but there are 3 in 1"])]
+#[case::a_file_of_somebody_else("UPDATE files SET namespace = 'x'", &["of another one"])]
+#[case::the_counts_of_a_batch("UPDATE batches SET total = 5, completed = 2", &["counts 2 answers and 0 errors, but has 0 and 0"])]
 #[tokio::test]
 async fn an_audit_finds(#[case] tampering: &str, #[case] told: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
@@ -52,6 +136,7 @@ async fn an_audit_finds(#[case] tampering: &str, #[case] told: &[&str]) {
         .release(world.release_of(failed.job, JobState::Failed))
         .await
         .unwrap();
+    keep_more(&world).await;
     drop(world);
 
     let raw = Connection::open(folder.path().join("store.db")).unwrap();
