@@ -427,6 +427,8 @@ async fn what_has_not_run_when_the_window_ends_is_expired() {
         now,
         expires_at: now.after(Duration::from_millis(1_500)),
         most_open: 10,
+        most_files: u64::MAX,
+        most_bytes: u64::MAX,
     };
     let id = batch.id.to_string();
     assert!(matches!(

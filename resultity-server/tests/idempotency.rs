@@ -125,3 +125,28 @@ async fn after_a_failure_of_ours_a_repeat_begins_anew() {
     assert_eq!(second.status, 200, "{}", second.body);
     server.assert_charged(COST).await;
 }
+
+#[tokio::test]
+async fn who_waits_when_the_server_stops_is_asked_to_come_back() {
+    let (server, mut node, api) = server_and_node().await;
+    let _busy = api
+        .post("/v1/jobs", json!({"endpoint": "/v1/chat/completions", "body": chat()}))
+        .await;
+    node.next_job().await;
+    let waiting = api.call(
+        Method::POST,
+        "/v1/chat/completions",
+        &[("idempotency-key", "k1")],
+        Some(chat()),
+    );
+    let flow = std::sync::Arc::clone(&server.running.app().flow);
+    let stop = async {
+        while flow.waiting() == 0 {
+            tokio::task::yield_now().await;
+        }
+        server.running.stop(std::time::Duration::from_millis(100)).await;
+    };
+    let (said, ()) = tokio::join!(waiting, stop);
+    assert_eq!(said.status, StatusCode::SERVICE_UNAVAILABLE, "{}", said.body);
+    assert!(said.header("retry-after").is_some());
+}

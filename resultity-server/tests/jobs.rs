@@ -344,3 +344,19 @@ async fn a_key_with_a_limit_of_its_own_spends_no_more() {
     assert_eq!(said.header("x-should-retry"), Some("false"));
     assert_eq!(api.get("/v1/credits").await["spend_limit"], "0.00002");
 }
+
+#[tokio::test]
+async fn a_job_that_the_next_version_cannot_read_gives_its_hold_back() {
+    let server = TestServer::start().await;
+    let api = Api::new(&server);
+    let job = api.post("/v1/jobs", chat_job()).await.json();
+    assert_eq!(job["status"], "queued");
+    let database = rusqlite::Connection::open(server.data_dir.path().join("resultity.db")).unwrap();
+    database.execute("UPDATE payloads SET work = '{}'", []).unwrap();
+    drop(database);
+    let server = server.restarted(Offer::new(vec![model("m")])).await;
+    let api = Api::new(&server);
+    let job = api.get(&format!("/v1/jobs/{}", job["id"].as_str().unwrap())).await;
+    assert_eq!((&job["status"], &job["cost"]), (&json!("failed"), &json!("0")), "{job}");
+    server.assert_charged(Credits::ZERO).await;
+}

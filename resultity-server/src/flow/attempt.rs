@@ -357,7 +357,11 @@ impl Attempt<'_> {
             loop {
                 match self.inbox.next().await? {
                     JobMessage::Chunk(chunk) => {
-                        received.chunk(chunk.index, chunk.delta.get()).ok()?;
+                        let choices = received.chunk(chunk.index, chunk.delta.get()).ok()?;
+                        // It is paid for too.
+                        if self.work.keeps_chunks {
+                            self.kept.extend(choices);
+                        }
                     }
                     JobMessage::Result(result) => return Some(result),
                     JobMessage::Failed(_) | JobMessage::LinkLost => return None,

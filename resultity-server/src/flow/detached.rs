@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::flow::end::{idempotency_clash, internal, lost};
 use crate::flow::job::{Accepted, NewTask, Origin};
+use crate::flow::live::LiveJob;
+use crate::flow::room::Room;
 use crate::flow::validate::ValidJob;
 use crate::flow::{Answer, EVENT_QUEUE, Flow, JobEvent, Principal};
 use crate::store::{DetachedRecord, EventSource, Idempotency, NewPayload, Release, Resumable, StoreError};
@@ -23,8 +25,8 @@ use crate::store::{DetachedRecord, EventSource, Idempotency, NewPayload, Release
 /// How long an idempotency key is remembered, and by default an answer is kept.
 pub const RETENTION: Duration = Duration::from_hours(24);
 
-/// How long a caller is asked to wait who has too many jobs in the background.
-const FULL_PAUSE: Duration = Duration::from_secs(10);
+/// The longest request that is kept: bytes. With what it goes on from it may be longer than a body.
+const MAX_REQUEST: usize = 32 * 1024 * 1024;
 
 /// A request whose answer somebody comes back for.
 #[derive(Debug)]
@@ -80,6 +82,19 @@ pub struct DetachedJob {
     pub is_new: bool,
 }
 
+/// Cancels a job whose asker goes away before hearing that it was accepted.
+struct Unheard {
+    live: Option<Arc<LiveJob>>,
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        if let Some(live) = self.live.take() {
+            live.cancel();
+        }
+    }
+}
+
 impl Flow {
     /// Takes a job that somebody comes back for. When this returns, its hold and request are on disk.
     ///
@@ -101,11 +116,11 @@ impl Flow {
                 None => {}
             }
         }
-        if !self.live.has_room(namespace) {
-            let message = "this namespace has too many jobs in the background: wait until some have ended";
-            return Err(ApiError::new(ErrorCode::RateLimitExceeded, message).with_retry_after(FULL_PAUSE));
+        if detached.request.get().len() > MAX_REQUEST {
+            let message = format!("the request, with all that it goes on from, is larger than {MAX_REQUEST} bytes");
+            return Err(ApiError::new(ErrorCode::PayloadTooLarge, message));
         }
-        let held = self.take_room(&request)?;
+        let room = self.take_room(namespace, &request, true)?;
         let id = JobId::new(&*self.clock, &*self.entropy);
         let created = self.clock.now();
         let work = serde_json::to_string(&request).map_err(|error| {
@@ -140,8 +155,14 @@ impl Flow {
                 Origin::Asked
             },
         };
-        self.own(task, events, held);
-        match answer.await.map_err(|_| lost())?? {
+        let live = self.own(task, events, room);
+        // Nobody comes back for one that does not outlive its asker.
+        let mut unheard = Unheard {
+            live: (!detached.survives).then_some(live),
+        };
+        let accepted = answer.await;
+        unheard.live = None;
+        match accepted.map_err(|_| lost())?? {
             Accepted::New => Ok(DetachedJob {
                 id,
                 created,
@@ -162,14 +183,15 @@ impl Flow {
     }
 
     /// Runs a job and keeps its events for those who follow.
-    fn own(self: &Arc<Self>, task: NewTask, mut events: mpsc::Receiver<JobEvent>, held: impl Send + 'static) {
-        let id = task.id;
-        let live = self.live.open(id, task.principal.namespace);
+    fn own(self: &Arc<Self>, task: NewTask, mut events: mpsc::Receiver<JobEvent>, room: Room) -> Arc<LiveJob> {
+        let (id, namespace) = (task.id, task.principal.namespace);
+        let live = self.live.open(id);
+        let owned = Arc::clone(&live);
         let (ended, has_ended) = oneshot::channel::<()>();
         let flow = Arc::clone(self);
         self.tasks.spawn(async move {
             flow.run(task).await;
-            drop((held, ended));
+            drop((room, ended));
         });
         let flow = Arc::clone(self);
         self.tasks.spawn(async move {
@@ -183,6 +205,7 @@ impl Flow {
                         drop(events);
                         // Closed, not answered, when the job is over.
                         let _ = has_ended.await;
+                        flow.tell_if_answered(namespace, id, &live).await;
                         break;
                     }
                 }
@@ -190,26 +213,57 @@ impl Flow {
             live.finish();
             flow.live.close(id);
         });
+        owned
+    }
+
+    /// A job that was cancelled may have been answered, and paid for, at that very moment.
+    async fn tell_if_answered(&self, namespace: NamespaceId, id: JobId, live: &LiveJob) {
+        let Ok(Some(record)) = self.store.detached_job(namespace, id).await else {
+            return;
+        };
+        if let Ok(mut answer) = answer_of(&record) {
+            let told = live.told().min(answer.chunks.len());
+            live.push(JobEvent::Delta(answer.chunks.split_off(told)));
+            live.push(JobEvent::Answer(Box::new(answer)));
+        }
     }
 
     /// Takes up the jobs again that an earlier process left and that go on without whoever asked; how many there were.
     pub async fn resume(self: &Arc<Self>) -> Result<usize, StoreError> {
-        let left = self.store.resumable().await?;
-        let count = left.len();
-        for job in left {
-            self.resume_one(job);
+        let mut count = 0;
+        for job in self.store.resumable().await? {
+            if job.environment != self.environment {
+                continue;
+            }
+            match serde_json::from_str(&job.work) {
+                Ok(request) => {
+                    self.resume_one(job, request);
+                    count += 1;
+                }
+                Err(error) => {
+                    tracing::error!(job.id = %job.id, %error, "a job of an earlier version can't be taken up again");
+                    self.give_up(job.id).await?;
+                }
+            }
         }
         Ok(count)
     }
 
-    fn resume_one(self: &Arc<Self>, job: Resumable) {
-        let mut request: ValidJob = match serde_json::from_str(&job.work) {
-            Ok(request) => request,
-            Err(error) => {
-                tracing::error!(job.id = %job.id, %error, "a job of an earlier version can't be taken up again");
-                return;
-            }
+    /// Ends a job that an earlier process left and that nobody can run: its hold must not outlive that.
+    async fn give_up(&self, job: JobId) -> Result<(), StoreError> {
+        let release = Release {
+            job,
+            state: JobState::Failed,
+            error_code: ErrorCode::Internal.as_str(),
+            error_message: "the server was replaced before the job ran; nothing was charged: please ask again".into(),
+            error_param: None,
+            repeatable: true,
+            now: self.clock.now(),
         };
+        self.store.release(release).await.map(|_| ())
+    }
+
+    fn resume_one(self: &Arc<Self>, job: Resumable, mut request: ValidJob) {
         request.ttl = Some(job.deadline.since(self.clock.now()));
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
         let task = NewTask {
@@ -224,7 +278,8 @@ impl Flow {
             accepted: None,
             origin: Origin::Resumed,
         };
-        self.own(task, events, ());
+        let room = self.rooms.take_all_the_same(job.namespace, &task.request);
+        self.own(task, events, room);
     }
 
     /// What has happened to a job so far and what will; none if it does not live in this process (any more).

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::stream::{self, Stream};
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::id::{JobId, NamespaceId};
+use resultity_core::id::JobId;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::JobEvent;
+use crate::flow::end::no_capacity;
 
 /// All jobs that can be followed.
 #[derive(Debug, Default)]
@@ -17,19 +18,9 @@ pub(super) struct LiveJobs {
     jobs: Mutex<HashMap<JobId, Arc<LiveJob>>>,
 }
 
-/// The most jobs of one namespace that can be followed at once: others keep their room.
-const MOST_OF_A_NAMESPACE: usize = 2_000;
-
 impl LiveJobs {
-    /// Room for one more job of this namespace, unless it has too many.
-    pub(super) fn has_room(&self, namespace: NamespaceId) -> bool {
-        let jobs = self.lock();
-        jobs.len() < MOST_OF_A_NAMESPACE
-            || jobs.values().filter(|job| job.namespace == namespace).count() < MOST_OF_A_NAMESPACE
-    }
-
-    pub(super) fn open(&self, job: JobId, namespace: NamespaceId) -> Arc<LiveJob> {
-        let live = Arc::new(LiveJob::new(namespace));
+    pub(super) fn open(&self, job: JobId) -> Arc<LiveJob> {
+        let live = Arc::new(LiveJob::new());
         self.lock().insert(job, Arc::clone(&live));
         live
     }
@@ -50,7 +41,6 @@ impl LiveJobs {
 /// One job: its events from the first. They are as many as the answer has pieces, which is bounded.
 #[derive(Debug)]
 pub(super) struct LiveJob {
-    namespace: NamespaceId,
     events: Mutex<Vec<JobEvent>>,
     /// How many events there are, and whether more may come.
     progress: watch::Sender<(usize, bool)>,
@@ -58,9 +48,8 @@ pub(super) struct LiveJob {
 }
 
 impl LiveJob {
-    fn new(namespace: NamespaceId) -> Self {
+    fn new() -> Self {
         Self {
-            namespace,
             events: Mutex::default(),
             progress: watch::Sender::new((0, false)),
             cancel: CancellationToken::new(),
@@ -73,12 +62,25 @@ impl LiveJob {
         self.progress.send_replace((events.len(), false));
     }
 
-    /// No more events. If the job did not say how it ended, it was cancelled.
+    /// How many pieces of the answer were told.
+    pub(super) fn told(&self) -> usize {
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        let pieces = events.iter().map(|event| match event {
+            JobEvent::Delta(pieces) => pieces.len(),
+            JobEvent::Answer(_) | JobEvent::Failed(_) => 0,
+        });
+        pieces.sum()
+    }
+
+    /// No more events. If the job did not say how it ended, it was cancelled, or is left to the next process.
     pub(super) fn finish(&self) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         if !matches!(events.last(), Some(JobEvent::Answer(_) | JobEvent::Failed(_))) {
-            let error = ApiError::new(ErrorCode::Cancelled, "the job was cancelled");
-            events.push(JobEvent::Failed(error));
+            events.push(JobEvent::Failed(if self.cancel.is_cancelled() {
+                ApiError::new(ErrorCode::Cancelled, "the job was cancelled")
+            } else {
+                no_capacity("the server is about to stop")
+            }));
         }
         self.progress.send_replace((events.len(), true));
     }
@@ -123,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_follows_sees_everything_from_the_first_event() {
-        let live = Arc::new(LiveJob::new(NamespaceId::from_uuid(uuid::Uuid::nil())));
+        let live = Arc::new(LiveJob::new());
         live.push(JobEvent::Delta(Vec::new()));
         let early = tokio::spawn(Arc::clone(&live).events().collect::<Vec<_>>());
         live.push(failed());
@@ -134,10 +136,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_does_not_say_how_it_ended_was_cancelled() {
-        let live = Arc::new(LiveJob::new(NamespaceId::from_uuid(uuid::Uuid::nil())));
-        live.finish();
-        let events: Vec<_> = live.events().collect().await;
-        assert!(matches!(events.as_slice(), [JobEvent::Failed(error)] if error.code == ErrorCode::Cancelled));
+    async fn a_job_that_does_not_say_how_it_ended_was_cancelled_or_is_left() {
+        for (is_cancelled, code) in [(true, ErrorCode::Cancelled), (false, ErrorCode::NoCapacity)] {
+            let live = Arc::new(LiveJob::new());
+            if is_cancelled {
+                live.cancel();
+            }
+            live.finish();
+            let events: Vec<_> = live.events().collect().await;
+            assert!(matches!(events.as_slice(), [JobEvent::Failed(error)] if error.code == code));
+        }
     }
 }

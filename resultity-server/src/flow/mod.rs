@@ -25,7 +25,7 @@ use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
 use resultity_core::signing::{Domain, Keypair};
 use resultity_core::snapshot::{SignedSnapshot, Snapshot};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -34,6 +34,7 @@ use crate::flow::end::no_capacity;
 use crate::flow::estimate::Estimates;
 use crate::flow::job::{JobTask, NewTask, Origin};
 use crate::flow::live::LiveJobs;
+use crate::flow::room::{Room, Rooms};
 use crate::flow::schedule::{Assignment, Outcome, Scheduler};
 use crate::flow::validate::ValidJob;
 use crate::store::{KeyLimits, Resumable, Store};
@@ -49,6 +50,7 @@ pub mod estimate;
 mod job;
 mod live;
 pub mod readiness;
+mod room;
 pub mod schedule;
 mod settle;
 #[cfg(test)]
@@ -58,12 +60,6 @@ pub mod verify;
 
 /// How many events may wait for whoever asked.
 const EVENT_QUEUE: usize = 256;
-
-/// How many jobs may be under way at once; more are refused with `no_capacity`.
-const MAX_JOBS: usize = 20_000;
-
-/// How many KiB of request bodies may be under way at once: half a GiB.
-const MAX_BODIES_KIB: usize = 512 * 1024;
 
 /// Who asks: what an API key resolves to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -233,9 +229,7 @@ pub struct Flow {
     /// How long jobs take.
     pub estimates: Estimates,
     live: LiveJobs,
-    permits: Arc<Semaphore>,
-    /// KiB of request bodies that still may come.
-    bodies: Arc<Semaphore>,
+    rooms: Rooms,
     /// Counts changes of who is in rotation with what.
     rotation: watch::Sender<u64>,
 }
@@ -261,8 +255,7 @@ impl Flow {
             cut: CancellationToken::new(),
             estimates: Estimates::default(),
             live: LiveJobs::default(),
-            permits: Arc::new(Semaphore::new(MAX_JOBS)),
-            bodies: Arc::new(Semaphore::new(MAX_BODIES_KIB)),
+            rooms: Rooms::default(),
             rotation: watch::Sender::new(0),
         })
     }
@@ -322,7 +315,7 @@ impl Flow {
         endpoint: Endpoint,
         request: ValidJob,
     ) -> Result<JobHandle, ApiError> {
-        let room = self.take_room(&request)?;
+        let room = self.take_room(principal.namespace, &request, false)?;
         let id = JobId::new(&*self.clock, &*self.entropy);
         let created = self.clock.now();
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
@@ -359,19 +352,12 @@ impl Flow {
         self.cut.cancel();
     }
 
-    /// Room for one more job and its body; given back when it is dropped.
-    fn take_room(&self, request: &ValidJob) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), ApiError> {
+    /// Room for one more job and its body, while jobs are taken; given back when it is dropped.
+    fn take_room(&self, namespace: NamespaceId, request: &ValidJob, is_kept: bool) -> Result<Room, ApiError> {
         if self.intake_ended.is_cancelled() {
             return Err(no_capacity("the server is about to stop"));
         }
-        let permit = Arc::clone(&self.permits)
-            .try_acquire_owned()
-            .map_err(|_| no_capacity("the server has as many jobs as it can hold"))?;
-        let body_kib = request.body.get().len() as u32 / 1024 + 1;
-        let body = Arc::clone(&self.bodies)
-            .try_acquire_many_owned(body_kib)
-            .map_err(|_| no_capacity("the server has as many large requests as it can hold"))?;
-        Ok((permit, body))
+        self.rooms.take(namespace, request, is_kept)
     }
 
     /// Where a request would stand in the queue of its model, without being put there.

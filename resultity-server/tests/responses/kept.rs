@@ -1,5 +1,6 @@
 //! What is asked, answered, kept, gone on from and forgotten.
 
+use resultity_core::api::responses::ResponsesApi;
 use resultity_core::clock::{SystemClock, SystemEntropy};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
@@ -248,4 +249,33 @@ async fn a_repeat_with_the_same_key_gives_the_same_response() {
     let other = json!({"model": "m", "input": "something else"});
     assert_eq!(soon("another", ask(&other)).await.unwrap().0, 409);
     server.assert_charged(COST).await;
+}
+
+#[tokio::test]
+async fn references_to_large_items_do_not_fill_the_memory() {
+    let (server, mut node, api) = started().await;
+    let large = json!([{"role": "user", "content": "x".repeat(1_000_000)}]);
+    let (_, response) = answered(&api, &mut node, json!({"model": "m", "input": large}), "long").await;
+    let path = format!("/responses/{}/input_items", response["id"].as_str().unwrap());
+    let item = api.get(&path).await.1["data"][0]["id"].clone();
+    let many = vec![json!({"type": "item_reference", "id": item}); 10_000];
+    let (status, error) = api.create(json!({"model": "m", "input": many})).await;
+    assert_eq!((status, &error["error"]["param"]), (413, &json!("input")), "{error}");
+    server.assert_charged(COST).await;
+}
+
+#[tokio::test]
+async fn who_leaves_before_hearing_that_it_was_accepted_pays_nothing() {
+    let (server, mut node, _api) = started().await;
+    let session = server.session();
+    let request = serde_json::from_value(json!({"model": "m", "input": "hello"})).unwrap();
+    {
+        let asked = session.create_response(request);
+        futures::pin_mut!(asked);
+        assert!(futures::poll!(asked).is_pending());
+    }
+    let job = node.next_job().await;
+    soon("a cancellation", node.cancel_of(job.job_id)).await;
+    server.until_idle().await;
+    server.assert_charged(Credits::ZERO).await;
 }

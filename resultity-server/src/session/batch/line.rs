@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use resultity_core::canonical::sha256;
+use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{BatchId, JobId};
 use resultity_core::job::{Endpoint, Priority};
@@ -149,6 +150,8 @@ impl Context {
         let may_succeed = match error.code {
             ErrorCode::NoCapacity | ErrorCode::RateLimitExceeded => true,
             ErrorCode::NodeFailed | ErrorCode::DeadlineExceeded | ErrorCode::Internal => tries + 1 < MAX_TRIES,
+            // Of what other jobs hold, most comes back: lines that run beside this one, say.
+            ErrorCode::InsufficientQuota => tries + 1 < MAX_TRIES && self.has_holds().await?,
             _ => false,
         };
         if !may_succeed {
@@ -156,6 +159,12 @@ impl Context {
         }
         tracing::debug!(batch.id = %self.batch, line = line.number, tries, code = %error.code, "a line of a batch is tried again");
         Ok(Tried::Again(pause_after(tries)))
+    }
+
+    async fn has_holds(&self) -> Result<bool, ApiError> {
+        let CloudSession { flow, principal, .. } = &self.session;
+        let balance = flow.store.balance(principal.namespace).await.map_err(internal)?;
+        Ok(balance.is_some_and(|balance| balance.held > Credits::ZERO))
     }
 
     async fn answered(&self, line: Line, custom_id: String, record: DetachedRecord) -> Result<Tried, ApiError> {

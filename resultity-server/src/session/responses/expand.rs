@@ -15,6 +15,10 @@ use uuid::Uuid;
 /// The most responses that the items of one request may be of.
 const MAX_REFERENCED: usize = 64;
 
+/// The most bytes of items that stand in the place of references, and of the responses that are read for that: a short name
+/// may stand for much, and be there many times.
+const MAX_FILLED_IN: usize = 32 * 1024 * 1024;
+
 impl CloudSession {
     /// Puts what is only named into the request; how many items come from the previous response.
     pub(super) async fn expand(&self, request: &mut ResponseRequest) -> Result<usize, ApiError> {
@@ -54,7 +58,8 @@ impl CloudSession {
 
     /// Puts items in the place of references to them.
     async fn fill_in_references(&self, items: &mut [InputItem]) -> Result<(), ApiError> {
-        let mut known: HashMap<ResponseId, Vec<InputItem>> = HashMap::new();
+        let mut known: HashMap<ResponseId, HashMap<String, InputItem>> = HashMap::new();
+        let (mut read, mut filled_in) = (0, 0);
         for (index, item) in items.iter_mut().enumerate() {
             if item.kind() != Some("item_reference") {
                 continue;
@@ -74,15 +79,32 @@ impl CloudSession {
                     return Err(invalid("input", &most));
                 }
                 let kept = self.kept_response(response).await?.ok_or_else(not_found)?;
-                known.insert(response, kept.conversation()?);
+                read += kept.record.request.len() + kept.record.answer.as_ref().map_or(0, String::len);
+                within_bounds(read)?;
+                let mut by_id = HashMap::new();
+                for item in kept.conversation()? {
+                    if let Some(id) = item.id().map(str::to_owned) {
+                        by_id.entry(id).or_insert(item);
+                    }
+                }
+                known.insert(response, by_id);
             }
-            let named = known
-                .get(&response)
-                .and_then(|items| items.iter().find(|item| item.id() == Some(id.as_str())));
-            *item = named.ok_or_else(not_found)?.clone();
+            let named = known.get(&response).and_then(|items| items.get(&id));
+            let named = named.ok_or_else(not_found)?;
+            filled_in += serde_json::to_string(named).map_or(0, |text| text.len());
+            within_bounds(filled_in)?;
+            *item = named.clone();
         }
         Ok(())
     }
+}
+
+fn within_bounds(bytes: usize) -> Result<(), ApiError> {
+    if bytes <= MAX_FILLED_IN {
+        return Ok(());
+    }
+    let message = format!("the items that input refers to are larger than {MAX_FILLED_IN} bytes");
+    Err(ApiError::new(ErrorCode::PayloadTooLarge, message).with_param("input"))
 }
 
 /// The response that an item belongs to, by its id.

@@ -345,3 +345,17 @@ fn a_cancelled_response_keeps_what_was_paid_for() {
 fn a_field_without_a_place_is_one_of_the_input() {
     assert_eq!(Origins::of_text().name("[x]"), "input");
 }
+
+#[test]
+fn no_number_of_a_listener_is_too_large() {
+    let response = Response::begun(
+        ResponseId::from_uuid(Uuid::nil()),
+        1,
+        &request(json!({"model": "m", "input": "hi"})),
+    );
+    let mut narrator = Narrator::new(response);
+    narrator.skip_to(u64::MAX);
+    narrator.end(Ending::Failed(ApiError::new(ErrorCode::NodeFailed, "no")));
+    let last = narrator.take_events().pop().map(|event| event.sequence_number);
+    assert_eq!(last, Some(u64::MAX));
+}

@@ -134,7 +134,7 @@ impl Narrator {
             body,
             sequence_number: self.next_number,
         });
-        self.next_number += 1;
+        self.next_number = self.next_number.saturating_add(1);
     }
 
     fn snapshot(&self) -> Box<Response> {
