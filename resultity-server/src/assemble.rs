@@ -192,9 +192,11 @@ impl Server {
         }
         let snapshot = publish(&*store, options.environment, options.offer, &key, &*options.clock).await?;
         let limits = Limits::new(options.limits, Arc::clone(&options.clock));
-        let mut webhooks = WebhookOptions::default();
-        webhooks.allow_private = options.allow_private_webhooks;
-        webhooks.backoff = options.webhook_backoff;
+        let webhooks = WebhookOptions {
+            allow_private: options.allow_private_webhooks,
+            backoff: options.webhook_backoff,
+            ..WebhookOptions::default()
+        };
         let flow = Flow::new(FlowParts {
             environment: options.environment,
             store: Arc::clone(&store),
@@ -207,7 +209,10 @@ impl Server {
         });
         let resumed = flow.resume().await?;
         if resumed > 0 {
-            tracing::info!(jobs = resumed, "jobs that go on without whoever asked were taken up again");
+            tracing::info!(
+                jobs = resumed,
+                "jobs that go on without whoever asked were taken up again"
+            );
         }
         let tidy = Arc::clone(&flow);
         flow.background.spawn(async move { tidy.keep_tidy().await });

@@ -168,7 +168,8 @@ async fn a_bad_chunk_ends_the_connection() {
 #[tokio::test]
 async fn heads_that_are_no_heads_are_refused() {
     let server = server().await;
-    let many: String = (0..200).map(|index| format!("x-{index}: 1\r\n")).collect();
+    let many: Vec<String> = (0..200).map(|index| format!("x-{index}: 1\r\n")).collect();
+    let many = many.concat();
     let cases = [
         ("nonsense\r\n\r\n".to_owned(), "400"),
         ("GET /healthz HTTP/3.0\r\n\r\n".to_owned(), "400"),

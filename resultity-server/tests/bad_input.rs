@@ -287,7 +287,7 @@ async fn what_is_no_json_is_refused_before_its_fields() {
 
 /// A body with a field changed, by its path such as `messages[0].role`.
 fn changed(good: &Value, path: &str, value: Value) -> Value {
-    let pointer = format!("/{}", path.replace('.', "/").replace('[', "/").replace(']', ""));
+    let pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     let mut body = good.clone();
     match body.pointer_mut(parent).unwrap_or_else(|| panic!("{path} is nowhere")) {

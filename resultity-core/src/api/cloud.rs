@@ -51,6 +51,16 @@ pub struct Reply<T> {
     pub meta: ReplyMeta,
 }
 
+impl<T> Reply<T> {
+    /// An answer with nothing said beside it.
+    pub fn of(body: T) -> Self {
+        Self {
+            body,
+            meta: ReplyMeta::default(),
+        }
+    }
+}
+
 impl<T> Deref for Reply<T> {
     type Target = T;
     fn deref(&self) -> &T {

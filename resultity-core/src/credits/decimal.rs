@@ -6,7 +6,6 @@ use serde::{Deserialize, Deserializer, Serializer};
 use super::Credits;
 
 /// Writes the text.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
 pub fn serialize<S: Serializer>(credits: &Credits, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(credits)
 }

@@ -6,11 +6,6 @@ use serde::{Deserialize, Deserializer, Serializer};
 use super::Credits;
 
 /// Writes the text, or null.
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    clippy::ref_option,
-    reason = "serde hands over a reference"
-)]
 pub fn serialize<S: Serializer>(credits: &Option<Credits>, serializer: S) -> Result<S::Ok, S::Error> {
     match credits {
         Some(credits) => serializer.collect_str(credits),

@@ -12,9 +12,12 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::BatchId;
 use resultity_core::openai::batch::{Batch, BatchErrors, BatchRequest, BatchStatus, COMPLETION_WINDOW};
 
-use crate::flow::internal;
+use crate::flow::detached::RETENTION;
+use crate::flow::{idempotency_clash, internal};
 use crate::session::files::check_expiry;
+use crate::session::run::encode;
 use crate::session::{CloudSession, FileLimits};
+use crate::store::Idempotency;
 use crate::store::batches::{BatchCreation, BatchRecord, BatchStep, NewBatch};
 
 /// How long a batch may take.
@@ -34,6 +37,12 @@ impl BatchesApi for CloudSession {
         let metadata = request.metadata.as_ref().map(serde_json::to_string).transpose();
         let metadata = metadata.map_err(|error| invalid("metadata", error.to_string()))?;
         let now = self.flow.clock.now();
+        let idempotency = self.idempotency("/v1/batches", false, &encode(&request)?)?;
+        let idempotency = idempotency.map(|(key, request_hash)| Idempotency {
+            key,
+            request_hash,
+            expires_at: now.after(RETENTION),
+        });
         let batch = NewBatch {
             id: BatchId::new(&*self.flow.clock, &*self.flow.entropy),
             environment: self.flow.environment,
@@ -48,12 +57,19 @@ impl BatchesApi for CloudSession {
             most_open: MOST_OPEN,
             most_files: FileLimits::DEFAULT.namespace_files,
             most_bytes: FileLimits::DEFAULT.namespace_bytes,
+            idempotency,
         };
         match self.flow.store.create_batch(batch).await.map_err(internal)? {
             BatchCreation::Created(record) => {
                 tracing::info!(batch.id = %record.id, namespace.id = %record.namespace, "batch made");
                 Ok(reply(self::batch(*record)))
             }
+            BatchCreation::Existing(record) => {
+                let mut known = reply(self::batch(*record));
+                known.meta.replayed = true;
+                Ok(known)
+            }
+            BatchCreation::IdempotencyClash => Err(idempotency_clash()),
             BatchCreation::UnknownFile => Err(ApiError::new(
                 ErrorCode::NotFound,
                 format!("there is no file {}", request.input_file_id),

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::flow::validate::{self, ValidJob};
 use crate::flow::{Answer, JobEvent, lost};
 use crate::session::CloudSession;
-use crate::session::run::{Finished, JobRef};
+use crate::session::run::{Finished, JobRef, with_rate};
 
 /// How long a stream waits for the first output before it begins all the same, so that an early failure is a plain error.
 pub(super) const FIRST_OUTPUT: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ impl ChatApi for CloudSession {
         let first = timeout(FIRST_OUTPUT, running.events.next()).await;
         let is_over = match first {
             Err(_) => false,
-            Ok(Some(JobEvent::Failed(error))) => return Err(self.with_rate(error, &running.meta)),
+            Ok(Some(JobEvent::Failed(error))) => return Err(with_rate(error, &running.meta)),
             Ok(event) => chunks.take(event),
         };
         let stream = stream::unfold((chunks, running.events, is_over), next_chunk);

@@ -17,7 +17,7 @@ use crate::flow::validate;
 use crate::flow::{Answer, JobEvent, lost};
 use crate::session::CloudSession;
 use crate::session::chat::FIRST_OUTPUT;
-use crate::session::run::{Finished, JobRef};
+use crate::session::run::{Finished, JobRef, with_rate};
 
 #[async_trait]
 impl CompletionsApi for CloudSession {
@@ -47,7 +47,7 @@ impl CompletionsApi for CloudSession {
         let first = timeout(FIRST_OUTPUT, running.events.next()).await;
         let is_over = match first {
             Err(_) => false,
-            Ok(Some(JobEvent::Failed(error))) => return Err(self.with_rate(error, &running.meta)),
+            Ok(Some(JobEvent::Failed(error))) => return Err(with_rate(error, &running.meta)),
             Ok(event) => chunks.take(event),
         };
         let stream = stream::unfold((chunks, running.events, is_over), next_chunk);

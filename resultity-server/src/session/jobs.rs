@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use resultity_core::api::cloud::{Reply, ReplyMeta};
+use resultity_core::api::cloud::Reply;
 use resultity_core::api::jobs::{Feedback, Job, JobAttempt, JobQuery, JobRequest, JobsApi, Quote};
 use resultity_core::api::page::{DEFAULT_PAGE, MAX_PAGE, Order, Page};
+use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::JobId;
 use resultity_core::job::{Endpoint, JobState};
@@ -81,7 +82,7 @@ impl JobsApi for CloudSession {
 
     async fn job(&self, id: JobId) -> Result<Reply<Job>, ApiError> {
         self.touch()?;
-        reply(self.found(id).await?)
+        Ok(Reply::of(self.found(id).await?))
     }
 
     async fn jobs(&self, query: JobQuery) -> Result<Reply<Page<Job>>, ApiError> {
@@ -99,14 +100,14 @@ impl JobsApi for CloudSession {
         let views = self.flow.store.job_views(self.principal.namespace, filter).await;
         let jobs = views.map_err(internal)?;
         let jobs = jobs.into_iter().map(|view| self.view(view, Vec::new())).collect();
-        reply(Page::of(jobs, size, |job: &Job| job.id.to_string()))
+        Ok(Reply::of(Page::of(jobs, size, |job: &Job| job.id.to_string())))
     }
 
     async fn cancel_job(&self, id: JobId) -> Result<Reply<Job>, ApiError> {
         self.touch()?;
         let job = self.found(id).await?;
         if job.status.is_final() {
-            return reply(job);
+            return Ok(Reply::of(job));
         }
         if job.expires_at.is_none() {
             return Err(ApiError::new(
@@ -115,7 +116,7 @@ impl JobsApi for CloudSession {
             ));
         }
         self.flow.cancel(id).await?;
-        reply(self.found(id).await?)
+        Ok(Reply::of(self.found(id).await?))
     }
 
     async fn receipt(&self, id: JobId) -> Result<Reply<SignedReceipt>, ApiError> {
@@ -144,7 +145,11 @@ impl JobsApi for CloudSession {
             cost: record.cost,
             finished_at: record.finished,
         };
-        reply(SignedReceipt::sign(receipt, &self.flow.domain, &self.flow.network_key))
+        Ok(Reply::of(SignedReceipt::sign(
+            receipt,
+            &self.flow.domain,
+            &self.flow.network_key,
+        )))
     }
 
     async fn feedback(&self, id: JobId, feedback: Feedback) -> Result<Reply<Feedback>, ApiError> {
@@ -162,7 +167,7 @@ impl JobsApi for CloudSession {
             let message = format!("the job is {}: say what you think of it once it has ended", job.status);
             return Err(ApiError::new(ErrorCode::Conflict, message));
         }
-        reply(feedback)
+        Ok(Reply::of(feedback))
     }
 
     async fn quote(&self, request: JobRequest) -> Result<Reply<Quote>, ApiError> {
@@ -178,7 +183,7 @@ impl JobsApi for CloudSession {
         let outlook = self
             .flow
             .outlook(&valid.model.name, valid.priority.max(self.options.priority));
-        reply(Quote {
+        Ok(Reply::of(Quote {
             object: "dry_run".into(),
             endpoint: request.endpoint,
             model: valid.asked_model,
@@ -190,15 +195,8 @@ impl JobsApi for CloudSession {
             can_be_served: outlook.can_be_served,
             queue_place: outlook.place,
             estimated_wait_ms: millis(outlook.wait),
-        })
+        }))
     }
-}
-
-fn reply<T>(body: T) -> Result<Reply<T>, ApiError> {
-    Ok(Reply {
-        body,
-        meta: ReplyMeta::default(),
-    })
 }
 
 /// How many entries a page is to have.
@@ -282,7 +280,7 @@ fn job(view: JobView, attempts: Vec<AttemptView>, outlook: Option<Outlook>) -> J
         detached: view.detached,
         created_at: view.created.as_seconds(),
         deadline_at: view.deadline.as_seconds(),
-        finished_at: view.finished.map(|finished| finished.as_seconds()),
+        finished_at: view.finished.map(Timestamp::as_seconds),
         queue_place: outlook.map(|outlook| outlook.place),
         estimated_wait_ms: outlook.map(|outlook| millis(outlook.wait)),
         attempts,

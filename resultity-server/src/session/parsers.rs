@@ -57,7 +57,7 @@ pub fn accepts_request(endpoint: Endpoint, body: &[u8]) -> bool {
             assert!(valid.ceiling > Credits::ZERO, "it would cost nothing");
             assert!(valid.choices > 0 && valid.max_prompt_tokens <= 4096 * 2048);
             let sent: serde_json::Map<_, _> = serde_json::from_str(valid.body.get()).expect("a node is sent an object");
-            for field in ["user", "metadata", "safety_identifier", "prompt_cache_key", "store"] {
+            for field in ["user", "metadata", "safety_identifier", "prompt_cache_key"] {
                 assert!(!sent.contains_key(field), "{field} would reach a node");
             }
             true
@@ -217,6 +217,17 @@ mod tests {
             assert!(accepts_request(endpoint, body.as_bytes()));
             let line = json!({"custom_id": "a", "method": "POST", "url": endpoint, "body": {}}).to_string();
             assert!(accepts_batch_line(line.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn no_name_of_the_asker_reaches_a_node_by_any_endpoint() {
+        for (endpoint, mut body) in ENDPOINTS.into_iter().zip(good()) {
+            for field in ["user", "safety_identifier", "prompt_cache_key"] {
+                body[field] = "me".into();
+            }
+            body["metadata"] = json!({"who": "me"});
+            assert!(accepts_request(endpoint, body.to_string().as_bytes()), "{endpoint}");
         }
     }
 

@@ -70,7 +70,7 @@ impl CloudSession {
                         meta,
                     });
                 }
-                Some(JobEvent::Failed(error)) => return Err(self.with_rate(error, &running.meta)),
+                Some(JobEvent::Failed(error)) => return Err(with_rate(error, &running.meta)),
                 Some(JobEvent::Delta(_)) => {}
                 None => return Err(lost()),
             }
@@ -89,7 +89,7 @@ impl CloudSession {
             let stream = valid.stream;
             let mut detached = Detached::kept(endpoint, original);
             detached.survives = true;
-            detached.idempotency = self.idempotency(endpoint, stream, &detached.request)?;
+            detached.idempotency = self.idempotency(endpoint.as_str(), stream, &detached.request)?;
             let job = self
                 .flow
                 .submit_detached(self.principal.clone(), valid, detached)
@@ -127,7 +127,7 @@ impl CloudSession {
     ) -> Result<(DetachedJob, ReplyMeta), ApiError> {
         let (valid, mut meta) = self.admit(detached.endpoint, valid)?;
         if detached.idempotency.is_none() {
-            detached.idempotency = self.idempotency(detached.endpoint, valid.stream, &detached.request)?;
+            detached.idempotency = self.idempotency(detached.endpoint.as_str(), valid.stream, &detached.request)?;
         }
         if detached.idempotency.is_some() {
             detached.survives = true;
@@ -158,9 +158,9 @@ impl CloudSession {
     }
 
     /// What makes a repeat of this request find the first one's job.
-    fn idempotency(
+    pub(super) fn idempotency(
         &self,
-        endpoint: Endpoint,
+        endpoint: &str,
         stream: bool,
         request: &RawValue,
     ) -> Result<Option<(String, resultity_core::B256)>, ApiError> {
@@ -181,14 +181,6 @@ impl CloudSession {
         let hash = sha256(format!("{endpoint}\n{stream}\n{}", request.get()));
         Ok(Some((format!("key:{key}"), hash)))
     }
-
-    /// An error after the limits were looked at says what is left of them.
-    pub(super) fn with_rate(&self, error: ApiError, meta: &ReplyMeta) -> ApiError {
-        match &meta.rate {
-            Some(rate) => error.with_rate_limits(rate.clone()),
-            None => error,
-        }
-    }
 }
 
 impl From<DetachedJob> for JobRef {
@@ -204,4 +196,12 @@ impl From<DetachedJob> for JobRef {
 pub(super) fn encode(original: &impl Serialize) -> Result<Box<RawValue>, ApiError> {
     to_raw_value(original)
         .map_err(|error| ApiError::new(ErrorCode::Internal, "the request could not be encoded").with_source(error))
+}
+
+/// An error after the limits were looked at says what is left of them.
+pub(super) fn with_rate(error: ApiError, meta: &ReplyMeta) -> ApiError {
+    match &meta.rate {
+        Some(rate) => error.with_rate_limits(rate.clone()),
+        None => error,
+    }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp as Instant;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use resultity_core::api::cloud::{Reply, ReplyMeta};
+use resultity_core::api::cloud::Reply;
 use resultity_core::api::usage::{CreditBalance, UsageApi, UsageCounts, UsageQuery, UsageReport, UsageRow, UsageScope};
 use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
@@ -83,13 +83,13 @@ impl UsageApi for CloudSession {
                 counts,
             })
             .collect();
-        reply(UsageReport {
+        Ok(Reply::of(UsageReport {
             object: "usage".into(),
             start: date(start),
             end: date(end),
             data,
             total,
-        })
+        }))
     }
 
     async fn credits(&self) -> Result<Reply<CreditBalance>, ApiError> {
@@ -102,21 +102,14 @@ impl UsageApi for CloudSession {
             .map_err(internal)?;
         let balance = balance.unwrap_or_default();
         let spent = self.flow.store.key_spent(self.principal.key).await.map_err(internal)?;
-        reply(CreditBalance {
+        Ok(Reply::of(CreditBalance {
             object: "credits".into(),
             available: balance.available,
             held: balance.held,
             spend_limit: self.principal.limits.spend_limit,
             spent,
-        })
+        }))
     }
-}
-
-fn reply<T>(body: T) -> Result<Reply<T>, ApiError> {
-    Ok(Reply {
-        body,
-        meta: ReplyMeta::default(),
-    })
 }
 
 fn invalid(field: &str, message: impl Into<String>) -> ApiError {

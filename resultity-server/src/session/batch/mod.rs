@@ -89,7 +89,10 @@ impl Batches {
             let (every, _) = TIDY;
             if tidied.is_none_or(|tidied| tidied.elapsed() >= every) {
                 tidied = Some(Instant::now());
-                self.tidy().await;
+                tokio::select! {
+                    () = self.flow.until_intake_ends() => break,
+                    () = self.tidy() => {}
+                }
             }
             let ended = tokio::select! {
                 () = self.flow.until_intake_ends() => break,

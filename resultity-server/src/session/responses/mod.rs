@@ -16,7 +16,7 @@ use crate::flow::validate::{self, ValidJob};
 use crate::json::parse;
 use crate::session::CloudSession;
 use crate::session::jobs::page_size;
-use crate::session::run::{Finished, encode};
+use crate::session::run::{Finished, encode, with_rate};
 use crate::store::{DetachedRecord, EventSource};
 use kept::{Kept, finish_reason};
 use messages::Origins;
@@ -140,7 +140,7 @@ impl ResponsesApi for CloudSession {
         let guard = self.cancel_on_drop(&job);
         let outcome = self.flow.outcome(self.principal.namespace, job.id).await;
         guard.keep();
-        let answer = outcome.map_err(|error| in_our_words(self.with_rate(error, &meta), &origins))?;
+        let answer = outcome.map_err(|error| in_our_words(with_rate(error, &meta), &origins))?;
         meta.cost = Some(answer.cost);
         let body = self.kept(job.id.into()).await?.narrate()?.into_response();
         Ok(Reply { body, meta })
@@ -157,7 +157,7 @@ impl ResponsesApi for CloudSession {
             let created = running.job.created.as_seconds();
             let response = Response::begun(running.job.id.into(), created, &prepared.request);
             let telling = Telling::new(self, Narrator::new(response), running.events);
-            let telling = telling.first_output(self, &prepared.origins, &running.meta).await?;
+            let telling = telling.first_output(&prepared.origins, &running.meta).await?;
             return Ok(ResponseStream::new(running.meta, telling.events()));
         }
         let detached = prepared.detached()?;
@@ -170,7 +170,7 @@ impl ResponsesApi for CloudSession {
         let mut telling = Telling::new(self, Narrator::new(response), events).kept(job.id.into());
         if !prepared.request.is_background() {
             telling = telling.guarded(self.cancel_on_drop(&job));
-            telling = telling.first_output(self, &prepared.origins, &meta).await?;
+            telling = telling.first_output(&prepared.origins, &meta).await?;
         }
         Ok(ResponseStream::new(meta, telling.events()))
     }

@@ -18,6 +18,7 @@ use super::translate::in_our_words;
 use crate::flow::{Flow, JobEvent, lost};
 use crate::session::CloudSession;
 use crate::session::chat::FIRST_OUTPUT;
+use crate::session::run::with_rate;
 
 /// Cancels a job when it is dropped.
 pub(super) struct CancelOnDrop {
@@ -103,17 +104,12 @@ impl Telling {
     }
 
     /// Waits a while for the first output, so that an early failure is a plain error.
-    pub(super) async fn first_output(
-        mut self,
-        session: &CloudSession,
-        origins: &Origins,
-        meta: &ReplyMeta,
-    ) -> Result<Self, ApiError> {
+    pub(super) async fn first_output(mut self, origins: &Origins, meta: &ReplyMeta) -> Result<Self, ApiError> {
         match timeout(FIRST_OUTPUT, self.events.next()).await {
             Err(_) => {}
             Ok(Some(JobEvent::Failed(error))) => {
                 self.release();
-                return Err(in_our_words(session.with_rate(error, meta), origins));
+                return Err(in_our_words(with_rate(error, meta), origins));
             }
             Ok(event) => self.take(event).await,
         }

@@ -6,6 +6,7 @@ use resultity_core::api::jobs::Feedback;
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::id::{JobId, KeyId, NamespaceId};
+use resultity_core::job::JobState;
 use resultity_core::openai::chat::Usage;
 use rusqlite::{Connection, Row, ToSql};
 
@@ -145,7 +146,7 @@ pub(super) fn jobs(
     );
     let namespace = namespace.to_string();
     let after = filter.after.map(|id| id.to_string());
-    let state = filter.state.map(|state| state.as_str());
+    let state = filter.state.map(JobState::as_str);
     let params: [&dyn ToSql; 5] = [&namespace, &after, &state, &filter.model, &filter.limit];
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(params.as_slice(), |row| Ok(view(row)?.0))?;
