@@ -223,6 +223,8 @@ pub(super) static COMPLETIONS: &[Parameter] = &[
     row("metadata", By(shapes::metadata), no, Kept),
     row("n", Integer(1, super::MAX_CHOICES), one, Of(Capability::N)),
     row("presence_penalty", Number(-2.0, 2.0), zero, Of(Capability::Penalties)),
+    // Like the other names of who asks, which OpenAI has elsewhere alone: an engine must not see it as something of its own.
+    row("prompt_cache_key", Text, no, Kept),
     row("safety_identifier", Text, no, Kept),
     row("seed", Any, no, Of(Capability::Seed)),
     row("service_tier", By(shapes::service_tier), no, Kept),
@@ -247,6 +249,7 @@ pub(super) static EMBEDDINGS: &[Parameter] = &[
     ),
     row("encoding_format", Any, no, Kept),
     row("metadata", By(shapes::metadata), no, Kept),
+    row("prompt_cache_key", Text, no, Kept),
     row("safety_identifier", Text, no, Kept),
     row("service_tier", By(shapes::service_tier), no, Kept),
     row("user", Text, no, Kept),
