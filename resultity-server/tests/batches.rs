@@ -429,6 +429,7 @@ async fn what_has_not_run_when_the_window_ends_is_expired() {
         most_open: 10,
         most_files: u64::MAX,
         most_bytes: u64::MAX,
+        idempotency: None,
     };
     let id = batch.id.to_string();
     assert!(matches!(
@@ -497,4 +498,23 @@ async fn a_batch_goes_on_after_a_restart() {
     let before = output.iter().filter(|line| line.to_string().contains("before")).count();
     assert_eq!(before, 2);
     server.assert_charged(cost_of(6)).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_is_asked_for_again_is_made_once() {
+    let server = TestServer::start().await;
+    let api = Api::new(&server);
+    let file = api.upload(&jsonl(&[chat_line("a", "m")])).await;
+    let ask = |path: &'static str, body: Value| api.post_named("k", path, body);
+    let body = json!({"input_file_id": file, "endpoint": CHAT, "completion_window": "24h"});
+    let (first, again) = tokio::join!(ask("/batches", body.clone()), ask("/batches", body.clone()));
+    assert_eq!((first.0, again.0), (200, 200), "{first:?} {again:?}");
+    assert_eq!(first.1["id"], again.1["id"]);
+    let mut other = body;
+    other["metadata"] = json!({"a": "b"});
+    assert_eq!(ask("/batches", other).await.0, 409);
+    let chat = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    assert_eq!(ask("/chat/completions", chat).await.0, 409);
+    assert_eq!(api.get("/batches").await.1["data"].as_array().unwrap().len(), 1);
+    assert!(server.store.audit().await.unwrap().problems.is_empty());
 }

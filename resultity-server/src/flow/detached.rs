@@ -350,12 +350,15 @@ impl Flow {
     pub async fn keep_tidy(&self) {
         const PAUSE: Duration = Duration::from_mins(5);
         loop {
-            if let Err(error) = self.store.purge(self.clock.now()).await {
-                tracing::warn!(%error, "what is kept no longer could not be deleted");
-            }
+            let purge = async {
+                if let Err(error) = self.store.purge(self.clock.now()).await {
+                    tracing::warn!(%error, "what is kept no longer could not be deleted");
+                }
+                tokio::time::sleep(PAUSE).await;
+            };
             tokio::select! {
                 () = self.intake_ended.cancelled() => return,
-                () = tokio::time::sleep(PAUSE) => {}
+                () = purge => {}
             }
         }
     }

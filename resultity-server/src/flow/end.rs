@@ -139,7 +139,7 @@ impl Refusal {
     }
 }
 
-pub(super) fn idempotency_clash() -> ApiError {
+pub(crate) fn idempotency_clash() -> ApiError {
     ApiError::new(
         ErrorCode::Conflict,
         "this Idempotency-Key was used for another request: use a new key for each request",

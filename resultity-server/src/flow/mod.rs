@@ -45,7 +45,7 @@ mod attempt;
 pub(crate) use attempt::lease_ref as attempt_lease_ref;
 pub mod detached;
 mod end;
-pub(crate) use end::{internal, lost};
+pub(crate) use end::{idempotency_clash, internal, lost};
 pub mod estimate;
 mod job;
 mod live;

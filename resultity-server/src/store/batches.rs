@@ -10,7 +10,7 @@ use resultity_core::openai::file::FilePurpose;
 use tokio::sync::watch;
 
 use crate::store::files::FinishedFile;
-use crate::store::{KeyRecord, StoreError};
+use crate::store::{Idempotency, KeyRecord, StoreError};
 
 /// A batch to be made.
 #[derive(Debug, Clone)]
@@ -41,6 +41,8 @@ pub struct NewBatch {
     pub most_files: u64,
     /// As many bytes in all files as keep a namespace from another batch.
     pub most_bytes: u64,
+    /// Makes a repeat find this batch.
+    pub idempotency: Option<Idempotency>,
 }
 
 /// What became of a batch to be made.
@@ -48,6 +50,10 @@ pub struct NewBatch {
 pub enum BatchCreation {
     /// It is there.
     Created(Box<BatchRecord>),
+    /// Its idempotency key stands for this one already.
+    Existing(Box<BatchRecord>),
+    /// Its idempotency key stands for something else.
+    IdempotencyClash,
     /// No such file in its namespace.
     UnknownFile,
     /// The file is for something else.

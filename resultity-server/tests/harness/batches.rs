@@ -50,6 +50,12 @@ impl Api {
             .await
     }
 
+    /// The same, named by an idempotency key.
+    pub async fn post_named(&self, key: &str, path: &str, body: Value) -> (u16, Value) {
+        let request = self.http.post(format!("{}{path}", self.base)).json(&body);
+        self.send(request.header("idempotency-key", key)).await
+    }
+
     /// Uploads a form of these parts: name, file name, content.
     pub async fn form(&self, parts: &[(&str, Option<&str>, &[u8])]) -> (u16, Value) {
         let mut body = Vec::new();

@@ -9,8 +9,7 @@ use crate::flow::validate::MAX_DIMENSIONS;
 
 /// Reads what a node sent; gives it with its output hash.
 pub(super) fn take(output: &str, limits: &Limits) -> Result<(Vec<String>, B256), Violation> {
-    let embeddings: Vec<String> =
-        serde_json::from_str(output).map_err(|error| Violation::Malformed(error.to_string()))?;
+    let embeddings: Vec<String> = serde_json::from_str(output).map_err(|error| Violation::unreadable(&error))?;
     if embeddings.len() as u64 != limits.choices {
         return Err(Violation::Malformed(format!("{} embeddings came", embeddings.len())));
     }

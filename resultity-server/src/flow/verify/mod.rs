@@ -64,6 +64,14 @@ pub enum Violation {
     Signature(#[from] InvalidSignature),
 }
 
+impl Violation {
+    /// It is not of its form. What the reader itself says would repeat parts of the answer, in logs.
+    fn unreadable(error: &serde_json::Error) -> Self {
+        let (kind, line, column) = (error.classify(), error.line(), error.column());
+        Self::Malformed(format!("unreadable at line {line}, column {column} ({kind:?})"))
+    }
+}
+
 /// What limits an answer.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {

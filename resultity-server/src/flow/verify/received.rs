@@ -66,7 +66,7 @@ impl Received {
             return Err(Violation::TooLarge);
         }
         let mut choices: Vec<ChunkChoice> =
-            serde_json::from_str(delta).map_err(|error| Violation::Malformed(error.to_string()))?;
+            serde_json::from_str(delta).map_err(|error| Violation::unreadable(&error))?;
         self.transcript.add(delta);
         self.output.add(&choices);
         for choice in &mut choices {
@@ -108,8 +108,7 @@ impl Received {
                 embeddings,
             });
         }
-        let mut choices: Vec<Choice> =
-            serde_json::from_str(output).map_err(|error| Violation::Malformed(error.to_string()))?;
+        let mut choices: Vec<Choice> = serde_json::from_str(output).map_err(|error| Violation::unreadable(&error))?;
         if choices.len() as u64 != self.limits.choices {
             return Err(Violation::Malformed(format!("{} choices came", choices.len())));
         }

@@ -222,11 +222,11 @@ pub(super) fn bytes(content: Option<&str>, extra: &Map<String, Value>) -> u64 {
 }
 
 fn read<T: serde::de::DeserializeOwned>(value: Value) -> Result<T, Violation> {
-    serde_json::from_value(value).map_err(|error| Violation::Malformed(error.to_string()))
+    serde_json::from_value(value).map_err(|error| Violation::unreadable(&error))
 }
 
 fn encoded(value: &impl Serialize) -> Result<Value, Violation> {
-    serde_json::to_value(value).map_err(|error| Violation::Malformed(error.to_string()))
+    serde_json::to_value(value).map_err(|error| Violation::unreadable(&error))
 }
 
 fn malformed(why: &str) -> Violation {

@@ -51,6 +51,7 @@ fn new_batch(world: &World, file: FileId) -> NewBatch {
         most_open: 10,
         most_files: 1_000,
         most_bytes: 1_000,
+        idempotency: None,
     }
 }
 

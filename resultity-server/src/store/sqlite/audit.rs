@@ -95,7 +95,9 @@ const CHECKS: [&str; 22] = [
      WHERE finished_at IS NULL AND detached <> 0
        AND NOT EXISTS (SELECT 1 FROM payloads WHERE payloads.job = jobs.id AND payloads.work <> '')",
     "SELECT 'an idempotency key of namespace ' || known.namespace || ' stands for no job of it (' || known.job || ')'
-     FROM idempotency_keys AS known LEFT JOIN jobs ON jobs.id = known.job WHERE jobs.namespace IS NOT known.namespace",
+     FROM idempotency_keys AS known LEFT JOIN jobs ON jobs.id = known.job WHERE jobs.namespace IS NOT known.namespace
+       AND NOT EXISTS (SELECT 1 FROM batches
+                       WHERE batches.id = 'batch_' || replace(known.job, '-', '') AND batches.namespace = known.namespace)",
     // Counts are those of what they count.
     "SELECT 'webhook ' || id || ' has ' || pending || ' pending deliveries, but there are ' || there
      FROM (SELECT id, pending, (SELECT count(*) FROM webhook_deliveries

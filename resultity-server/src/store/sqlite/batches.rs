@@ -2,14 +2,14 @@
 
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
-use resultity_core::id::{BatchId, NamespaceId};
+use resultity_core::id::{BatchId, JobId, NamespaceId};
 use resultity_core::openai::batch::{BatchError, BatchStatus, BatchUsage, RequestCounts};
 use resultity_core::openai::file::FilePurpose;
 use resultity_core::webhook::EventType;
 use rusqlite::{Connection, Row};
 
 use super::rows::{all, behind, count, counted, execute, first, parsed, parsed_if_any};
-use super::{files, tenants, webhooks};
+use super::{detached, files, tenants, webhooks};
 use crate::store::batches::{BatchCreation, BatchRecord, BatchStep, LineOutcome, NewBatch};
 use crate::store::files::FinishedFile;
 use crate::store::{KeyHash, KeyRecord, StoreError};
@@ -28,6 +28,14 @@ const BATCH: &str =
 
 /// Makes a batch, if its file is there and good for it.
 pub(super) fn create(connection: &Connection, batch: &NewBatch) -> Result<BatchCreation, StoreError> {
+    if let Some(wanted) = &batch.idempotency
+        && let Some((known, hash)) = detached::idempotent(connection, batch.namespace, &wanted.key, batch.now)?
+    {
+        let known = read(connection, BatchId::from_uuid(*known.as_uuid()))?.filter(|_| hash == wanted.request_hash);
+        return Ok(known.map_or(BatchCreation::IdempotencyClash, |record| {
+            BatchCreation::Existing(Box::new(record))
+        }));
+    }
     let Some(file) = files::read(connection, batch.namespace, batch.input_file, batch.now)? else {
         return Ok(BatchCreation::UnknownFile);
     };
@@ -78,6 +86,11 @@ pub(super) fn create(connection: &Connection, batch: &NewBatch) -> Result<BatchC
         batch_record,
     )?;
     let record = record.ok_or_else(|| StoreError::Corrupt("a batch that was just made is missing".to_owned()))?;
+    if let Some(idempotency) = &batch.idempotency {
+        // A batch has the place of a job here: both are named by a UUID.
+        let id = JobId::from_uuid(*batch.id.as_uuid());
+        detached::keep_key(connection, &id.to_string(), &namespace, idempotency)?;
+    }
     Ok(BatchCreation::Created(Box::new(record)))
 }
 

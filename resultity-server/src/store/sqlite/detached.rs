@@ -9,7 +9,9 @@ use rusqlite::{Connection, Row};
 use super::SqliteStore;
 use super::history::{VIEW_COLUMNS, view};
 use super::rows::{all, execute, first, parsed};
-use crate::store::{Admission, DetachedRecord, DetachedStore, NewJob, NewPayload, Release, Resumable, StoreError};
+use crate::store::{
+    Admission, DetachedRecord, DetachedStore, Idempotency, NewJob, NewPayload, Release, Resumable, StoreError,
+};
 
 /// The most rows of a kind that one purge deletes, and about how many bytes: the writer is not held up.
 const PURGED_AT_ONCE: (u32, i64) = (200, 16 * 1024 * 1024);
@@ -106,21 +108,32 @@ pub(super) fn keep(
         "INSERT INTO payloads (job, request, work, expires_at) VALUES (?1, ?2, ?3, ?4)",
         &[&job, &payload.request, &payload.work, &payload.expires_at.as_millis()],
     )?;
-    if let Some(idempotency) = &payload.idempotency {
-        // A key that is not remembered any more may still be there.
-        execute(
-            connection,
-            "INSERT OR REPLACE INTO idempotency_keys (namespace, key, request_hash, job, expires_at)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
-            &[
-                &namespace,
-                &idempotency.key,
-                &idempotency.request_hash.as_slice(),
-                &job,
-                &idempotency.expires_at.as_millis(),
-            ],
-        )?;
+    match &payload.idempotency {
+        Some(idempotency) => keep_key(connection, job, namespace, idempotency),
+        None => Ok(()),
     }
+}
+
+/// Remembers what a key stands for.
+pub(super) fn keep_key(
+    connection: &Connection,
+    job: &str,
+    namespace: &str,
+    idempotency: &Idempotency,
+) -> Result<(), StoreError> {
+    // A key that is not remembered any more may still be there.
+    execute(
+        connection,
+        "INSERT OR REPLACE INTO idempotency_keys (namespace, key, request_hash, job, expires_at)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        &[
+            &namespace,
+            &idempotency.key,
+            &idempotency.request_hash.as_slice(),
+            &job,
+            &idempotency.expires_at.as_millis(),
+        ],
+    )?;
     Ok(())
 }
 

@@ -8,7 +8,8 @@ use crate::store::batches::NewBatch;
 use crate::store::contract::world::{World, micros};
 use crate::store::files::{FinishedFile, NewChunk, NewFile};
 use crate::store::webhooks::NewWebhook;
-use crate::store::{NewJob, NewPayload, Store};
+use crate::store::{Idempotency, NewJob, NewPayload, Store};
+use resultity_core::B256;
 use resultity_core::id::{BatchId, FileId, WebhookId};
 use resultity_core::job::{Endpoint, JobState};
 use resultity_core::openai::file::FilePurpose;
@@ -84,6 +85,11 @@ async fn keep_more(world: &World) {
         most_open: 1,
         most_files: u64::MAX,
         most_bytes: u64::MAX,
+        idempotency: Some(Idempotency {
+            key: "key:b".into(),
+            request_hash: B256::ZERO,
+            expires_at: now,
+        }),
     };
     store.create_batch(batch).await.unwrap();
 }
