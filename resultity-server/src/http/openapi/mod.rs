@@ -1,7 +1,7 @@
 //! The description of all surfaces as an OpenAPI document, made from the types that cross them; and a page to browse it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -118,7 +118,7 @@ pub(super) async fn served() -> Response {
 
 /// `/docs`: a page that shows the document and can call what it describes. Nothing of it comes from elsewhere.
 #[cfg(feature = "docs")]
-pub(super) fn pages() -> axum::Router<Arc<super::App>> {
+pub(super) fn pages() -> axum::Router<std::sync::Arc<super::App>> {
     use utoipa_swagger_ui::{Config, SwaggerUi};
     // Its own checker would send the document to somebody else's server.
     let config = Config::from("/openapi.json")
