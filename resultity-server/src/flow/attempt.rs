@@ -32,6 +32,9 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How long a consumer may read nothing, with a full buffer, before it counts as gone.
 const CONSUMER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// The most bytes of a stream that is kept: until its end it is in memory. The limits of a long answer allow a node far more.
+const MAX_KEPT: u64 = 64 * 1024 * 1024;
+
 /// What is asked of a node.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -196,6 +199,9 @@ impl Attempt<'_> {
                         Ok(choices) if choices.is_empty() => {}
                         Ok(choices) => {
                             if self.work.keeps_chunks {
+                                if received.bytes() > MAX_KEPT {
+                                    return self.violation(&verify::Violation::TooLarge, has_output);
+                                }
                                 self.kept.extend_from_slice(&choices);
                             }
                             if !self.pass_on(choices).await {

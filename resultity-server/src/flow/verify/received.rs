@@ -45,6 +45,11 @@ impl Received {
         self.chunks
     }
 
+    /// How many bytes of chunks came.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Takes a chunk; gives what of it goes on to the asker. Ends of choices are kept back until the result is settled.
     pub fn chunk(&mut self, index: u64, delta: &str) -> Result<Vec<ChunkChoice>, Violation> {
         // A node whose link dropped sends its chunks again from the first; the transcript tells whether they are the same.
