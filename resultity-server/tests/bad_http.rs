@@ -148,6 +148,27 @@ async fn what_could_be_read_in_two_ways_is_not_followed_by_anything() {
 }
 
 #[tokio::test]
+async fn an_answer_before_the_body_leaves_the_connection_in_order_or_ends_it() {
+    let server = server().await;
+    let refused = "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n";
+    // A body that comes late is read, and the next request is answered.
+    let mut socket = connect(&server).await;
+    socket.write_all(refused.as_bytes()).await.unwrap();
+    tokio::task::yield_now().await;
+    socket.write_all(format!("{{}}{NEXT}").as_bytes()).await.unwrap();
+    let answer = rest(&mut socket).await;
+    assert_eq!(statuses(&answer), ["401", "200"], "{answer}");
+    // One that does not come, that is too large to be read for nothing, or that waits to be asked for, ends it.
+    let large = refused.replace("length: 2", "length: 1000000");
+    let waits = refused.replace("host: x", "host: x\r\nexpect: 100-continue");
+    for request in [refused, &large, &waits] {
+        let answer = until_closed(&server, request.as_bytes()).await;
+        assert_eq!(statuses(&answer), ["401"], "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_bad_chunk_ends_the_connection() {
     let server = server().await;
     for chunk in [

@@ -30,6 +30,7 @@ mod query;
 mod request_id;
 pub mod serve;
 mod sse;
+mod unread;
 mod table;
 
 /// Which surfaces a process serves.
@@ -124,6 +125,7 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
     router
         .fallback(problem::not_found)
         .layer(axum::middleware::from_fn(problem::refuse_unreadable_path))
+        .layer(axum::middleware::from_fn(unread::finish))
         .layer(RequestBodyTimeoutLayer::new(app.patience.body))
         .layer(axum::middleware::from_fn(request_id::add))
         .with_state(app)
