@@ -3,6 +3,7 @@
 //! [`all`] runs them, each on a store of its own, and audits the books after each.
 
 mod batches;
+mod deliveries;
 mod detached;
 mod files;
 mod jobs;
@@ -101,7 +102,7 @@ where
     F: Fn() -> S,
     S: Future<Output = Arc<dyn Store>>,
 {
-    let scenarios = SCENARIOS.into_iter().chain(webhooks::SCENARIOS);
+    let scenarios = SCENARIOS.into_iter().chain(webhooks::SCENARIOS).chain(deliveries::SCENARIOS);
     for (name, scenario) in scenarios.chain(detached::SCENARIOS).chain(files::SCENARIOS).chain(batches::SCENARIOS) {
         let world = World::new(make_store().await).await;
         scenario(&world).await;
