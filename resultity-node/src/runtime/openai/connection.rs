@@ -26,7 +26,8 @@ impl Connection {
         let client = http_client::builder()
             .read_timeout(read_timeout)
             .redirect(reqwest::redirect::Policy::none())
-            .pool_idle_timeout(Duration::from_mins(1))
+            // Shorter than the 5 s after which llama.cpp and vLLM close one: a request must not meet the end of its connection.
+            .pool_idle_timeout(Duration::from_secs(3))
             .build()?;
         Ok(Self {
             client,
