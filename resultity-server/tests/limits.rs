@@ -11,6 +11,8 @@ use harness::node::{Sent, TestNode};
 use harness::{TestServer, model, soon};
 use resultity_core::clock::{Clock, ManualClock, SystemClock};
 use resultity_core::credits::Credits;
+use resultity_core::environment::Environment;
+use resultity_core::error::ErrorCode;
 use resultity_core::limits::RateLimits;
 use resultity_core::openai::chat::ChunkChoice;
 use resultity_core::signing::Outcome;
@@ -126,6 +128,22 @@ impl Drop for World {
 fn rates(requests: u32, tokens: u32, burst_seconds: u32) -> Rates {
     let number = |number| NonZeroU32::new(number).unwrap();
     Rates::new(number(requests), number(tokens)).burst_seconds(number(burst_seconds))
+}
+
+#[tokio::test]
+async fn a_revoked_key_reads_nothing_after_some_seconds() {
+    let server = TestServer::start().await;
+    let keys = &server.running.app().keys;
+    let now = SystemClock.now();
+    let ask = async |now| {
+        let key = Some(server.api_key.expose_secret());
+        let principal = keys.principal(key, Environment::Testnet, now).await;
+        principal.map(|_| ()).map_err(|error| error.code)
+    };
+    assert_eq!(ask(now).await, Ok(()));
+    server.store.revoke_key(server.principal.key, now).await.unwrap();
+    let later = now.after(Duration::from_secs(6));
+    assert_eq!(ask(later).await, Err(ErrorCode::InvalidApiKey));
 }
 
 #[tokio::test]

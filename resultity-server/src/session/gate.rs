@@ -42,7 +42,8 @@ impl GrantApi for AdminSession {
         }
         let namespace = match (grant.api_key, grant.namespace) {
             (Some(key), None) => {
-                let record = self.keys.record(hash_key(&SecretString::from(key))).await?;
+                let now = self.flow.clock.now();
+                let record = self.keys.record(hash_key(&SecretString::from(key)), now).await?;
                 record
                     .filter(|record| record.environment == self.flow.environment)
                     .ok_or_else(|| {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use resultity_core::canonical::sha256;
 use resultity_core::clock::{Entropy, Timestamp};
@@ -14,6 +15,9 @@ use crate::store::{KeyHash, KeyRecord, Store};
 
 /// How many keys are remembered; beyond that all are forgotten and read again.
 const REMEMBERED: usize = 100_000;
+
+/// How long a record is believed before it is read again: so long a revoked key may still read what is there.
+const BELIEVED: Duration = Duration::from_secs(5);
 
 /// The longest key that is looked at.
 const MAX_KEY_BYTES: usize = 256;
@@ -30,11 +34,18 @@ pub fn hash_key(key: &SecretString) -> KeyHash {
     sha256(key.expose_secret())
 }
 
+/// A key's record, and when it was read.
+#[derive(Debug, Clone)]
+struct Known {
+    record: KeyRecord,
+    read: Timestamp,
+}
+
 /// Resolves keys to their owners. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Keys {
     store: Arc<dyn Store>,
-    known: Arc<RwLock<HashMap<KeyHash, KeyRecord>>>,
+    known: Arc<RwLock<HashMap<KeyHash, Known>>>,
 }
 
 impl Keys {
@@ -59,7 +70,7 @@ impl Keys {
             return Err(invalid("this is not an API key of this network"));
         }
         let record = self
-            .record(sha256(key))
+            .record(sha256(key), now)
             .await?
             .ok_or_else(|| invalid("this is not an API key of this network"))?;
         if record.revoked {
@@ -82,28 +93,38 @@ impl Keys {
         })
     }
 
-    /// The record of the key with this hash. Whether it was revoked since is seen again when a job is admitted.
-    pub async fn record(&self, hash: KeyHash) -> Result<Option<KeyRecord>, ApiError> {
+    /// The record of the key with this hash, as it was at most some seconds ago. When a job is admitted, it is seen anew
+    /// whether the key was revoked since.
+    pub async fn record(&self, hash: KeyHash, now: Timestamp) -> Result<Option<KeyRecord>, ApiError> {
         let known = self
             .known
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .get(&hash)
             .cloned();
-        if known.is_some() {
-            return Ok(known);
+        if let Some(known) = known
+            && (known.read..known.read.after(BELIEVED)).contains(&now)
+        {
+            return Ok(Some(known.record));
         }
         let found = self.store.key(hash).await.map_err(|error| {
             tracing::error!(%error, "a key could not be looked up");
             ApiError::new(ErrorCode::Internal, "the key could not be looked up")
         })?;
-        if let Some(record) = &found {
-            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-            if known.len() >= REMEMBERED {
-                known.clear();
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        match &found {
+            Some(record) => {
+                if known.len() >= REMEMBERED {
+                    known.clear();
+                }
+                let record = record.clone();
+                known.insert(hash, Known { record, read: now });
             }
-            known.insert(hash, record.clone());
+            None => {
+                known.remove(&hash);
+            }
         }
+        drop(known);
         Ok(found)
     }
 

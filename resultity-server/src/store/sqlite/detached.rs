@@ -156,8 +156,14 @@ pub(super) fn ended_without_answer(connection: &Connection, job: &str, release: 
         &[&job, &release.error_message, &release.error_param],
     )?;
     if kept > 0 {
-        // It will not run again.
-        execute(connection, "UPDATE payloads SET work = '' WHERE job = ?1", &[&job])?;
+        // It will not run again, and only a response shows what was asked. What cost nothing should take no room either.
+        execute(
+            connection,
+            "UPDATE payloads SET work = '', request = CASE (SELECT endpoint FROM jobs WHERE id = ?1)
+                 WHEN '/v1/responses' THEN request ELSE '' END
+             WHERE job = ?1",
+            &[&job],
+        )?;
     }
     if kept > 0 && release.repeatable {
         forget_key(connection, job)?;
