@@ -31,6 +31,15 @@ impl InvalidId {
     }
 }
 
+impl JobId {
+    /// The job that made an answer, by the answer's id: `chatcmpl-…`, `cmpl-…` or `resp_…` and the digits of the job's id.
+    pub fn of_answer(id: &str) -> Option<Self> {
+        let prefixes = ["chatcmpl-", "cmpl-", "resp_"];
+        let digits = prefixes.iter().find_map(|prefix| id.strip_prefix(prefix))?;
+        digits.parse().ok()
+    }
+}
+
 /// A UUID of version 7 (RFC 9562) from the given time and randomness.
 fn uuid_v7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {
     let mut random = [0; 10];
@@ -291,6 +300,22 @@ mod tests {
             "0xabcdef00000000000000000000000000000000011",
         ] {
             assert!(bad.parse::<NodeId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_answer_names_its_job() {
+        let job: JobId = "01a20314-ba89-7dc5-95cf-7b70ee8cf9d4".parse().unwrap();
+        for prefix in ["chatcmpl-", "cmpl-", "resp_"] {
+            let id = format!("{prefix}01a20314ba897dc595cf7b70ee8cf9d4");
+            assert_eq!(JobId::of_answer(&id), Some(job), "{id}");
+        }
+        for other in [
+            "01a20314ba897dc595cf7b70ee8cf9d4",
+            "chatcmpl-",
+            "wh_01a20314ba897dc595cf7b70ee8cf9d4",
+        ] {
+            assert_eq!(JobId::of_answer(other), None, "{other}");
         }
     }
 

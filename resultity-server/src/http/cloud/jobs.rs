@@ -14,7 +14,7 @@ use super::{encode, session};
 use crate::http::problem::Problem;
 use crate::http::{App, body, options, query};
 
-/// What is no id names nothing.
+/// A job's id, or that of the answer that it made, which is all that an SDK shows. What is no id names nothing.
 fn job_id(text: &str) -> Result<JobId, ApiError> {
     let missing = |_| {
         ApiError::new(
@@ -22,7 +22,7 @@ fn job_id(text: &str) -> Result<JobId, ApiError> {
             "there is no such job: an id looks like those of GET /v1/jobs",
         )
     };
-    text.parse().map_err(missing)
+    JobId::of_answer(text).map_or_else(|| text.parse().map_err(missing), Ok)
 }
 
 pub(in crate::http) async fn create(
