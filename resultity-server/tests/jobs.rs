@@ -4,13 +4,14 @@
 mod harness;
 
 use harness::api::{Api, chat};
-use harness::node::TestNode;
+use harness::node::{Sent, TestNode};
 use harness::{CREDITS, TestServer, model};
 use reqwest::{Method, StatusCode};
 use resultity_core::credits::Credits;
 use resultity_core::id::JobId;
+use resultity_core::openai::chat::ChunkChoice;
 use resultity_core::receipt::SignedReceipt;
-use resultity_core::wire::output_hash;
+use resultity_core::wire::{FailureCode, output_hash};
 use resultity_server::assemble::Offer;
 use resultity_server::store::KeyLimits;
 use secrecy::ExposeSecret;
@@ -286,6 +287,25 @@ async fn a_job_ends_when_its_own_time_is_over() {
 }
 
 #[tokio::test]
+async fn a_stream_ends_when_its_own_time_is_over_whoever_notices_first() {
+    let (server, mut node, api) = server_and_node().await;
+    let ttl = [("x-resultity-ttl", "1")];
+    let mut body = chat();
+    body["stream"] = json!(true);
+    let running = api.call(Method::POST, "/v1/chat/completions", &ttl, Some(body));
+    let node_gives_up = async {
+        let work = node.next_job().await;
+        node.chunk(&work, &mut Sent::default(), &[ChunkChoice::text(0, "half an ")])
+            .await;
+        let failed = node.failure(&work, FailureCode::DeadlineExceeded);
+        node.send(failed).await;
+    };
+    let (said, ()) = tokio::join!(running, node_gives_up);
+    assert!(said.body.contains("deadline_exceeded"), "{}", said.body);
+    server.assert_charged(Credits::ZERO).await;
+}
+
+#[tokio::test]
 async fn usage_and_credits_add_up() {
     let (server, mut node, api) = server_and_node().await;
     for _ in 0..2 {
@@ -343,6 +363,9 @@ async fn a_key_with_a_limit_of_its_own_spends_no_more() {
     assert_eq!(said.json()["error"]["code"], "insufficient_quota");
     assert_eq!(said.header("x-should-retry"), Some("false"));
     assert_eq!(api.get("/v1/credits").await["spend_limit"], "0.00002");
+    let dry = [("x-resultity-dry-run", "true")];
+    let quote = api.call(Method::POST, "/v1/chat/completions", &dry, Some(chat())).await;
+    assert_eq!(quote.json()["available"], "0.00002");
 }
 
 #[tokio::test]

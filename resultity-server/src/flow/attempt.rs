@@ -26,6 +26,9 @@ const RECONNECT_GRACE: Duration = Duration::from_secs(3);
 /// A job that takes this long is written down as running. What is over sooner goes from leased to its end: one write less.
 const RECORD_AFTER: Duration = Duration::from_millis(100);
 
+/// How far a node's clock may be from this one: it may end a job by its deadline that much earlier.
+const CLOCK_SKEW: Duration = Duration::from_secs(2);
+
 /// How long a node has to answer a `cancel`.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);
 
@@ -339,6 +342,8 @@ impl Attempt<'_> {
             code @ (FailureCode::InvalidRequest | FailureCode::ContextLengthExceeded) if !has_output => {
                 AttemptEnd::Refused(Refusal::new(code, failed.param.as_deref(), &self.work.body))
             }
+            // The node has the same deadline, by its own clock.
+            FailureCode::DeadlineExceeded if Instant::now() + CLOCK_SKEW >= self.deadline => AttemptEnd::Deadline,
             FailureCode::Cancelled => self.retry("cancelled_by_node", Outcome::Neutral, has_output),
             code => self.retry(code.as_str(), Outcome::Failure, has_output),
         }

@@ -42,7 +42,12 @@ impl IntoResponse for Problem {
         }
         // More than what is ever let through at once stays too much.
         let is_too_much = error.code == ErrorCode::RateLimitExceeded && error.retry_after.is_none();
-        if error.code == ErrorCode::InsufficientQuota || is_too_much {
+        // OpenAI's SDKs repeat what ended in 409 or 501 too, for nothing.
+        let is_final = matches!(
+            error.code,
+            ErrorCode::InsufficientQuota | ErrorCode::Conflict | ErrorCode::NotImplemented
+        );
+        if is_final || is_too_much {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if error.code == ErrorCode::InvalidApiKey {

@@ -7,6 +7,7 @@ use resultity_core::api::cloud::Reply;
 use resultity_core::api::jobs::{Feedback, Job, JobAttempt, JobQuery, JobRequest, JobsApi, Quote};
 use resultity_core::api::page::{DEFAULT_PAGE, MAX_PAGE, Order, Page};
 use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::JobId;
 use resultity_core::job::{Endpoint, JobState};
@@ -180,6 +181,12 @@ impl JobsApi for CloudSession {
             .balance(self.principal.namespace)
             .await
             .map_err(internal)?;
+        let mut available = balance.unwrap_or_default().available;
+        if let Some(limit) = self.principal.limits.spend_limit {
+            let spent = self.flow.store.key_spent(self.principal.key).await.map_err(internal)?;
+            let left = limit.checked_sub(spent.unwrap_or_default()).unwrap_or_default();
+            available = available.min(left).max(Credits::ZERO);
+        }
         let outlook = self
             .flow
             .outlook(&valid.model.name, valid.priority.max(self.options.priority));
@@ -189,7 +196,7 @@ impl JobsApi for CloudSession {
             model: valid.asked_model,
             model_version: valid.model.version,
             price_ceiling: valid.ceiling,
-            available: balance.unwrap_or_default().available,
+            available,
             max_prompt_tokens: valid.max_prompt_tokens,
             max_completion_tokens: valid.max_completion_tokens,
             can_be_served: outlook.can_be_served,
