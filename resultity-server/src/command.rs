@@ -220,6 +220,7 @@ impl Command {
 #[cfg(feature = "dev")]
 async fn dev(arguments: DevArguments) -> Result<ExitCode, CommandError> {
     telemetry::start_logs(&arguments.log_level, telemetry::LogFormat::Text);
+    let data_dir = arguments.data_dir.clone();
     let options = crate::dev::DevOptions {
         listen: arguments.listen,
         data_dir: arguments.data_dir.unwrap_or_else(crate::dev::default_data_dir),
@@ -235,7 +236,7 @@ async fn dev(arguments: DevArguments) -> Result<ExitCode, CommandError> {
         dev = crate::dev::start(options) => dev?,
         () = stop.cancelled() => return Ok(ExitCode::from(130)),
     };
-    crate::dev::announce(&dev.description, arguments.json)?;
+    crate::dev::announce(&dev.description, data_dir.as_deref(), arguments.json)?;
     stop.cancelled().await;
     dev.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -256,7 +257,12 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
     options.metrics = telemetry::start_metrics();
     let roles = arguments.roles.unwrap_or(config.roles);
     let running = Server::open(options).await?.start(listener, &roles, Some(metrics))?;
-    tracing::info!(address = %running.address(), environment = %config.environment, ?roles, "serving");
+    // Receipts are verified against it.
+    let network_key = running.app().flow.network_key.address();
+    tracing::info!(
+        address = %running.address(), environment = %config.environment, network.key = %format_args!("{network_key:#x}"), ?roles,
+        "serving"
+    );
     stop.cancelled().await;
     running.stop(Duration::from_secs(config.drain_seconds)).await;
     Ok(ExitCode::SUCCESS)
@@ -320,6 +326,14 @@ async fn key(arguments: KeyArguments) -> Result<ExitCode, CommandError> {
     if let Some(credits) = arguments.credits {
         tenant::grant_once(&store, &record, credits, format!("shell:{}", record.id), &clock).await?;
     }
+    // Beside the key, so that `$(…)` takes the key alone. Usage and logs name it by its id.
+    let (account, namespace) = (&arguments.account, &arguments.namespace);
+    writeln!(
+        std::io::stderr().lock(),
+        "key {} of {account}/{namespace} in {}; it is not shown again:",
+        record.id,
+        arguments.environment
+    )?;
     // The one time that it is shown: only its hash is kept.
     writeln!(std::io::stdout().lock(), "{}", key.expose_secret())?;
     Ok(ExitCode::SUCCESS)

@@ -27,7 +27,7 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// It is not what it should be.
-    #[error("{} is not a valid configuration: {source}", .path.display())]
+    #[error("{} is not a valid configuration: {}", .path.display(), .source.to_string().trim_end())]
     Parse {
         /// The file.
         path: PathBuf,

@@ -476,6 +476,11 @@ fn note(input: &Input) {
     match input {
         Input::Frame(ServerFrame::Welcome(welcome)) => {
             tracing::info!(node.state = %welcome.state, node.bound = welcome.bound, "the network lets the node in");
+            if !welcome.bound {
+                tracing::warn!(
+                    "there is no work until the network's operator binds this node to an account, by its id"
+                );
+            }
         }
         Input::Frame(ServerFrame::Reject(reject)) => {
             tracing::warn!(code = ?reject.code, message = %reject.message, "the network rejects the node");

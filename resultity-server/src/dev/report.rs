@@ -1,23 +1,25 @@
 //! What `dev` prints when it is ready.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use super::DevDescription;
 
-/// Prints the block for people, or the one JSON line for scripts, on standard output.
-pub fn announce(description: &DevDescription, json: bool) -> std::io::Result<()> {
+/// Prints the block for people, or the one JSON line for scripts, on standard output. A data directory that is not the default
+/// has to be named to the command `resultity` too.
+pub fn announce(description: &DevDescription, data_dir: Option<&Path>, json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if json {
         let line = serde_json::to_string(description).map_err(std::io::Error::other)?;
         writeln!(out, "{line}")?;
     } else {
         let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        write!(out, "{}", block(description, colours))?;
+        write!(out, "{}", block(description, data_dir, colours))?;
     }
     out.flush()
 }
 
-fn block(description: &DevDescription, colours: bool) -> String {
+fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -> String {
     let (bold, plain) = if colours { ("\u{1b}[1m", "\u{1b}[0m") } else { ("", "") };
     let DevDescription {
         cloud,
@@ -35,6 +37,15 @@ fn block(description: &DevDescription, colours: bool) -> String {
         Some(name) if name != model => format!("  embeddings       {name}\n"),
         _ => String::new(),
     };
+    let docs = if cfg!(feature = "docs") {
+        format!("  docs             {base_url}/docs\n")
+    } else {
+        String::new()
+    };
+    let found = match data_dir {
+        Some(data_dir) => format!("--data-dir {} ", data_dir.display()),
+        None => String::new(),
+    };
     let other_node = format!("resultity-node run --io {io} --data-dir ./node2");
     format!(
         r#"
@@ -44,7 +55,7 @@ fn block(description: &DevDescription, colours: bool) -> String {
   API key          {api_key}
   model            {model}
 {embeddings}  node             {node}
-
+{docs}
 {bold}Ask with curl{plain}
   curl {cloud}/chat/completions \
     -H "Authorization: Bearer {api_key}" \
@@ -60,8 +71,8 @@ fn block(description: &DevDescription, colours: bool) -> String {
       {{"role": "user", "content": "Name the capital of France."}}]))
 
 {bold}Next{plain}
-  resultity chat "Tell me a story"       streams to the terminal; or
-  cargo run --release -p resultity-client -- chat "Tell me a story"
+  resultity {found}chat "Tell me a story"       streams to the terminal; or
+  cargo run --release -p resultity-client -- {found}chat "Tell me a story"
   {other_node}
   Ctrl-C stops everything; the same key works after the next start.
 "#,
@@ -92,7 +103,7 @@ mod tests {
             node_id: Some(format!("0x{}", "0".repeat(40))),
             pid: 1,
         };
-        let block = block(&description, false);
+        let block = block(&description, None, false);
         assert!(block.contains("curl http://127.0.0.1:8080/v1/chat/completions"));
         assert!(!block.contains("secret"), "the administrator's token is for scripts");
         for line in block.lines() {
