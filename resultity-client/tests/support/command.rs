@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::process::{Command, Output, Stdio};
 
 use mockito::ServerGuard;
+use resultity_client::core::clock::{Clock, SystemClock};
 
 /// The command in an environment that knows no server but the `dev` of this directory.
 pub(crate) fn resultity_beside(data_dir: impl AsRef<OsStr>) -> Command {
@@ -51,4 +52,9 @@ pub(crate) fn words(output: &Output) -> Vec<Vec<&str>> {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect()
+}
+
+/// How lists tell of what was made at 1700000000.
+pub(crate) fn age() -> String {
+    format!("{}d", (SystemClock.now().as_seconds() - 1_700_000_000) / 86_400)
 }

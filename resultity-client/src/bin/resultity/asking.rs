@@ -85,10 +85,11 @@ fn told(quote: &Quote) -> String {
         let wait = Duration::from_millis(quote.estimated_wait_ms).as_secs().max(1);
         format!("A node could serve it after {jobs}, in about {wait} s.")
     };
-    format!(
-        "At most {} credits, of {} that may be spent.\n{served}",
-        quote.price_ceiling, quote.available
-    )
+    let (most, available) = (quote.price_ceiling, quote.available);
+    if most > available {
+        return format!("Up to {most} credits, but only {available} may be spent: it would be refused.");
+    }
+    format!("At most {most} credits, of {available} that may be spent.\n{served}")
 }
 
 /// All of standard input.
@@ -129,6 +130,14 @@ mod tests {
         };
         let first = "At most 0.00012 credits, of 5 that may be spent.\n";
         assert_eq!(told(&quote(true, 0)), format!("{first}A node could serve it at once."));
+        let poor = Quote {
+            available: resultity_client::core::credits::Credits::ZERO,
+            ..quote(true, 0)
+        };
+        assert_eq!(
+            told(&poor),
+            "Up to 0.00012 credits, but only 0 may be spent: it would be refused."
+        );
         assert_eq!(
             told(&quote(true, 1)),
             format!("{first}A node could serve it after 1 job, in about 2 s.")

@@ -15,7 +15,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use crate::connection::{Connection, ConnectionArguments};
 use crate::output::{Failure, Output, until_interrupted};
 use crate::progress::Progress;
-use crate::table::{self, if_any, list, moment, short_moment, thing};
+use crate::table::{self, age, if_any, list, moment, thing};
 
 const LIST: &str = "resultity batch list";
 
@@ -259,7 +259,7 @@ async fn list_batches(arguments: ListArguments, connection: &Connection, output:
         rows.push(vec![
             batch.id.to_string(),
             batch.status.to_string(),
-            short_moment(batch.created_at),
+            age(batch.created_at),
             format!("{}/{}", counts.completed + counts.failed, counts.total),
             counts.failed.to_string(),
         ]);
@@ -271,7 +271,7 @@ async fn list_batches(arguments: ListArguments, connection: &Connection, output:
         output.note("There is no batch.");
         return Ok(());
     }
-    output.write_line(&list(&["BATCH", "STATUS", "CREATED", "DONE", "FAILED"], rows))
+    output.write_line(&list(&["BATCH", "STATUS", "AGE", "DONE", "FAILED"], rows))
 }
 
 fn show(batch: &Batch, as_json: bool, output: &mut Output) -> Result<(), Failure> {

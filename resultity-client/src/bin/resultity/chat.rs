@@ -11,6 +11,7 @@ use resultity_client::core::openai::chat::{ChatRequest, Message};
 use crate::asking::{AskingArguments, read_all, read_blocking};
 use crate::connection::{Connection, ConnectionArguments};
 use crate::output::{Failure, Output, until_interrupted};
+use crate::progress::Progress;
 use crate::table::{json, json_line};
 
 #[derive(Args)]
@@ -24,7 +25,7 @@ Examples:
 pub(crate) struct ChatArguments {
     /// What to ask; `-` reads it from standard input; without it a conversation begins
     prompt: Vec<String>,
-    /// The model [default: the one of `dev`, else the first that is listed]
+    /// The model [default: the one of `dev`, else the first that makes text]
     #[arg(short, long, env = "RESULTITY_MODEL")]
     model: Option<String>,
     /// What the model is told about its part
@@ -122,8 +123,10 @@ async fn ask(
     output: &mut Output,
 ) -> Result<String, Failure> {
     let client = arguments.asking.client(connection);
+    let mut waiting = Some(Progress::new("waiting"));
     if !arguments.is_streamed() {
         let answer = client.chat(request).await.map_err(|error| connection.explain(error))?;
+        drop(waiting);
         if arguments.json {
             output.write_line(&json(&answer.body)?)?;
         } else {
@@ -141,6 +144,9 @@ async fn ask(
         .map_err(|error| connection.explain(error))?;
     let (mut text, mut usage) = (String::new(), None);
     while let Some(chunk) = stream.try_next().await.map_err(|error| connection.explain(error))? {
+        if arguments.json || !chunk.text().is_empty() {
+            waiting.take();
+        }
         if arguments.json {
             output.write_line(&json_line(&chunk)?)?;
         } else {
@@ -149,8 +155,11 @@ async fn ask(
         text.push_str(chunk.text());
         usage = chunk.usage.or(usage);
     }
+    drop(waiting);
     output.end_line()?;
-    output.note_price(usage, stream.meta());
+    if output.verbose {
+        output.note_price(usage, &connection.meta_of_stream(stream.meta()).await);
+    }
     Ok(text)
 }
 

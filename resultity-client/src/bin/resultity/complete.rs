@@ -10,6 +10,7 @@ use resultity_client::core::openai::completion::CompletionRequest;
 use crate::asking::{AskingArguments, read_all};
 use crate::connection::{Connection, ConnectionArguments};
 use crate::output::{Failure, Output, until_interrupted};
+use crate::progress::Progress;
 use crate::table::{json, json_line};
 
 #[derive(Args)]
@@ -22,7 +23,7 @@ pub(crate) struct CompleteArguments {
     /// The text to go on with; `-` reads it from standard input
     #[arg(required = true)]
     text: Vec<String>,
-    /// The model [default: the one of `dev`, else the first that is listed]
+    /// The model [default: the one of `dev`, else the first that makes text]
     #[arg(short, long, env = "RESULTITY_MODEL")]
     model: Option<String>,
     /// The most tokens to make [default: 16, as OpenAI has it]
@@ -101,8 +102,10 @@ async fn ask(
             .await;
     }
     let client = asking.client(connection);
+    let mut waiting = Some(Progress::new("waiting"));
     if !arguments.is_streamed() {
         let answer = client.complete(request).await;
+        drop(waiting);
         let answer = answer.map_err(|error| connection.explain(error))?;
         if arguments.json {
             output.write_line(&json(&answer.body)?)?;
@@ -122,6 +125,9 @@ async fn ask(
     let mut stream = stream.map_err(|error| connection.explain(error))?;
     let mut usage = None;
     while let Some(chunk) = stream.try_next().await.map_err(|error| connection.explain(error))? {
+        if arguments.json || !chunk.text().is_empty() {
+            waiting.take();
+        }
         if arguments.json {
             output.write_line(&json_line(&chunk)?)?;
         } else {
@@ -129,7 +135,10 @@ async fn ask(
         }
         usage = chunk.usage.or(usage);
     }
+    drop(waiting);
     output.end_line()?;
-    output.note_price(usage, stream.meta());
+    if output.verbose {
+        output.note_price(usage, &connection.meta_of_stream(stream.meta()).await);
+    }
     Ok(())
 }

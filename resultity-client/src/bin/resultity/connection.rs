@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use directories::ProjectDirs;
 use resultity_client::CloudClient;
-use resultity_client::core::api::cloud::ModelsApi;
+use resultity_client::core::api::cloud::{ModelsApi, ReplyMeta};
+use resultity_client::core::api::jobs::JobsApi;
 use resultity_client::core::capability::Capability;
 use resultity_client::core::error::{ApiError, ErrorCode};
 use resultity_client::core::openai::model::Model;
@@ -158,16 +159,21 @@ fn same_place(one: &str, other: &str) -> bool {
 }
 
 impl Connection {
-    /// The model that was named, else `dev`'s, else the first that the server lists.
+    /// The model that was named, else `dev`'s, else the first that the server lists, if it is not one for embeddings.
     pub(crate) async fn model(&self, named: Option<String>) -> Result<String, Failure> {
         if let Some(model) = named.or_else(|| self.model.clone()) {
             return Ok(model);
         }
         let models = self.client.models().await.map_err(|error| self.explain(error))?;
-        models.data.first().map(|model| model.id.clone()).ok_or_else(|| {
-            Failure::new("the server offers no model now")
-                .hint("Start a node that serves one, or name one with --model.")
-        })
+        let can_embed = |model: &&Model| capabilities(model).any(|name| name == Capability::Embeddings.as_str());
+        let first = models.data.iter().find(|model| !can_embed(model));
+        first
+            .or(models.data.first())
+            .map(|model| model.id.clone())
+            .ok_or_else(|| {
+                Failure::new("the server offers no model now")
+                    .hint("Start a node that serves one, or name one with --model.")
+            })
     }
 
     /// The model that was named, else `dev`'s, else the first that the server lists as one that can do this.
@@ -190,6 +196,15 @@ impl Connection {
                 Failure::new(format!("the server lists no model for {wanted} now"))
                     .hint("Start a node that serves one, or name one with --model.")
             })
+    }
+
+    /// What a stream took. Its headers came before its cost was known, so its job is asked for that.
+    pub(crate) async fn meta_of_stream(&self, meta: &ReplyMeta) -> ReplyMeta {
+        let mut meta = meta.clone();
+        if let (None, Some(job)) = (meta.cost, meta.job_id) {
+            meta.cost = self.client.job(job).await.ok().and_then(|job| job.body.cost);
+        }
+        meta
     }
 
     /// What went wrong with something that this command lists.
@@ -225,7 +240,8 @@ impl Connection {
             }
             ErrorCode::Timeout => again(", or allow more with --timeout"),
             ErrorCode::RateLimitExceeded | ErrorCode::NoCapacity | ErrorCode::StreamCut => again(""),
-            ErrorCode::NodeFailed | ErrorCode::DeadlineExceeded | ErrorCode::Internal => match &error.request_id {
+            ErrorCode::DeadlineExceeded => again(", or allow more with --ttl"),
+            ErrorCode::NodeFailed | ErrorCode::Internal => match &error.request_id {
                 Some(id) => again(&format!("; if it stays, tell the operator the request id {id}")),
                 None => again(""),
             },

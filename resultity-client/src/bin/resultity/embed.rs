@@ -25,7 +25,7 @@ Examples:
 Prints a line for each text: its numbers as a JSON array. On a terminal they
 are shortened.")]
 pub(crate) struct EmbedArguments {
-    /// The texts; `-` reads one a line from standard input
+    /// The texts; `-` reads one a line from standard input, empty lines left out
     #[arg(required = true)]
     texts: Vec<String>,
     /// The model [default: the one of `dev`, else the first that can]

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use futures::TryStreamExt;
 use resultity_client::core::api::jobs::{Feedback, Job, JobQuery, JobRequest, JobsApi, Rating};
 use resultity_client::core::capability::Capability;
-use resultity_client::core::id::JobId;
+use resultity_client::core::id::{InvalidId, JobId};
 use resultity_client::core::job::{Endpoint, JobState};
 use serde_json::{Map, Value, json};
 
@@ -15,7 +15,7 @@ use crate::asking::{AskingArguments, read_all};
 use crate::connection::{Connection, ConnectionArguments};
 use crate::output::{Failure, Output, until_interrupted};
 use crate::progress::Progress;
-use crate::table::{self, counted, if_any, list, moment, short_moment, thing};
+use crate::table::{self, age, counted, if_any, list, moment, thing};
 
 const LIST: &str = "resultity jobs list";
 
@@ -71,7 +71,8 @@ struct ListArguments {
 
 #[derive(Args)]
 struct ShowArguments {
-    /// The job
+    /// The job, or the id of its answer (chatcmpl-… or cmpl-…)
+    #[arg(value_parser = job_id)]
     job: JobId,
     /// Print it as JSON, with its answer
     #[arg(long)]
@@ -80,7 +81,8 @@ struct ShowArguments {
 
 #[derive(Args)]
 struct WaitArguments {
-    /// The job
+    /// The job, or the id of its answer (chatcmpl-… or cmpl-…)
+    #[arg(value_parser = job_id)]
     job: JobId,
     /// How long to wait; the job goes on after that
     #[arg(long = "for", value_name = "SECONDS", default_value_t = 600)]
@@ -120,6 +122,11 @@ struct SubmitArguments {
     asking: AskingArguments,
 }
 
+/// The id of a job, or of the answer that a job made.
+pub(crate) fn job_id(text: &str) -> Result<JobId, InvalidId> {
+    JobId::of_answer(text).map_or_else(|| text.parse(), Ok)
+}
+
 /// What can be asked for.
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
@@ -150,7 +157,8 @@ impl Kind {
 
 #[derive(Args)]
 struct FeedbackArguments {
-    /// The job
+    /// The job, or the id of its answer (chatcmpl-… or cmpl-…)
+    #[arg(value_parser = job_id)]
     job: JobId,
     /// Good or bad
     #[arg(value_enum)]
@@ -222,7 +230,7 @@ async fn list_jobs(arguments: ListArguments, connection: &Connection, output: &m
         rows.push(vec![
             job.id.to_string(),
             job.status.to_string(),
-            short_moment(job.created_at),
+            age(job.created_at),
             if_any(job.cost),
             job.model,
         ]);
@@ -234,7 +242,7 @@ async fn list_jobs(arguments: ListArguments, connection: &Connection, output: &m
         output.note("There is no such job.");
         return Ok(());
     }
-    output.write_line(&list(&["JOB", "STATUS", "CREATED", "COST", "MODEL"], rows))
+    output.write_line(&list(&["JOB", "STATUS", "AGE", "COST", "MODEL"], rows))
 }
 
 fn show(job: &Job, as_json: bool, output: &mut Output) -> Result<(), Failure> {
@@ -317,6 +325,8 @@ async fn submit(arguments: SubmitArguments, connection: &Connection, output: &mu
         .await;
     let job = job.map_err(|error| connection.explain(error))?;
     if arguments.wait {
+        // Who stops the waiting needs it: the job goes on.
+        output.note(&format!("job {}", job.id));
         return wait(job.id, arguments.patience, arguments.json, connection, output).await;
     }
     if arguments.json {

@@ -54,7 +54,7 @@ pub(crate) async fn run(
         return output.write_line(&json(&models.body)?);
     }
     if models.data.is_empty() {
-        output.note("No model can be asked now: no node offers one.");
+        output.note("No model can be asked now: no node offers one that this key may ask.");
         return Ok(());
     }
     output.write_line(&table(&models.body))

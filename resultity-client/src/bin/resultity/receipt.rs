@@ -41,7 +41,8 @@ enum ReceiptCommand {
 
 #[derive(Args)]
 struct GetArguments {
-    /// The job; `resultity chat -v` tells it
+    /// The job, which `resultity chat -v` tells, or the id of its answer (chatcmpl-… or cmpl-…)
+    #[arg(value_parser = crate::jobs::job_id)]
     job: JobId,
 }
 

@@ -1,8 +1,12 @@
 //! How lists, things and times look.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
+use resultity_client::core::clock::{Clock, SystemClock};
 
 use crate::output::Failure;
+
+/// Spaces between columns.
+const GAP: u16 = 2;
 
 /// Readable JSON.
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
@@ -42,10 +46,26 @@ fn plain() -> Table {
     table
 }
 
-/// Columns begin where the line does, two spaces apart.
+/// Columns begin where the line does, two spaces apart. A narrow terminal breaks texts between words, never an id: who wants
+/// to copy it needs it whole.
 fn shown(mut table: Table) -> String {
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+    let longest_words: Vec<usize> = table
+        .column_iter()
+        .enumerate()
+        .map(|(index, _)| {
+            let cells = table.header().into_iter().chain(table.row_iter());
+            let cells = cells.filter_map(|row| row.cell_iter().nth(index));
+            let words = cells.filter_map(|cell| {
+                let lengths = |text: String| text.split_whitespace().map(|word| word.chars().count()).max();
+                lengths(cell.content())
+            });
+            words.max().unwrap_or_default()
+        })
+        .collect();
+    for (column, longest) in table.column_iter_mut().zip(longest_words) {
+        column.set_padding((0, GAP));
+        let width = u16::try_from(longest).unwrap_or(u16::MAX).saturating_add(GAP);
+        column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
     }
     table.trim_fmt()
 }
@@ -55,9 +75,19 @@ pub(crate) fn moment(seconds: i64) -> String {
     formatted(seconds, "%Y-%m-%d %H:%M:%SZ")
 }
 
-/// The same for lists.
-pub(crate) fn short_moment(seconds: i64) -> String {
-    formatted(seconds, "%m-%d %H:%M")
+/// How long ago it was, for lists: `42s`, `5m`, `3h`, `12d`.
+pub(crate) fn age(seconds: i64) -> String {
+    let now = SystemClock.now().as_seconds();
+    span(now.saturating_sub(seconds).max(0))
+}
+
+fn span(seconds: i64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
 }
 
 /// The day of a moment.
@@ -84,6 +114,23 @@ pub(crate) fn counted(number: u64, what: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_id_is_never_broken() {
+        let id = "01a20314-f680-7295-960c-168c034adef2";
+        let row = vec![id.to_owned(), "the receiver could not be connected to".into()];
+        let mut table = plain();
+        table.set_header(["JOB", "LAST ANSWER"]).add_row(row).set_width(50);
+        let text = shown(table);
+        assert!(text.lines().any(|line| line.starts_with(id)), "{text}");
+        assert!(text.lines().count() > 2, "{text}");
+    }
+
+    #[test]
+    fn ages_are_short() {
+        let spans = [0, 119, 120, 7199, 7200, 200_000].map(span);
+        assert_eq!(spans, ["0s", "119s", "2m", "119m", "2h", "2d"]);
+    }
 
     #[test]
     fn things_are_aligned_without_what_is_empty() {

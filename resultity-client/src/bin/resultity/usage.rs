@@ -15,7 +15,7 @@ Examples:
   resultity usage --by day --csv > usage.csv")]
 pub(crate) struct UsageArguments {
     /// What rows are told apart by: day, model, endpoint, key
-    #[arg(long, value_name = "NAMES", default_value = "day,model")]
+    #[arg(long, value_name = "NAMES", default_value = "day,model", value_parser = groups)]
     by: String,
     /// The first day (UTC), such as 2026-11-01 [default: 30 days ago]
     #[arg(long, value_name = "DAY")]
@@ -46,6 +46,16 @@ pub(crate) struct CreditsArguments {
     /// Print them as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// What rows are told apart by, as it was given.
+fn groups(text: &str) -> Result<String, &'static str> {
+    let is_known = |name: &str| matches!(name.trim(), "day" | "model" | "endpoint" | "key");
+    if text.split(',').all(is_known) {
+        Ok(text.to_owned())
+    } else {
+        Err("expected names out of day, model, endpoint and key, with commas between them")
+    }
 }
 
 pub(crate) async fn run(

@@ -12,7 +12,7 @@ use resultity_client::webhook::EventType;
 
 use crate::connection::{Connection, ConnectionArguments};
 use crate::output::{Failure, Output, until_interrupted};
-use crate::table::{self, if_any, list, moment, short_moment, thing};
+use crate::table::{self, age, if_any, list, moment, thing};
 
 const LIST: &str = "resultity webhooks list";
 
@@ -85,7 +85,7 @@ enum WebhooksCommand {
     Deliveries {
         /// The webhook
         webhook: WebhookId,
-        /// Only those that failed
+        /// Only those that were given up after every try
         #[arg(long)]
         failed: bool,
         /// How many
@@ -165,7 +165,12 @@ async fn act(command: WebhooksCommand, connection: &Connection, output: &mut Out
             json,
         } => {
             let is_wanted = |delivery: &WebhookDelivery| !only_failed || delivery.state == DeliveryState::Failed;
-            deliveries(webhook, is_wanted, limit, json, connection, output).await
+            let none = if only_failed {
+                "No delivery has failed."
+            } else {
+                "There is no delivery."
+            };
+            deliveries(webhook, (is_wanted, none), limit, json, connection, output).await
         }
         WebhooksCommand::Replay { webhook, delivery } => {
             let again = client.replay_webhook_delivery(webhook, delivery).await;
@@ -237,7 +242,7 @@ fn show_secret(added: &WebhookWithSecret, as_json: bool, output: &mut Output) ->
 
 async fn deliveries(
     webhook: WebhookId,
-    is_wanted: impl Fn(&WebhookDelivery) -> bool,
+    (is_wanted, none): (impl Fn(&WebhookDelivery) -> bool, &str),
     limit: usize,
     as_json: bool,
     connection: &Connection,
@@ -264,7 +269,7 @@ async fn deliveries(
             delivery.id.to_string(),
             state(&delivery).into(),
             delivery.event.kind.to_string(),
-            short_moment(delivery.created_at),
+            age(delivery.created_at),
             why(&delivery),
         ]);
     }
@@ -272,10 +277,10 @@ async fn deliveries(
         return Ok(());
     }
     if rows.is_empty() {
-        output.note("There is no such delivery.");
+        output.note(none);
         return Ok(());
     }
-    output.write_line(&list(&["DELIVERY", "STATE", "EVENT", "CREATED", "LAST ANSWER"], rows))
+    output.write_line(&list(&["DELIVERY", "STATE", "EVENT", "AGE", "LAST ANSWER"], rows))
 }
 
 fn state(delivery: &WebhookDelivery) -> &'static str {
