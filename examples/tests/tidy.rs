@@ -54,7 +54,10 @@ const ORDER: [(&str, &[&str]); 3] = [
         "resultity-node",
         &["hardware", "http_client", "identity", "runtime", "models", "agent"],
     ),
-    ("resultity-server", &["json", "store", "bus", "webhook", "flow", "session", "link", "http"]),
+    (
+        "resultity-server",
+        &["json", "store", "bus", "webhook", "flow", "session", "link", "http"],
+    ),
 ];
 
 /// What decides, without doing anything: no runtime, no files, no sockets. Each is a file, or a folder of files.

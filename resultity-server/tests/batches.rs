@@ -194,14 +194,6 @@ async fn a_bad_file_fails_with_all_that_is_wrong_with_it() {
         ),
         (
             with(&|line| {
-                line["custom_id"] = json!("9");
-                line["body"]["temperature"] = json!(5);
-            }),
-            "invalid_value",
-            json!("body.temperature"),
-        ),
-        (
-            with(&|line| {
                 line["custom_id"] = json!("10");
                 line["body"]["stream"] = json!(true);
             }),
@@ -283,6 +275,11 @@ async fn failures_are_in_the_error_file_and_some_are_tried_again() {
         chat_line("good", "m"),
         chat_line("refused", "m"),
         chat_line("flaky", "m"),
+        {
+            let mut line = chat_line("wrong", "m");
+            line["body"]["temperature"] = json!(5);
+            line
+        },
     ];
     let id = api.batch(&lines, CHAT).await;
     let mut failures = 0;
@@ -318,12 +315,13 @@ async fn failures_are_in_the_error_file_and_some_are_tried_again() {
     };
     assert_eq!(
         batch["request_counts"],
-        json!({"total": 3, "completed": 2, "failed": 1})
+        json!({"total": 4, "completed": 2, "failed": 2})
     );
     let output = api.lines(&batch["output_file_id"]).await;
     assert_eq!(custom_ids(&output), ["good", "flaky"]);
     let errors = api.lines(&batch["error_file_id"]).await;
-    assert_eq!(custom_ids(&errors), ["refused"]);
+    assert_eq!(custom_ids(&errors), ["refused", "wrong"]);
+    assert_eq!(errors[1]["response"]["body"]["error"]["param"], "temperature");
     let response = &errors[0]["response"];
     assert_eq!(
         (&response["status_code"], &errors[0]["error"]),

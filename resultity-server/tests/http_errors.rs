@@ -103,7 +103,11 @@ async fn every_bad_request_gets_its_status_and_the_four_keys() {
             "model_not_found",
         ),
         (http.get(format!("{base}/v2/nothing")), 404, "not_found"),
-        (http.post(format!("{base}/v1/images/generations")), 501, "not_implemented"),
+        (
+            http.post(format!("{base}/v1/images/generations")),
+            501,
+            "not_implemented",
+        ),
         (http.get(format!("{base}/gate/v1/keys")), 501, "not_implemented"),
         (http.get(format!("{base}/status/v1/network")), 501, "not_implemented"),
         (

@@ -85,7 +85,7 @@ pub struct UsageRow {
 pub struct UsageCounts {
     /// Jobs that ended.
     pub requests: u64,
-    /// Those of them that ended without an answer.
+    /// Those of them that failed or were not taken in time; cancelled ones are none.
     pub failed: u64,
     /// Tokens of the prompts that were paid for.
     pub prompt_tokens: u64,

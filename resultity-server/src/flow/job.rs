@@ -269,7 +269,12 @@ impl JobTask {
                     break End::cancelled();
                 }
                 AttemptEnd::Deadline => {
-                    self.flow.slot_freed(lease.node, Outcome::Failure);
+                    // An asker in a hurry says nothing about the node.
+                    let outcome = match self.request.ttl {
+                        Some(_) => Outcome::Neutral,
+                        None => Outcome::Failure,
+                    };
+                    self.flow.slot_freed(lease.node, outcome);
                     self.acknowledge(&lease, AckOutcome::Superseded);
                     break End::failed(deadline_exceeded());
                 }

@@ -30,8 +30,8 @@ mod query;
 mod request_id;
 pub mod serve;
 mod sse;
-mod unread;
 mod table;
+mod unread;
 
 /// Which surfaces a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, clap::ValueEnum)]

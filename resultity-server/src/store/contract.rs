@@ -29,7 +29,9 @@ pub const SCENARIOS: [(&str, Scenario); 23] = [
         Box::pin(tenants::a_tenant_is_made_once(world))
     }),
     ("the limits of a key are kept", |world| {
-        Box::pin(tenants::the_limits_of_a_key_are_kept_as_they_were_when_it_was_made(world))
+        Box::pin(tenants::the_limits_of_a_key_are_kept_as_they_were_when_it_was_made(
+            world,
+        ))
     }),
     ("a revoked key admits nothing", |world| {
         Box::pin(tenants::a_revoked_key_admits_nothing(world))
@@ -102,8 +104,15 @@ where
     F: Fn() -> S,
     S: Future<Output = Arc<dyn Store>>,
 {
-    let scenarios = SCENARIOS.into_iter().chain(webhooks::SCENARIOS).chain(deliveries::SCENARIOS);
-    for (name, scenario) in scenarios.chain(detached::SCENARIOS).chain(files::SCENARIOS).chain(batches::SCENARIOS) {
+    let scenarios = SCENARIOS
+        .into_iter()
+        .chain(webhooks::SCENARIOS)
+        .chain(deliveries::SCENARIOS);
+    for (name, scenario) in scenarios
+        .chain(detached::SCENARIOS)
+        .chain(files::SCENARIOS)
+        .chain(batches::SCENARIOS)
+    {
         let world = World::new(make_store().await).await;
         scenario(&world).await;
         let report = world.store.audit().await.expect("an audit");

@@ -133,7 +133,7 @@ pub struct UsageRecord {
     pub key: KeyId,
     /// Jobs that ended.
     pub requests: u64,
-    /// Those of them that ended without an answer.
+    /// Those of them that failed or were not taken in time; cancelled ones are none.
     pub failed: u64,
     /// Tokens of the prompts that were paid for.
     pub prompt_tokens: u64,

@@ -26,12 +26,8 @@ pub mod webhooks;
 pub use batches::BatchStore;
 pub use detached::{DetachedRecord, DetachedStore, EventSource, Idempotency, NewPayload, Resumable};
 pub use files::FileStore;
-pub use history::{
-    AttemptView, HistoryStore, JobFilter, JobView, ReceiptRecord, UsageFilter, UsageRecord,
-};
-pub use jobs::{
-    Admission, Ended, JobEnd, JobRecord, LeaseRef, Leased, NewJob, NewLease, Release, Settle,
-};
+pub use history::{AttemptView, HistoryStore, JobFilter, JobView, ReceiptRecord, UsageFilter, UsageRecord};
+pub use jobs::{Admission, Ended, JobEnd, JobRecord, LeaseRef, Leased, NewJob, NewLease, Release, Settle};
 pub use keys::KeyLimits;
 pub use webhooks::WebhookStore;
 
@@ -179,7 +175,8 @@ pub struct AuditReport {
 /// The truth. See the module's documentation.
 #[async_trait]
 pub trait Store:
-    DetachedStore + HistoryStore + WebhookStore + FileStore + BatchStore + Send + Sync + std::fmt::Debug {
+    DetachedStore + HistoryStore + WebhookStore + FileStore + BatchStore + Send + Sync + std::fmt::Debug
+{
     /// Makes account, namespace and key where they are not there yet, by their names (the key by its hash). Gives the
     /// key's record.
     async fn ensure_tenant(&self, tenant: NewTenant) -> Result<KeyRecord, StoreError>;

@@ -109,6 +109,13 @@ fn missing(param: impl Into<String>, message: impl Into<String>) -> ApiError {
 /// The model, or its engine, cannot do what the field asks for.
 fn unsupported(param: impl Into<String>, model: &ModelSpec, capability: Capability) -> ApiError {
     let param = param.into();
+    if capability == Capability::Extra {
+        let message = format!(
+            "{param} is no parameter of this endpoint, and the engine of the model {} takes none of its own",
+            model.name
+        );
+        return ApiError::new(ErrorCode::UnsupportedParameter, message).with_param(param);
+    }
     let message = format!(
         "the model {} does not support {param}: it has no capability {capability}. GET /v1/models lists what each model can do",
         model.name

@@ -8,10 +8,8 @@ use resultity_core::openai::batch::{BatchError, BatchLine};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::flow::validate::ValidJob;
 use crate::json::parse;
 use crate::session::CloudSession;
-use crate::session::batch::line::valid_body;
 use crate::session::batch::source::{Found, MAX_LINE, Source};
 
 /// The most requests of a batch.
@@ -125,10 +123,10 @@ impl Seen<'_> {
             let message = format!("url must be {}, the endpoint of the batch", self.endpoint);
             return Err(problem("invalid_url", message, Some("url"), None));
         }
-        let valid = validated(self.session, self.endpoint, &line)?;
+        let model = model_of(self.session, &line)?;
         match &self.model {
-            None => self.model = Some((valid.asked_model, valid.model.name)),
-            Some((_, name)) if *name == valid.model.name => {}
+            None => self.model = Some(model),
+            Some((_, name)) if *name == model.1 => {}
             Some((asked, _)) => {
                 let message = format!("all requests of a batch ask one model, and the first asks {asked}");
                 return Err(problem("mismatched_model", message, Some("body.model"), None));
@@ -157,28 +155,34 @@ pub(in crate::session) fn reread(text: &[u8]) -> Result<BatchLine, ApiError> {
     read(text).map_err(|problem| ApiError::new(ErrorCode::InvalidValue, problem.message))
 }
 
-fn validated(session: &CloudSession, endpoint: Endpoint, line: &BatchLine) -> Result<ValidJob, BatchError> {
-    /// What asks for an answer in another way than in a file.
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Ways {
+/// The model that a line asks. What else is wrong with its body concerns this line alone: it is said in the error file.
+fn model_of(session: &CloudSession, line: &BatchLine) -> Result<(String, String), BatchError> {
+    /// What the file as a whole depends on.
+    #[derive(Deserialize)]
+    struct Body {
+        model: String,
+        /// What asks for an answer in another way than in a file.
+        #[serde(default)]
         stream: Option<Value>,
+        #[serde(default)]
         background: Option<Value>,
     }
-    let ways: Ways = serde_json::from_str(line.body.get()).unwrap_or_default();
-    for (field, value) in [("stream", ways.stream), ("background", ways.background)] {
+    let in_body = |error: ApiError| {
+        let param = error
+            .param
+            .map_or_else(|| "body".to_owned(), |param| format!("body.{param}"));
+        problem(error.code.as_str(), error.message, Some(&param), None)
+    };
+    let body: Body = parse(line.body.get().as_bytes()).map_err(in_body)?;
+    for (field, value) in [("stream", body.stream), ("background", body.background)] {
         if value == Some(Value::Bool(true)) {
             let (message, param) = (format!("{field} is not for batches"), format!("body.{field}"));
             let code = ErrorCode::UnsupportedParameter.as_str();
             return Err(problem(code, message, Some(&param), None));
         }
     }
-    valid_body(session, endpoint, &line.body).map_err(|error| {
-        let param = error
-            .param
-            .map_or_else(|| "body".to_owned(), |param| format!("body.{param}"));
-        problem(error.code.as_str(), error.message, Some(&param), None)
-    })
+    let model = session.model_to_ask(&body.model).map_err(in_body)?;
+    Ok((body.model, model.name))
 }
 
 fn problem(code: &str, message: impl Into<String>, param: Option<&str>, line: Option<u32>) -> BatchError {

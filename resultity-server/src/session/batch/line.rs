@@ -235,7 +235,7 @@ impl Context {
 }
 
 /// Checks the body of a request for whoever made the batch.
-pub(super) fn valid_body(session: &CloudSession, endpoint: Endpoint, body: &RawValue) -> Result<ValidJob, ApiError> {
+fn valid_body(session: &CloudSession, endpoint: Endpoint, body: &RawValue) -> Result<ValidJob, ApiError> {
     session.valid_body(endpoint, body.get().as_bytes())
 }
 

@@ -211,7 +211,7 @@ pub(super) fn keep_feedback(
 pub(super) fn usage(connection: &Connection, filter: &UsageFilter) -> Result<Vec<UsageRecord>, StoreError> {
     // Ids sort by the time of acceptance, which bounds what has to be read.
     let mut statement = connection.prepare_cached(
-        "SELECT finished_at / ?1, model, endpoint, key, count(*), sum(state <> 'succeeded' AND cost = 0),
+        "SELECT finished_at / ?1, model, endpoint, key, count(*), sum(state = 'failed' OR state = 'expired'),
                 sum(coalesce(prompt_tokens, 0)), sum(coalesce(completion_tokens, 0)), sum(finished_at - created_at),
                 sum(cost)
          FROM jobs

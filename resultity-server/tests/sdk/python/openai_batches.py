@@ -98,11 +98,16 @@ class Batches(Stored):
         ended = self.ended(self.begin([line("a", QUESTION), "not json"]))
         self.assertEqual(ended.status, "failed")
         self.assertIn(2, [error.line for error in ended.errors.data])
-        bad = self.ended(self.begin([line("a", QUESTION), line("b", {**QUESTION, "temperature": 9})]))
-        self.assertEqual(bad.status, "failed")
-        self.assertEqual([(error.line, error.param) for error in bad.errors.data], [(2, "body.temperature")])
         twice = self.ended(self.begin([line("a", QUESTION), line("a", QUESTION)]))
         self.assertEqual(twice.status, "failed")
+
+    def test_a_request_that_is_wrong_fails_alone(self):
+        ended = self.ended(self.begin([line("a", QUESTION), line("b", {**QUESTION, "temperature": 9})]))
+        counts = ended.request_counts
+        self.assertEqual((ended.status, counts.completed, counts.failed), ("completed", 1, 1))
+        (wrong,) = self.lines(ended.error_file_id)
+        self.assertEqual((wrong["custom_id"], wrong["response"]["status_code"]), ("b", 400))
+        self.assertEqual(wrong["response"]["body"]["error"]["param"], "temperature")
 
     def test_one_is_cancelled(self):
         long = {**QUESTION, "max_tokens": 200, "messages": [{"role": "user", "content": "Tell me a long story."}]}
