@@ -14,6 +14,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod parsers;
+mod pieces;
 mod render;
 mod responses;
 mod run;

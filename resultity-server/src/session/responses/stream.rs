@@ -17,7 +17,7 @@ use super::narrate::{Ending, Narrator};
 use super::translate::in_our_words;
 use crate::flow::{Flow, JobEvent, lost};
 use crate::session::CloudSession;
-use crate::session::chat::FIRST_OUTPUT;
+use crate::session::pieces::FIRST_OUTPUT;
 use crate::session::run::with_rate;
 
 /// Cancels a job when it is dropped.
