@@ -98,12 +98,22 @@ pub struct ServeArguments {
     listen: Option<std::net::SocketAddr>,
 }
 
-/// `audit`.
+/// Where the store of a server is.
 #[derive(Debug, Args)]
-pub struct AuditArguments {
+pub struct StoreArguments {
     /// The data directory of the server
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    /// The database, if the server's configuration names another one
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArguments {
+    #[command(flatten)]
+    store: StoreArguments,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -115,9 +125,8 @@ pub struct AuditArguments {
     after_help = "Examples:\n  resultity-server key --data-dir ./resultity-data --account alice --credits 100\n  resultity-server key --data-dir ./resultity-data --account alice --spend-limit 5 --expires 30d --model llama"
 )]
 pub struct KeyArguments {
-    /// The data directory of the server
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    store: StoreArguments,
     /// The account's name; made if it is not there
     #[arg(long)]
     account: String,
@@ -189,9 +198,8 @@ impl FromStr for Expiry {
     after_help = "Example:\n  resultity-server bind --data-dir ./resultity-data --account alice --node 0x…\n\nThe node prints its id at its start. One that is connected gets work after its next heartbeat."
 )]
 pub struct BindArguments {
-    /// The data directory of the server
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    store: StoreArguments,
     /// The account's name
     #[arg(long)]
     account: String,
@@ -269,7 +277,7 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
 }
 
 async fn audit(arguments: AuditArguments) -> Result<ExitCode, CommandError> {
-    let store = existing_store(&arguments.data_dir)?;
+    let store = existing_store(&arguments.store)?;
     let report = store.audit().await?;
     let mut out = std::io::stdout().lock();
     if arguments.json {
@@ -299,7 +307,7 @@ async fn audit(arguments: AuditArguments) -> Result<ExitCode, CommandError> {
 }
 
 async fn key(arguments: KeyArguments) -> Result<ExitCode, CommandError> {
-    let store = existing_store(&arguments.data_dir)?;
+    let store = existing_store(&arguments.store)?;
     let (clock, entropy) = (SystemClock, SystemEntropy);
     let key = new_key(arguments.environment, &entropy);
     let tenant = Tenant {
@@ -346,7 +354,7 @@ async fn bind(arguments: BindArguments) -> Result<ExitCode, CommandError> {
         environment,
         ..
     } = arguments;
-    let store = existing_store(&arguments.data_dir)?;
+    let store = existing_store(&arguments.store)?;
     let account = store.account(&name).await?;
     let account = account.ok_or_else(|| format!("there is no account {name:?}: `key` makes one"))?;
     let now = SystemClock.now();
@@ -360,16 +368,17 @@ async fn bind(arguments: BindArguments) -> Result<ExitCode, CommandError> {
 }
 
 /// The store of a server that has run before: a mistyped directory should not make a new one.
-fn existing_store(data_dir: &std::path::Path) -> Result<impl Store, CommandError> {
-    let path = assemble::database_path(data_dir);
+fn existing_store(arguments: &StoreArguments) -> Result<impl Store, CommandError> {
+    let StoreArguments { data_dir, database } = arguments;
+    let path = database.clone().unwrap_or_else(|| assemble::database_path(data_dir));
     if !path.exists() {
         return Err(format!(
-            "there is no database at {}: is this the server's data directory?",
+            "there is no database at {}: is this the server's data directory? With `database` in its configuration, name it by --database",
             path.display()
         )
         .into());
     }
-    Ok(assemble::open_store(data_dir, None)?)
+    Ok(assemble::open_store(data_dir, database.clone())?)
 }
 
 #[cfg(test)]
