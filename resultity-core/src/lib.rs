@@ -8,6 +8,7 @@ pub mod credits;
 pub mod environment;
 pub mod error;
 pub mod id;
+pub mod infernet;
 pub mod job;
 pub mod ledger;
 pub mod limits;

@@ -5,5 +5,7 @@ pub mod config;
 pub mod hardware;
 mod http_client;
 pub mod identity;
+#[cfg(feature = "infernet")]
+pub mod infernet;
 pub mod models;
 pub mod runtime;

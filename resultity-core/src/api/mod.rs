@@ -10,6 +10,7 @@ pub mod embeddings;
 pub mod files;
 pub mod gate;
 pub mod jobs;
+pub mod node;
 pub mod page;
 pub mod responses;
 pub mod usage;

@@ -1,0 +1,9 @@
+//! The Infernet node's REST API: containers of this machine, asked directly, in pipelines, with results that are kept.
+//!
+//! ```text
+//! http ─▶ session ─▶ guardian ─▶ store ─▶ pipeline ─▶ containers
+//!         (one caller)  (rules)   (durable)  (hops)     (slots, HTTP)
+//! ```
+
+pub mod config;
+pub mod networks;
