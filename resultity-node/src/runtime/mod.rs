@@ -9,6 +9,7 @@ use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Usage};
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
 use resultity_core::wire::Failed;
+use serde_json::value::RawValue;
 
 #[cfg(feature = "embedded")]
 pub mod embedded;
@@ -57,6 +58,42 @@ pub trait Runtime: Send + Sync + 'static {
     /// Turns texts into numbers. Dropping the future cancels the work, soon.
     async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
         Err(RuntimeError::no_such_work(&request.model, "make embeddings"))
+    }
+
+    /// Has a container compute something. Dropping the future cancels the work, soon. What comes back is passed on as it
+    /// is: it should not name the host.
+    async fn compute(&self, request: ContainerRequest) -> Result<Box<RawValue>, RuntimeError> {
+        Err(RuntimeError::no_such_work(&request.model, "compute"))
+    }
+}
+
+/// What is asked of a container. Numbers keep the digits that were written.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ContainerRequest {
+    /// The model's name.
+    pub model: String,
+    /// A JSON object: what the container takes.
+    pub data: Box<RawValue>,
+    /// Whether the container has to prove its answer.
+    pub requires_proof: bool,
+}
+
+impl ContainerRequest {
+    /// A request without a proof.
+    pub fn new(model: impl Into<String>, data: Box<RawValue>) -> Self {
+        Self {
+            model: model.into(),
+            data,
+            requires_proof: false,
+        }
+    }
+
+    /// Sets whether the container has to prove its answer.
+    #[must_use]
+    pub fn requires_proof(mut self, requires_proof: bool) -> Self {
+        self.requires_proof = requires_proof;
+        self
     }
 }
 

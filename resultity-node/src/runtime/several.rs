@@ -8,8 +8,9 @@ use futures::future::join_all;
 use resultity_core::openai::chat::ChatRequest;
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
+use serde_json::value::RawValue;
 
-use super::{Embeddings, EngineModel, Runtime, RuntimeError, RuntimeStream};
+use super::{ContainerRequest, Embeddings, EngineModel, Runtime, RuntimeError, RuntimeStream};
 
 /// Sends every request to the first of its Runtimes that has the model.
 pub struct Several {
@@ -104,6 +105,10 @@ impl Runtime for Several {
     async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
         self.route(&request.model).await?.embed(request).await
     }
+
+    async fn compute(&self, request: ContainerRequest) -> Result<Box<RawValue>, RuntimeError> {
+        self.route(&request.model).await?.compute(request).await
+    }
 }
 
 #[cfg(test)]
@@ -137,6 +142,9 @@ mod tests {
                 prompt_tokens: 1,
             })
         }
+        async fn compute(&self, request: ContainerRequest) -> Result<Box<RawValue>, RuntimeError> {
+            Ok(request.data)
+        }
     }
 
     async fn who_answers(several: &Several, model: &str) -> Result<String, RuntimeError> {
@@ -163,6 +171,9 @@ mod tests {
         ));
         let embeddings = several.embed(EmbeddingRequest::new("o", "x")).await.unwrap();
         assert_eq!(embeddings.vectors, [[f32::from(b'b')]]);
+        let data = RawValue::from_string("12345678901234567890123".into()).unwrap();
+        let computed = several.compute(ContainerRequest::new("o", data)).await.unwrap();
+        assert_eq!(computed.get(), "12345678901234567890123");
         let refused = several.complete(CompletionRequest::new("o", "x")).await.map(|_| ());
         assert!(
             matches!(&refused, Err(RuntimeError::InvalidRequest { param: Some(param), .. }) if param == "model"),
