@@ -12,7 +12,7 @@ use crate::error::LoadError;
 use crate::prompt::Pace;
 use crate::report::Report;
 use crate::rig::{self, Engine, Network};
-use crate::{probe, scenario};
+use crate::{infernet, probe, scenario};
 
 /// What the network costs, beside its engine called directly.
 #[derive(Debug, Parser)]
@@ -28,6 +28,8 @@ struct Cli {
 enum Command {
     /// Runs the mock engine alone and prints its URL.
     Engine(EngineArgs),
+    /// What a node's Infernet API costs.
+    Infernet(infernet::Options),
 }
 
 #[derive(Debug, Args)]
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         let run = async {
             match cli.command {
                 Some(Command::Engine(args)) => run_engine(args).await,
+                Some(Command::Infernet(options)) => infernet::run(&options).await,
                 None => measure(&cli.run).await,
             }
         };

@@ -95,10 +95,15 @@ async fn connection(mut stream: TcpStream, pace: Option<Pace>) -> io::Result<()>
                 Some(chat) => respond(&mut stream, &mut output, &chat, pace).await?,
                 None => refuse(&mut output, "400 Bad Request", "the body is no chat request"),
             },
+            // As a container of the Infernet API it gives back what it got.
+            (Method::Post, Path::Container) => match std::str::from_utf8(body) {
+                Ok(text) => push_json(&mut output, "200 OK", text),
+                Err(_) => refuse(&mut output, "400 Bad Request", "the body is no text"),
+            },
             _ => refuse(
                 &mut output,
                 "404 Not Found",
-                "the mock engine has /v1/models and /v1/chat/completions",
+                "the mock engine has /v1/models, /v1/chat/completions and /service_output",
             ),
         }
         stream.write_all(&output).await?;
@@ -279,6 +284,7 @@ enum Method {
 enum Path {
     Models,
     Chat,
+    Container,
     Other,
 }
 
@@ -312,6 +318,7 @@ impl RawRequest {
         let path = match words.next().ok_or(BadRequest)? {
             path if path.ends_with("/chat/completions") => Path::Chat,
             path if path.ends_with("/models") => Path::Models,
+            "/service_output" => Path::Container,
             _ => Path::Other,
         };
         let (mut body, mut keep_alive) = (0, true);

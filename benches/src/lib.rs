@@ -23,6 +23,8 @@
 //! ([`probe`]), and at the end the server's books are audited. The rig judges no number: it exits with 0 unless an
 //! answer was wrong, the audit failed or the network could not be measured at all.
 //!
+//! `load infernet` measures a node's Infernet API instead ([`infernet`]).
+//!
 //! `cargo bench -p resultity-benches` runs the micro-benches: signatures and frames.
 
 mod check;
@@ -31,6 +33,7 @@ pub mod driver;
 pub mod engine;
 pub mod error;
 pub mod http;
+pub mod infernet;
 pub mod probe;
 pub mod process;
 pub mod prompt;

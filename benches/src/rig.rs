@@ -40,7 +40,7 @@ fn built_folder() -> Result<PathBuf, LoadError> {
 }
 
 /// A program that was built beside this one.
-fn built(name: &str) -> Result<PathBuf, LoadError> {
+pub fn built(name: &str) -> Result<PathBuf, LoadError> {
     let path = built_folder()?.join(name).with_extension(env::consts::EXE_EXTENSION);
     if path.is_file() {
         Ok(path)
@@ -70,6 +70,11 @@ impl Engine {
         let mut process = Process::start("engine", &own, ["engine", "--listen", "127.0.0.1:0"], folder)?;
         let url = process.first_line(READY_TIMEOUT).await?.trim().to_owned();
         Ok(Self { process, url })
+    }
+
+    /// Where it answers, such as `http://127.0.0.1:40123/v1`.
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The engine as it is asked directly.
