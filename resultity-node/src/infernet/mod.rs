@@ -7,4 +7,5 @@
 
 pub mod config;
 pub mod ended;
+pub mod guardian;
 pub mod networks;
