@@ -15,13 +15,22 @@ use url::{Host, Url};
 use crate::cloud::CloudClient;
 use crate::error::ConfigError;
 use crate::gate::GateClient;
+use crate::infernet::InfernetClient;
 use crate::retry::RetryPolicy;
 use crate::transport::Transport;
 
 /// Where `resultity-server dev` listens unless it is told otherwise.
-const DEFAULT_ORIGIN: &str = "http://127.0.0.1:8080";
+const DEFAULT_CLOUD: &str = "http://127.0.0.1:8080/v1";
+const DEFAULT_GATE: &str = "http://127.0.0.1:8080/gate/v1";
 
-/// Sets up a client: [`CloudClient::builder`] and [`GateClient::builder`] give one.
+/// Where `resultity-node infernet` listens unless it is told otherwise.
+pub(crate) const DEFAULT_NODE: &str = "http://127.0.0.1:4000";
+
+/// What a node may take: a call only waits for the node itself, a stream for all containers but the last.
+pub(crate) const NODE_TIMEOUT: Duration = Duration::from_mins(2);
+pub(crate) const NODE_IDLE_TIMEOUT: Duration = Duration::from_mins(10);
+
+/// Sets up a client: [`CloudClient::builder`], [`GateClient::builder`] and [`InfernetClient::builder`] give one.
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,7 +84,7 @@ impl<C> ClientBuilder<C> {
     }
 
     /// Where the API is, with its version, such as `https://cloud.example.org/v1`; a slash at the end does not matter.
-    /// Default: where `resultity-server dev` listens, `http://127.0.0.1:8080`.
+    /// Default: where `resultity-server dev` listens, `http://127.0.0.1:8080`; of a node's own API, `http://127.0.0.1:4000`.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
         self
@@ -87,7 +96,8 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// The most that one call may take, repeats and pauses included; for a stream, until it begins. Default: 10 minutes.
+    /// The most that one call may take, repeats and pauses included; for a stream, until it begins. Default: 10 minutes; of a
+    /// node's own API, 2 minutes.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -99,7 +109,8 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// The longest silence in a stream; a server shows every 15 seconds that it is still there. Default: 60 seconds.
+    /// The longest silence in a stream; a server shows every 15 seconds that it is still there. Default: 60 seconds; of a
+    /// node's own API, where nothing comes before the last container speaks, 10 minutes.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self
@@ -125,11 +136,8 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    fn transport(self, default_path: &str) -> Result<Transport, ConfigError> {
-        let base_url = parse_base_url(
-            self.base_url
-                .unwrap_or_else(|| format!("{DEFAULT_ORIGIN}{default_path}")),
-        )?;
+    fn transport<E>(self, default_url: &str) -> Result<Transport<E>, ConfigError> {
+        let base_url = parse_base_url(self.base_url.unwrap_or_else(|| default_url.to_owned()))?;
         if let Some(key) = &self.api_key
             && (key.expose_secret().is_empty() || HeaderValue::from_str(key.expose_secret()).is_err())
         {
@@ -162,6 +170,7 @@ impl<C> ClientBuilder<C> {
             idle_timeout: self.idle_timeout,
             retry: self.retry,
             clock: Arc::new(SystemClock),
+            errors: PhantomData,
         })
     }
 }
@@ -169,7 +178,7 @@ impl<C> ClientBuilder<C> {
 impl ClientBuilder<CloudClient> {
     /// Builds the client. Nothing is sent yet.
     pub fn build(self) -> Result<CloudClient, ConfigError> {
-        Ok(CloudClient::new(self.transport("/v1")?))
+        Ok(CloudClient::new(self.transport(DEFAULT_CLOUD)?))
     }
 }
 
@@ -181,7 +190,14 @@ impl ClientBuilder<GateClient> {
 
     /// Builds the client. Nothing is sent yet.
     pub fn build(self) -> Result<GateClient, ConfigError> {
-        Ok(GateClient::new(self.transport("/gate/v1")?))
+        Ok(GateClient::new(self.transport(DEFAULT_GATE)?))
+    }
+}
+
+impl ClientBuilder<InfernetClient> {
+    /// Builds the client. Nothing is sent yet.
+    pub fn build(self) -> Result<InfernetClient, ConfigError> {
+        Ok(InfernetClient::new(self.transport(DEFAULT_NODE)?))
     }
 }
 
@@ -236,6 +252,7 @@ fn is_loopback(url: &Url) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use resultity_core::error::ApiError;
     use rstest::rstest;
 
     use super::*;
@@ -246,7 +263,10 @@ mod tests {
     #[case(" http://[::1]:1/v1 ")]
     #[case("https://cloud.example.org/v1")]
     fn a_base_url_leads_to_the_same_places(#[case] base_url: &str) {
-        let transport = CloudClient::builder().base_url(base_url).api_key("k").transport("/v1");
+        let transport = CloudClient::builder()
+            .base_url(base_url)
+            .api_key("k")
+            .transport::<ApiError>(DEFAULT_CLOUD);
         // A machine without certificates cannot build an https client; that is the error for it.
         if let Err(ConfigError::Certificates(_)) = transport {
             assert!(base_url.starts_with("https"));

@@ -5,6 +5,7 @@ mod call;
 mod cloud;
 mod error;
 mod gate;
+mod infernet;
 pub mod pages;
 mod retry;
 mod sse;
@@ -14,19 +15,21 @@ pub use builder::ClientBuilder;
 pub use cloud::CloudClient;
 pub use error::ConfigError;
 pub use gate::GateClient;
+pub use infernet::{InfernetClient, RunError};
 pub use resultity_core as core;
 pub use resultity_core::webhook;
 
 /// The traits of the API, for `use resultity_client::prelude::*`.
 pub mod prelude {
-    pub use crate::CloudClient;
     pub use crate::core::api::batches::BatchesApi;
     pub use crate::core::api::cloud::{CallOptions, ChatApi, CloudApi, ModelsApi};
     pub use crate::core::api::completions::CompletionsApi;
     pub use crate::core::api::embeddings::EmbeddingsApi;
     pub use crate::core::api::files::FilesApi;
     pub use crate::core::api::jobs::JobsApi;
+    pub use crate::core::api::node::NodeApi;
     pub use crate::core::api::responses::ResponsesApi;
     pub use crate::core::api::usage::UsageApi;
     pub use crate::core::api::webhooks::WebhooksApi;
+    pub use crate::{CloudClient, InfernetClient};
 }

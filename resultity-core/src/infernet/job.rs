@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -190,6 +191,13 @@ pub struct ContainerOutput {
     /// Its answer: any JSON. Of a stream: `{"output": text}`.
     #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Value))]
     pub output: Box<RawValue>,
+}
+
+impl ContainerOutput {
+    /// Its answer, if it is of this form.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(self.output.get())
+    }
 }
 
 /// Why a container did not answer.
