@@ -1,0 +1,84 @@
+//! `resultity-node run`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use resultity_core::Address;
+use resultity_core::environment::Environment;
+use resultity_node::config::{NodeConfig, RunError, default_data_dir};
+use resultity_node::identity::PasswordSource;
+use tokio_util::sync::CancellationToken;
+
+use crate::signals::until_stopped;
+
+pub(crate) const EXAMPLES: &str = "Examples:
+  The embedded demo model, for a network on this machine:
+    resultity-node run --io ws://127.0.0.1:8080/io/v1/ws --data-dir ./node
+  An engine of your own (llama.cpp, vLLM, Ollama):
+    resultity-node run --io wss://io.network.example.org/io/v1/ws --engine http://127.0.0.1:8000/v1
+
+Environment:
+  RESULTITY_KEYSTORE_PASSWORD  the passphrase of the node's key; without it (and without
+                               --keystore-password-file) a random one is kept in the data directory
+  RESULTITY_ENGINE_KEY         what --engine wants as its API key
+  RUST_LOG                     what is logged, instead of --log-level";
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// The network's node link: wss://… (ws:// only on this machine).
+    #[arg(long, value_name = "URL")]
+    io: String,
+    /// Where the node keeps its key and journal [default: `node` in the platform's data folder].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// An OpenAI-compatible engine instead of the embedded model; may be given again.
+    #[arg(long, value_name = "URL")]
+    engine: Vec<String>,
+    /// The API key that the engines want.
+    #[arg(long, value_name = "KEY", env = "RESULTITY_ENGINE_KEY", hide_env_values = true)]
+    engine_key: Option<String>,
+    /// The demo model's file, if it is here already.
+    #[arg(long, value_name = "PATH", conflicts_with = "engine")]
+    model_file: Option<PathBuf>,
+    /// The address of the network's key; without it, the first one seen is trusted from then on.
+    #[arg(long, value_name = "0x…")]
+    network_key: Option<Address>,
+    /// Which network: testnet or mainnet.
+    #[arg(long, default_value_t = Environment::Testnet)]
+    environment: Environment,
+    /// Where the node is, in your own words.
+    #[arg(long)]
+    region: Option<String>,
+    /// How many jobs it takes at once [default: what the engine can do].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    max_concurrency: Option<u32>,
+    /// A file whose first line is the passphrase of the node's key.
+    #[arg(long, value_name = "PATH")]
+    keystore_password_file: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL", default_value = "info")]
+    pub(crate) log_level: String,
+}
+
+impl Run {
+    fn config(self) -> NodeConfig {
+        let data_dir = self.data_dir.unwrap_or_else(default_data_dir);
+        let mut config = NodeConfig::new(self.io, data_dir);
+        config.environment = self.environment;
+        config.engines = self.engine;
+        config.engine_key = self.engine_key.map(Into::into);
+        config.model_file = self.model_file;
+        config.network_key = self.network_key;
+        config.region = self.region;
+        config.max_concurrency = self.max_concurrency;
+        config.password = PasswordSource::from_file_or_environment(self.keystore_password_file);
+        config
+    }
+}
+
+/// Runs it until it is stopped.
+pub(crate) async fn work(run: Run) -> Result<(), RunError> {
+    let cancel = CancellationToken::new();
+    let node = resultity_node::config::run(run.config(), cancel.clone());
+    until_stopped(node, cancel, "the network gives running jobs to other nodes").await
+}
