@@ -6,6 +6,8 @@
 //! ```
 
 pub mod config;
+pub mod containers;
 pub mod ended;
 pub mod guardian;
 pub mod networks;
+pub mod pipeline;

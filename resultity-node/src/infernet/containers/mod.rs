@@ -1,0 +1,203 @@
+//! The containers of this node: who they are, which run, and how one is asked.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream;
+use resultity_core::infernet::ContainerInfo;
+use resultity_core::infernet::resources::{ModelSupport, Said, ServiceResources};
+use serde_json::value::RawValue;
+
+use crate::infernet::config::settings::{CallSettings, ContainerSettings, Settings};
+
+mod answer;
+mod client;
+mod endpoint;
+mod error;
+mod hop;
+
+pub(crate) use answer::Answer;
+pub use error::{CallError, ContainersError, TEXT_LIMIT};
+pub use hop::{Hop, Location};
+
+use answer::Bounds;
+use client::Client;
+use endpoint::Endpoint;
+
+/// Containers that are asked for their resources at once.
+const ASKED_AT_ONCE: usize = 32;
+
+/// The most bytes that a container may say of its resources.
+const RESOURCES_LIMIT: usize = 4 << 20;
+
+/// All containers of the node.
+#[derive(Debug)]
+pub struct Containers {
+    list: Vec<Container>,
+    places: HashMap<String, usize>,
+    /// Those that run, where an engine starts them; else all of them do.
+    running: Option<RwLock<HashSet<String>>>,
+    resources_timeout: Duration,
+    client: Client,
+}
+
+/// One container.
+#[derive(Debug)]
+pub struct Container {
+    settings: ContainerSettings,
+    endpoint: Endpoint,
+}
+
+impl Container {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.settings.id
+    }
+
+    /// What the configuration says of it.
+    pub const fn settings(&self) -> &ContainerSettings {
+        &self.settings
+    }
+}
+
+impl Containers {
+    /// The containers of these settings. Connects to none of them.
+    pub fn new(settings: &Settings) -> Result<Self, ContainersError> {
+        let mut list = Vec::with_capacity(settings.containers.len());
+        let mut places = HashMap::with_capacity(settings.containers.len());
+        for (place, container) in settings.containers.iter().enumerate() {
+            if places.insert(container.id.clone(), place).is_some() {
+                return Err(ContainersError::Duplicate(container.id.clone()));
+            }
+            list.push(Container {
+                endpoint: Endpoint::new(container)?,
+                settings: container.clone(),
+            });
+        }
+        let with_tls = list.iter().any(|container| container.endpoint.has_tls());
+        Ok(Self {
+            client: Client::new(settings.queue.max_running, with_tls).map_err(ContainersError::Tls)?,
+            running: settings.docker.as_ref().map(|_| RwLock::default()),
+            resources_timeout: settings.calls.resources_timeout,
+            list,
+            places,
+        })
+    }
+
+    /// The container with this id.
+    pub fn get(&self, id: &str) -> Option<&Container> {
+        self.list.get(self.place(id)?)
+    }
+
+    /// Their ids, in the order of the configuration.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.list.iter().map(Container::id)
+    }
+
+    /// All of them, in the order of the configuration.
+    pub fn all(&self) -> &[Container] {
+        &self.list
+    }
+
+    /// Whether it runs, as far as is known: one that no engine starts counts as running.
+    pub fn is_running(&self, id: &str) -> bool {
+        match &self.running {
+            None => self.places.contains_key(id),
+            Some(running) => running.read().unwrap_or_else(PoisonError::into_inner).contains(id),
+        }
+    }
+
+    /// Says which run. Ids that are no container's are ignored; so is all of it where no engine starts them.
+    pub fn set_running<S: AsRef<str>>(&self, ids: &[S]) {
+        let Some(running) = &self.running else { return };
+        let known = ids.iter().map(AsRef::as_ref).filter(|id| self.places.contains_key(*id));
+        *running.write().unwrap_or_else(PoisonError::into_inner) = known.map(str::to_owned).collect();
+    }
+
+    /// What is told of those that run, in the order of the configuration.
+    pub fn info(&self) -> Vec<ContainerInfo> {
+        let told = |container: &Container| ContainerInfo {
+            id: container.settings.id.clone(),
+            description: container.settings.description.clone(),
+            external: container.settings.external,
+            image: container.settings.image.clone(),
+        };
+        self.running().map(told).collect()
+    }
+
+    /// What those that run say they can do. Whoever does not answer with JSON and success in time is left out.
+    pub async fn resources(&self) -> BTreeMap<String, Said<ServiceResources>> {
+        self.ask_all(None).await
+    }
+
+    /// Whether those that run support a model. Whoever does not answer with JSON and success in time is left out.
+    pub async fn model_support(&self, model_id: &str) -> BTreeMap<String, Said<ModelSupport>> {
+        self.ask_all(Some(model_id)).await
+    }
+
+    async fn ask_all<T>(&self, model_id: Option<&str>) -> BTreeMap<String, Said<T>> {
+        // One deadline for all, so that those who are silent don't add up.
+        let deadline = tokio::time::Instant::now() + self.resources_timeout;
+        let ask = async |container: &Container| {
+            let json = tokio::time::timeout_at(deadline, self.ask_resources(container, model_id)).await;
+            Some((container.id().to_owned(), Said::new(json.ok().flatten()?)))
+        };
+        let answers = stream::iter(self.running()).map(ask).buffer_unordered(ASKED_AT_ONCE);
+        answers.filter_map(std::future::ready).collect().await
+    }
+
+    async fn ask_resources(&self, container: &Container, model_id: Option<&str>) -> Option<Box<RawValue>> {
+        let request = container.endpoint.resources(model_id)?;
+        let response = self.client.send(request).await.ok()?;
+        if response.status() != http::StatusCode::OK {
+            return None;
+        }
+        let bounds = Bounds::new(self.resources_timeout, RESOURCES_LIMIT);
+        let answer = Answer::read(container.id(), response, bounds).await.ok()?;
+        answer.json().await.ok()
+    }
+
+    fn running(&self) -> impl Iterator<Item = &Container> {
+        self.list.iter().filter(|container| self.is_running(container.id()))
+    }
+
+    /// Where it is in the list.
+    pub(crate) fn place(&self, id: &str) -> Option<usize> {
+        self.places.get(id).copied()
+    }
+
+    /// Calls the container at a place of the list, for its whole answer.
+    pub(crate) async fn call(
+        &self,
+        place: usize,
+        hop: Hop<'_>,
+        calls: &CallSettings,
+    ) -> Result<Box<RawValue>, CallError> {
+        self.open_within(place, hop, calls.timeout, calls).await?.json().await
+    }
+
+    /// Calls the container at a place of the list, for an answer that is read along.
+    pub(crate) async fn open(&self, place: usize, hop: Hop<'_>, calls: &CallSettings) -> Result<Answer, CallError> {
+        self.open_within(place, hop, calls.stream_timeout, calls).await
+    }
+
+    async fn open_within(
+        &self,
+        place: usize,
+        hop: Hop<'_>,
+        timeout: Duration,
+        calls: &CallSettings,
+    ) -> Result<Answer, CallError> {
+        let container = &self.list[place];
+        let id = container.id();
+        let mut bounds = Bounds::new(container.settings.timeout.unwrap_or(timeout), calls.max_answer_bytes);
+        let response = self.client.send(container.endpoint.output(hop.body()));
+        match bounds.within(id, response).await? {
+            Ok(response) => Answer::read(id, response, bounds).await,
+            Err(error) if error.is_connect() => Err(CallError::Unreachable(id.to_owned())),
+            Err(_) => Err(CallError::Cut(id.to_owned())),
+        }
+    }
+}
