@@ -1,5 +1,5 @@
 //! Contract scenarios: what every implementation of an API trait has to do, whether it runs in-process or over HTTP. One
-//! file a resource; [`cloud::all`] runs those of the whole Cloud API.
+//! file a resource; [`cloud::all`] runs those of the whole Cloud API, [`node::all`] those of the node's API.
 //!
 //! They panic where an implementation breaks the contract, as a test does, and need no particular async runtime. They
 //! set no time limits: wrap them in the timeout of your runtime.
@@ -18,6 +18,7 @@ pub mod embeddings;
 pub mod files;
 pub mod idempotency;
 pub mod jobs;
+pub mod node;
 pub mod responses;
 pub mod usage;
 
