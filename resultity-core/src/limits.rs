@@ -1,7 +1,11 @@
-//! Rate limits as they are told to a caller: OpenAI's `x-ratelimit-*` headers.
+//! Rate limits: as they are counted ([`Meter`]), and as they are told to a caller, in OpenAI's `x-ratelimit-*` headers.
 
 use std::fmt::Write;
 use std::time::Duration;
+
+mod meter;
+
+pub use meter::{Meter, Rate, Refusal};
 
 const LIMIT_REQUESTS: &str = "x-ratelimit-limit-requests";
 const REMAINING_REQUESTS: &str = "x-ratelimit-remaining-requests";

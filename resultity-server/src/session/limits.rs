@@ -13,14 +13,12 @@ use resultity_core::clock::{Clock, Timestamp};
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{KeyId, NamespaceId};
 use resultity_core::job::Endpoint;
-use resultity_core::limits::RateLimits;
+use resultity_core::limits::{Meter, Rate, RateLimits, Refusal};
 
 use crate::store::KeyLimits;
 
-mod meter;
 mod parameters;
 
-use meter::{Meter, Rate, Refusal};
 pub use parameters::{LimitParameters, Rates};
 
 /// How many meters there have to be before those that are full are looked for.
@@ -64,8 +62,8 @@ impl Tier {
     fn new(owner: Owner, rates: Rates) -> Self {
         Self {
             owner,
-            requests: Rate::new(rates.requests_per_minute, rates.burst_seconds),
-            tokens: Rate::new(rates.tokens_per_minute, rates.burst_seconds),
+            requests: Rate::per_minute(rates.requests_per_minute, rates.burst_seconds),
+            tokens: Rate::per_minute(rates.tokens_per_minute, rates.burst_seconds),
         }
     }
 }
@@ -150,7 +148,7 @@ impl Limits {
     /// Lets a request through that makes no job: a list, a look-up, a cancellation.
     pub fn touch(&self, key: KeyId) -> Result<(), ApiError> {
         let owner = Owner::Reads(key);
-        let rate = Rate::new(self.parameters.reads_per_minute, NonZeroU32::MIN.saturating_add(59));
+        let rate = Rate::per_minute(self.parameters.reads_per_minute, NonZeroU32::MIN.saturating_add(59));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = state.advance(self.clock.now());
         let used = state.used.entry(owner).or_default();
@@ -267,7 +265,7 @@ fn refuse(tier: &Tier, what: What, refusal: Refusal, tokens: u64) -> ApiError {
         What::Requests => ("requests", tier.requests),
         What::Tokens => ("tokens", tier.tokens),
     };
-    let allowed = format!("the limit of {whose} is {} {name} a minute", rate.per_minute());
+    let allowed = format!("the limit of {whose} is {} {name} a minute", rate.units());
     let error = |message| ApiError::new(ErrorCode::RateLimitExceeded, message);
     match refusal {
         Refusal::Wait(wait) => {

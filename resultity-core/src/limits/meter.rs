@@ -7,51 +7,63 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-const MINUTE_NANOS: u128 = 60_000_000_000;
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// How fast, and how much at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Rate {
-    per_minute: NonZeroU32,
+pub struct Rate {
+    units: NonZeroU32,
+    /// The time in which that many come: nanoseconds, at least one.
+    period: u128,
     /// The burst as the time in which it comes again: nanoseconds. At least enough for one unit.
     capacity: u128,
 }
 
 impl Rate {
     /// This many a minute, and at once what comes in `burst_seconds`; never less than one.
-    pub(super) fn new(per_minute: NonZeroU32, burst_seconds: NonZeroU32) -> Self {
-        let mut rate = Self {
-            per_minute,
-            capacity: u128::from(burst_seconds.get()) * 1_000_000_000,
-        };
-        // Rounded up, so that one unit is never more than what fits.
-        rate.capacity = rate.capacity.max(MINUTE_NANOS.div_ceil(u128::from(per_minute.get())));
-        rate
+    pub fn per_minute(units: NonZeroU32, burst_seconds: NonZeroU32) -> Self {
+        Self::new(units, MINUTE, Duration::from_secs(burst_seconds.get().into()))
     }
 
-    /// How many a minute.
-    pub(super) fn per_minute(self) -> u32 {
-        self.per_minute.get()
+    /// This many in each period (at least a nanosecond), or all of them at once.
+    pub fn per_period(units: NonZeroU32, period: Duration) -> Self {
+        Self::new(units, period, period)
+    }
+
+    fn new(units: NonZeroU32, period: Duration, burst: Duration) -> Self {
+        let period = period.as_nanos().max(1);
+        // Rounded up, so that one unit is never more than what fits.
+        let one = period.div_ceil(u128::from(units.get()));
+        Self {
+            units,
+            period,
+            capacity: burst.as_nanos().max(one),
+        }
+    }
+
+    /// How many a minute, or in each period.
+    pub fn units(self) -> u32 {
+        self.units.get()
     }
 
     /// How many at once, when none were used for a while.
-    pub(super) fn burst(self) -> u64 {
+    pub fn burst(self) -> u64 {
         self.amount(self.capacity)
     }
 
     fn amount(self, nanos: u128) -> u64 {
-        (nanos * u128::from(self.per_minute.get()) / MINUTE_NANOS) as u64
+        (nanos * u128::from(self.units.get()) / self.period) as u64
     }
 
     /// Rounded down, so that a whole burst always fits.
     fn cost(self, amount: u64) -> u128 {
-        u128::from(amount) * MINUTE_NANOS / u128::from(self.per_minute.get())
+        u128::from(amount) * self.period / u128::from(self.units.get())
     }
 }
 
 /// Why not. The larger, the longer it takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// There is room after this time, unless others take it.
     Wait(Duration),
     /// It is more than a burst.
@@ -61,7 +73,7 @@ pub(super) enum Refusal {
 /// What was used of a rate: the moment when all of it is there again, in nanoseconds. The rate itself is not kept, so
 /// that a change of it counts at once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Meter {
+pub struct Meter {
     full_at: u128,
 }
 
@@ -71,7 +83,7 @@ impl Meter {
     }
 
     /// Whether this much can be taken now. It is not taken.
-    pub(super) fn check(self, now: Duration, rate: Rate, amount: u64) -> Result<(), Refusal> {
+    pub fn check(self, now: Duration, rate: Rate, amount: u64) -> Result<(), Refusal> {
         let cost = rate.cost(amount);
         if cost > rate.capacity {
             return Err(Refusal::Never);
@@ -85,22 +97,22 @@ impl Meter {
     }
 
     /// Takes this much.
-    pub(super) fn take(&mut self, now: Duration, rate: Rate, amount: u64) {
+    pub fn take(&mut self, now: Duration, rate: Rate, amount: u64) {
         self.full_at = self.full_at.max(now.as_nanos()) + rate.cost(amount);
     }
 
     /// How much could be taken now.
-    pub(super) fn remaining(self, now: Duration, rate: Rate) -> u64 {
+    pub fn remaining(self, now: Duration, rate: Rate) -> u64 {
         rate.amount(rate.capacity.saturating_sub(self.used(now)))
     }
 
     /// When all of it is there again.
-    pub(super) fn reset(self, now: Duration) -> Duration {
+    pub fn reset(self, now: Duration) -> Duration {
         Duration::from_nanos(u64::try_from(self.used(now)).unwrap_or(u64::MAX))
     }
 
     /// Whether all of it is there.
-    pub(super) fn is_unused(self, now: Duration) -> bool {
+    pub fn is_unused(self, now: Duration) -> bool {
         self.used(now) == 0
     }
 }
@@ -111,7 +123,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn rate(per_minute: u32, burst_seconds: u32) -> Rate {
-        Rate::new(
+        Rate::per_minute(
             NonZeroU32::new(per_minute).unwrap(),
             NonZeroU32::new(burst_seconds).unwrap(),
         )
@@ -136,6 +148,24 @@ mod tests {
         assert!(!meter.is_unused(at(4)));
         assert!(meter.is_unused(at(5)));
         assert_eq!(meter.remaining(at(100), rate), 5);
+    }
+
+    #[test]
+    fn a_period_is_its_own_burst() {
+        let rate = Rate::per_period(NonZeroU32::new(3).unwrap(), Duration::from_secs(10));
+        assert_eq!((rate.burst(), rate.units()), (3, 3));
+        let mut meter = Meter::default();
+        for _ in 0..3 {
+            assert_eq!(meter.check(Duration::ZERO, rate, 1), Ok(()));
+            meter.take(Duration::ZERO, rate, 1);
+        }
+        let wait = Duration::from_nanos(3_333_333_333);
+        assert_eq!(
+            meter.check(Duration::ZERO, rate, 1),
+            Err(Refusal::Wait(wait - Duration::from_nanos(1)))
+        );
+        assert_eq!(meter.check(wait, rate, 1), Ok(()));
+        assert_eq!(Rate::per_period(NonZeroU32::MIN, Duration::ZERO).burst(), 1);
     }
 
     #[test]
@@ -182,7 +212,7 @@ mod tests {
                 meter.take(now, rate, amount);
                 taken += u128::from(amount);
                 // Never more than the burst and what came since, but for the rounding.
-                let allowed = u128::from(rate.burst()) + 51 + now.saturating_sub(start).as_nanos() * u128::from(per_minute) / MINUTE_NANOS;
+                let allowed = u128::from(rate.burst()) + 51 + now.saturating_sub(start).as_nanos() * u128::from(per_minute) / MINUTE.as_nanos();
                 prop_assert!(taken <= allowed, "{taken} > {allowed}");
             }
         }
