@@ -79,7 +79,7 @@ impl Answer {
         self.bounds.timer.deadline()
     }
 
-    /// How long it may take in all.
+    /// What it is when that time is over.
     pub(crate) fn timeout(&self) -> CallError {
         CallError::Timeout {
             id: self.id.clone(),

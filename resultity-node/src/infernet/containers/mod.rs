@@ -17,6 +17,10 @@ mod client;
 mod endpoint;
 mod error;
 mod hop;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use answer::Answer;
 pub use error::{CallError, ContainersError, TEXT_LIMIT};

@@ -15,6 +15,8 @@ use crate::infernet::ended::Ended;
 
 mod queue;
 mod slots;
+#[cfg(test)]
+mod tests;
 
 pub use crate::infernet::containers::{Hop, Location};
 
