@@ -24,6 +24,7 @@ pub mod prelude {
     pub use crate::core::api::batches::BatchesApi;
     pub use crate::core::api::cloud::{CallOptions, ChatApi, CloudApi, ModelsApi};
     pub use crate::core::api::completions::CompletionsApi;
+    pub use crate::core::api::compute::ComputeApi;
     pub use crate::core::api::embeddings::EmbeddingsApi;
     pub use crate::core::api::files::FilesApi;
     pub use crate::core::api::jobs::JobsApi;

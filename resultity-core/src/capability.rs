@@ -16,6 +16,10 @@ pub enum Capability {
     Completions,
     /// Embeddings.
     Embeddings,
+    /// What a container computes.
+    Container,
+    /// Proofs of what a container computed.
+    Proofs,
     /// Several choices of one request.
     N,
     /// Log-probabilities of tokens.
@@ -64,10 +68,12 @@ pub enum Capability {
 
 impl Capability {
     /// All that this version knows.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::Chat,
         Self::Completions,
         Self::Embeddings,
+        Self::Container,
+        Self::Proofs,
         Self::N,
         Self::Logprobs,
         Self::Stop,
@@ -98,6 +104,8 @@ impl Capability {
             Self::Chat => "chat",
             Self::Completions => "completions",
             Self::Embeddings => "embeddings",
+            Self::Container => "container",
+            Self::Proofs => "proofs",
             Self::N => "n",
             Self::Logprobs => "logprobs",
             Self::Stop => "stop",
@@ -129,6 +137,7 @@ impl Capability {
             JobKind::ChatCompletion => Self::Chat,
             JobKind::Completion => Self::Completions,
             JobKind::Embedding => Self::Embeddings,
+            JobKind::Container => Self::Container,
         }
     }
 
@@ -143,6 +152,8 @@ impl Capability {
         // Engines of today do without `suffix` and `best_of`.
         let no_text = [
             Self::Embeddings,
+            Self::Container,
+            Self::Proofs,
             Self::Dimensions,
             Self::Cl100kBase,
             Self::Suffix,
@@ -168,7 +179,7 @@ impl fmt::Display for Capability {
 
 /// A text that names no capability that this version knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected the name of a capability, such as chat, completions, embeddings, tools")]
+#[error("expected the name of a capability, such as chat, completions, embeddings, container, tools")]
 pub struct UnknownCapability;
 
 impl FromStr for Capability {

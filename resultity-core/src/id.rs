@@ -32,9 +32,9 @@ impl InvalidId {
 }
 
 impl JobId {
-    /// The job that made an answer, by the answer's id: `chatcmpl-…`, `cmpl-…` or `resp_…` and the digits of the job's id.
+    /// The job that made an answer, by the answer's id: `chatcmpl-…`, `cmpl-…`, `resp_…` or `compute-…` and the digits of the job's id.
     pub fn of_answer(id: &str) -> Option<Self> {
-        let prefixes = ["chatcmpl-", "cmpl-", "resp_"];
+        let prefixes = ["chatcmpl-", "cmpl-", "resp_", "compute-"];
         let digits = prefixes.iter().find_map(|prefix| id.strip_prefix(prefix))?;
         digits.parse().ok()
     }
@@ -306,7 +306,7 @@ mod tests {
     #[test]
     fn an_answer_names_its_job() {
         let job: JobId = "01a20314-ba89-7dc5-95cf-7b70ee8cf9d4".parse().unwrap();
-        for prefix in ["chatcmpl-", "cmpl-", "resp_"] {
+        for prefix in ["chatcmpl-", "cmpl-", "resp_", "compute-"] {
             let id = format!("{prefix}01a20314ba897dc595cf7b70ee8cf9d4");
             assert_eq!(JobId::of_answer(&id), Some(job), "{id}");
         }

@@ -169,11 +169,13 @@ pub enum JobKind {
     Completion,
     /// An OpenAI embedding.
     Embedding,
+    /// What a container computes.
+    Container,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::ChatCompletion, Self::Completion, Self::Embedding];
+    pub const ALL: [Self; 4] = [Self::ChatCompletion, Self::Completion, Self::Embedding, Self::Container];
 
     /// The name, as on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
@@ -181,6 +183,7 @@ impl JobKind {
             Self::ChatCompletion => "chat_completion",
             Self::Completion => "completion",
             Self::Embedding => "embedding",
+            Self::Container => "container",
         }
     }
 }
@@ -193,7 +196,7 @@ impl fmt::Display for JobKind {
 
 /// A text that names no kind of job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of chat_completion, completion, embedding")]
+#[error("expected one of chat_completion, completion, embedding, container")]
 pub struct UnknownJobKind;
 
 impl FromStr for JobKind {
@@ -223,15 +226,19 @@ pub enum Endpoint {
     /// `POST /v1/responses`.
     #[serde(rename = "/v1/responses")]
     Responses,
+    /// `POST /v1/compute`: ours; OpenAI's `/v1/containers` is something else.
+    #[serde(rename = "/v1/compute")]
+    Compute,
 }
 
 impl Endpoint {
     /// All endpoints.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
         Self::Responses,
+        Self::Compute,
     ];
 
     /// Its path, which is also its name in batches and in the database.
@@ -241,6 +248,7 @@ impl Endpoint {
             Self::Completions => "/v1/completions",
             Self::Embeddings => "/v1/embeddings",
             Self::Responses => "/v1/responses",
+            Self::Compute => "/v1/compute",
         }
     }
 
@@ -250,6 +258,7 @@ impl Endpoint {
             Self::ChatCompletions | Self::Responses => JobKind::ChatCompletion,
             Self::Completions => JobKind::Completion,
             Self::Embeddings => JobKind::Embedding,
+            Self::Compute => JobKind::Container,
         }
     }
 }
@@ -262,7 +271,7 @@ impl fmt::Display for Endpoint {
 
 /// A text that names no endpoint that makes jobs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses")]
+#[error("expected one of /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/responses, /v1/compute")]
 pub struct UnknownEndpoint;
 
 impl FromStr for Endpoint {

@@ -4,6 +4,7 @@ pub mod api;
 pub mod canonical;
 pub mod capability;
 pub mod clock;
+pub mod compute;
 pub mod credits;
 pub mod environment;
 pub mod error;
@@ -17,6 +18,7 @@ pub mod openai;
 #[cfg(feature = "openapi")]
 mod openapi;
 pub mod project;
+pub mod raw_json;
 pub mod receipt;
 pub mod signing;
 pub mod snapshot;

@@ -18,19 +18,19 @@ pub struct ModelSpec {
     /// Other names that resolve to this entry.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// The files; none for `external`.
+    /// The files; none for `external` and `container`.
     #[serde(default)]
     pub files: Vec<ModelFile>,
-    /// Prompt and answer together: tokens.
+    /// Prompt and answer together: tokens. 0 for `container`, which has none.
     pub context_length: u64,
-    /// Where a request names no limit: the most tokens per choice.
+    /// Where a request names no limit: the most tokens per choice. 0 for `container`.
     pub default_max_tokens: u64,
     /// What it can do: names of a [`Capability`]. Names of later versions may be among them.
     #[serde(default)]
     pub capabilities: Vec<String>,
-    /// What it costs.
+    /// What it costs; for `container` the price of a request alone counts.
     pub price: Price,
-    /// What a node is asked before it may serve it.
+    /// What a node is asked before it may serve it: a text; for `container` the JSON object that it gets as `data`.
     pub test_prompt: String,
 }
 
@@ -57,6 +57,8 @@ pub enum ModelKind {
     Safetensors,
     /// Whatever the node's engine serves under that name.
     External,
+    /// Whatever JSON the node's container of that name takes and gives.
+    Container,
 }
 
 /// A file of a model.

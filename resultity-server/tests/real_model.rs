@@ -116,6 +116,7 @@ async fn the_contract_holds_in_process_and_over_http() {
     let setting = testing::Setting {
         model: &network.model,
         embedding_model: Some(&network.embedding_model),
+        container_model: None,
         network_key: network.server.running.app().flow.network_key.address(),
         pause: &|| tokio::time::sleep(std::time::Duration::from_millis(250)).boxed(),
     };

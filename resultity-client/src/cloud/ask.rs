@@ -1,9 +1,11 @@
-//! What is answered at once: chat, completions, embeddings.
+//! What is answered at once: chat, completions, embeddings, containers.
 
 use async_trait::async_trait;
 use resultity_core::api::cloud::{ChatApi, ChatStream, CompletionStream, Reply};
 use resultity_core::api::completions::CompletionsApi;
+use resultity_core::api::compute::ComputeApi;
 use resultity_core::api::embeddings::EmbeddingsApi;
+use resultity_core::compute::{Compute, ComputeRequest};
 use resultity_core::error::ApiError;
 use resultity_core::openai::chat::{ChatCompletion, ChatRequest};
 use resultity_core::openai::completion::{Completion, CompletionRequest};
@@ -15,6 +17,7 @@ use crate::sse;
 const CHAT: &[&str] = &["chat", "completions"];
 const COMPLETIONS: &[&str] = &["completions"];
 const EMBEDDINGS: &[&str] = &["embeddings"];
+const COMPUTE: &[&str] = &["compute"];
 
 #[async_trait]
 impl ChatApi for CloudClient {
@@ -51,5 +54,12 @@ impl CompletionsApi for CloudClient {
 impl EmbeddingsApi for CloudClient {
     async fn embed(&self, request: EmbeddingRequest) -> Result<Reply<EmbeddingList>, ApiError> {
         self.transport.json(self.ask(EMBEDDINGS, &request)?).await
+    }
+}
+
+#[async_trait]
+impl ComputeApi for CloudClient {
+    async fn compute(&self, request: ComputeRequest) -> Result<Reply<Compute>, ApiError> {
+        self.transport.json(self.ask(COMPUTE, &request)?).await
     }
 }

@@ -11,6 +11,7 @@ use futures::stream::{BoxStream, Stream};
 
 use super::batches::BatchesApi;
 use super::completions::CompletionsApi;
+use super::compute::ComputeApi;
 use super::embeddings::EmbeddingsApi;
 use super::files::FilesApi;
 use super::jobs::JobsApi;
@@ -179,6 +180,7 @@ pub trait CloudApi:
     + ModelsApi
     + CompletionsApi
     + EmbeddingsApi
+    + ComputeApi
     + ResponsesApi
     + JobsApi
     + UsageApi
@@ -193,6 +195,7 @@ impl<T> CloudApi for T where
         + ModelsApi
         + CompletionsApi
         + EmbeddingsApi
+        + ComputeApi
         + ResponsesApi
         + JobsApi
         + UsageApi

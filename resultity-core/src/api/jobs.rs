@@ -2,7 +2,6 @@
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
 use super::cloud::Reply;
 use super::page::{Order, Page};
@@ -12,6 +11,7 @@ use crate::id::JobId;
 use crate::job::{Endpoint, JobKind, JobState, Priority};
 use crate::openai::chat::Usage;
 use crate::openai::error::ErrorDetail;
+use crate::raw_json::RawJson;
 use crate::receipt::SignedReceipt;
 
 /// `POST /v1/jobs`: any request, to be polled for.
@@ -29,14 +29,15 @@ use crate::receipt::SignedReceipt;
 pub struct JobRequest {
     /// What is asked.
     pub endpoint: Endpoint,
-    /// The body, as that endpoint takes it; `stream` does not count.
-    pub body: Map<String, Value>,
+    /// The body, as that endpoint takes it: an object; `stream` does not count.
+    #[cfg_attr(feature = "openapi", schema(value_type = serde_json::Map<String, serde_json::Value>))]
+    pub body: RawJson,
 }
 
 impl JobRequest {
     /// A request to this endpoint.
     pub fn new(endpoint: Endpoint, body: &impl Serialize) -> Result<Self, serde_json::Error> {
-        let body = serde_json::from_value(serde_json::to_value(body)?)?;
+        let body = RawJson::of(body)?;
         Ok(Self { endpoint, body })
     }
 
@@ -53,6 +54,11 @@ impl JobRequest {
     /// An embedding.
     pub fn embedding(request: &crate::openai::embedding::EmbeddingRequest) -> Result<Self, serde_json::Error> {
         Self::new(Endpoint::Embeddings, request)
+    }
+
+    /// What a container is to compute.
+    pub fn compute(request: &crate::compute::ComputeRequest) -> Result<Self, serde_json::Error> {
+        Self::new(Endpoint::Compute, request)
     }
 }
 
@@ -106,7 +112,8 @@ pub struct Job {
     pub error: Option<ErrorDetail>,
     /// The answer, as its endpoint gives it; only of a detached job that is asked for by its id, while it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<Value>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<serde_json::Value>))]
+    pub result: Option<RawJson>,
     /// Until when request and answer are kept: seconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<i64>,

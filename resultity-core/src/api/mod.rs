@@ -6,6 +6,7 @@
 pub mod batches;
 pub mod cloud;
 pub mod completions;
+pub mod compute;
 pub mod embeddings;
 pub mod files;
 pub mod gate;

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use crate::capability::Capability;
 use crate::credits::Credits;
 use crate::model::{ModelFile, ModelKind, ModelSpec};
+use crate::raw_json::RawJson;
 use crate::snapshot::{JobParameters, Snapshot};
 
 /// A snapshot that nobody should act on.
@@ -78,12 +80,18 @@ fn jobs(jobs: &JobParameters) -> Result<(), InvalidSnapshot> {
 fn model(spec: &ModelSpec, path: &str) -> Result<(), InvalidSnapshot> {
     let field = |name: &str| format!("{path}.{name}");
     require(!spec.version.is_empty(), field("version"), "must not be empty")?;
-    require(spec.context_length > 0, field("context_length"), "must be above 0")?;
-    require(
-        spec.default_max_tokens > 0,
-        field("default_max_tokens"),
-        "must be above 0",
-    )?;
+    let has_tokens = spec.kind != ModelKind::Container;
+    for (name, tokens) in [
+        ("context_length", spec.context_length),
+        ("default_max_tokens", spec.default_max_tokens),
+    ] {
+        require(!has_tokens || tokens > 0, field(name), "must be above 0")?;
+        require(
+            has_tokens || tokens == 0,
+            field(name),
+            "must be 0 for a model of kind container, which has no tokens",
+        )?;
+    }
     require(
         spec.default_max_tokens <= spec.context_length,
         field("default_max_tokens"),
@@ -122,7 +130,20 @@ fn model(spec: &ModelSpec, path: &str) -> Result<(), InvalidSnapshot> {
                 "must be empty for a model of kind external",
             )?;
         }
+        ModelKind::Container => {
+            require(
+                spec.files.is_empty(),
+                field("files"),
+                "must be empty for a model of kind container",
+            )?;
+            container(spec, path)?;
+        }
     }
+    require(
+        spec.kind == ModelKind::Container || !spec.can(Capability::Container),
+        field("capabilities"),
+        "must name container for a model of that kind alone",
+    )?;
     let mut names = HashSet::new();
     for (index, file) in spec.files.iter().enumerate() {
         let path = format!("{path}.files[{index}]");
@@ -130,6 +151,38 @@ fn model(spec: &ModelSpec, path: &str) -> Result<(), InvalidSnapshot> {
         model_file(file, &path)?;
     }
     Ok(())
+}
+
+/// A container takes and gives JSON of its own, and is paid by the request.
+fn container(spec: &ModelSpec, path: &str) -> Result<(), InvalidSnapshot> {
+    let field = |name: &str| format!("{path}.{name}");
+    require(
+        spec.can(Capability::Container),
+        field("capabilities"),
+        "must name container for a model of that kind",
+    )?;
+    let others = [Capability::Chat, Capability::Completions, Capability::Embeddings];
+    require(
+        !others.into_iter().any(|other| spec.can(other)),
+        field("capabilities"),
+        "must not name chat, completions or embeddings for a model of kind container",
+    )?;
+    for (name, price) in [
+        ("price.input_per_million", spec.price.input_per_million),
+        ("price.output_per_million", spec.price.output_per_million),
+    ] {
+        require(
+            price == Credits::ZERO,
+            field(name),
+            "must be 0 for a model of kind container: its price is per_request",
+        )?;
+    }
+    let data = spec.test_prompt.parse::<RawJson>();
+    require(
+        data.is_ok_and(|data| data.is_object() && data.compact().is_some()),
+        field("test_prompt"),
+        "must be a JSON object for a model of kind container",
+    )
 }
 
 /// A node writes the file under this name: it must not leave the model's directory, on any system.
@@ -215,5 +268,39 @@ mod tests {
         *json.pointer_mut(field).unwrap() = value;
         let changed: Snapshot = serde_json::from_value(json).unwrap();
         assert_eq!(changed.validate().unwrap_err().path, path);
+    }
+
+    #[rstest]
+    #[case(json!({}), None)]
+    #[case(json!({"test_prompt": "{\"n\": [1, 18446744073709551616]}"}), None)]
+    #[case(json!({"capabilities": ["container", "proofs", "of_a_later_version"]}), None)]
+    #[case(json!({"price": {"input_per_million": 0, "output_per_million": 0, "per_request": 0}}), None)]
+    #[case(json!({"test_prompt": "Say yes."}), Some("test_prompt"))]
+    #[case(json!({"test_prompt": "[]"}), Some("test_prompt"))]
+    #[case(json!({"test_prompt": "{} {}"}), Some("test_prompt"))]
+    #[case(json!({"capabilities": []}), Some("capabilities"))]
+    #[case(json!({"capabilities": ["container", "chat"]}), Some("capabilities"))]
+    #[case(json!({"context_length": 1}), Some("context_length"))]
+    #[case(json!({"default_max_tokens": 1}), Some("default_max_tokens"))]
+    #[case(json!({"kind": "external", "context_length": 1, "default_max_tokens": 1}), Some("capabilities"))]
+    #[case(json!({"files": [{"name": "a", "sha256": "ab".repeat(32), "size": 1, "sources": []}]}), Some("files"))]
+    #[case(
+        json!({"price": {"input_per_million": 1, "output_per_million": 0, "per_request": 0}}),
+        Some("price.input_per_million")
+    )]
+    fn a_container_has_its_own_rules(#[case] changes: Value, #[case] wrong: Option<&str>) {
+        let mut json = serde_json::to_value(snapshot(3)).unwrap();
+        let mut container = json!({
+            "name": "c", "version": "1", "kind": "container", "context_length": 0, "default_max_tokens": 0,
+            "capabilities": ["container"], "test_prompt": "{}",
+            "price": {"input_per_million": 0, "output_per_million": 0, "per_request": 5},
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            container[name] = value.clone();
+        }
+        json["models"].as_array_mut().unwrap().push(container);
+        let changed: Snapshot = serde_json::from_value(json).unwrap();
+        let found = changed.validate().map_err(|invalid| invalid.path);
+        assert_eq!(found, wrong.map_or(Ok(()), |field| Err(format!("models[2].{field}"))));
     }
 }

@@ -9,7 +9,7 @@
 //! # }
 //! ```
 
-use super::{Setting, batches, chat, completions, embeddings, files, idempotency, jobs, responses, usage};
+use super::{Setting, batches, chat, completions, compute, embeddings, files, idempotency, jobs, responses, usage};
 use crate::api::cloud::{CallOptions, CloudApi};
 
 /// Gives an API that says something beside its requests.
@@ -22,6 +22,9 @@ pub async fn all(api: &dyn CloudApi, with_options: &WithOptions<'_>, setting: &S
     completions::all(api, setting.model).await;
     if let Some(model) = setting.embedding_model {
         embeddings::all(api, model).await;
+    }
+    if let Some(model) = setting.container_model {
+        compute::all(api, model, setting).await;
     }
     responses::all(api, setting.model).await;
     idempotency::all(with_options, setting.model).await;

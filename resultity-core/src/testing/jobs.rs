@@ -113,7 +113,7 @@ pub async fn a_job_is_polled_for<A: JobsApi + ?Sized>(api: &A, setting: &Setting
     let cost = job.cost.expect("what was answered has its price");
     assert!(Credits::ZERO < cost && cost <= job.held, "{job:?}");
     let result = job.result.clone().expect("an answered job has its answer");
-    let answer: ChatCompletion = serde_json::from_value(result).expect("the answer is as its endpoint gives it");
+    let answer: ChatCompletion = result.read().expect("the answer is as its endpoint gives it");
     assert!(!answer.text().is_empty(), "there is no text in {answer:?}");
     assert_eq!(answer.usage, job.usage);
     assert_eq!(ended(api, setting, job.id).await, job, "nothing changes any more");
@@ -128,7 +128,7 @@ pub async fn any_endpoint_makes_jobs<A: JobsApi + ?Sized>(api: &A, setting: &Set
     let job = create(api, request).await;
     assert_eq!((job.endpoint, job.kind), (Endpoint::Completions, JobKind::Completion));
     let result = ended(api, setting, job.id).await.result;
-    let answer: Completion = serde_json::from_value(result.expect("it was answered")).expect("a whole completion");
+    let answer: Completion = result.expect("it was answered").read().expect("a whole completion");
     assert_eq!(answer.object, "text_completion");
     assert!(!answer.choices.is_empty(), "{answer:?}");
 }
@@ -149,7 +149,7 @@ pub async fn an_answered_job_has_a_receipt_that_can_be_checked<A: JobsApi + ?Siz
         (usage.prompt_tokens, usage.completion_tokens)
     );
     let result = job.result.expect("an answered job has its answer");
-    let answer: ChatCompletion = serde_json::from_value(result).expect("the answer is as its endpoint gives it");
+    let answer: ChatCompletion = result.read().expect("the answer is as its endpoint gives it");
     assert_eq!(receipt.output_hash, output_hash([(0, answer.text())]));
     assert_eq!(Some(&receipt.finish_reason), answer.choices[0].finish_reason.as_ref());
     let again = api.receipt(job.id).await.expect("it is still there").body;

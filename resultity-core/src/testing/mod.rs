@@ -14,6 +14,7 @@ pub mod batches;
 pub mod chat;
 pub mod cloud;
 pub mod completions;
+pub mod compute;
 pub mod embeddings;
 pub mod files;
 pub mod idempotency;
@@ -29,6 +30,8 @@ pub struct Setting<'a> {
     pub model: &'a str,
     /// A model that makes embeddings; none: those scenarios are left out.
     pub embedding_model: Option<&'a str>,
+    /// A container that answers with the data that it gets; none: those scenarios are left out.
+    pub container_model: Option<&'a str>,
     /// The address of the network's first key, which signs its receipts.
     pub network_key: Address,
     /// A short pause between two questions, such as 50 ms.
@@ -40,6 +43,7 @@ impl fmt::Debug for Setting<'_> {
         f.debug_struct("Setting")
             .field("model", &self.model)
             .field("embedding_model", &self.embedding_model)
+            .field("container_model", &self.container_model)
             .field("network_key", &self.network_key)
             .finish_non_exhaustive()
     }

@@ -111,7 +111,8 @@ pub struct JobResult {
     pub request_hash: B256,
     /// Over what was sent: see [`Transcript`](crate::wire::Transcript).
     pub transcript_hash: B256,
-    /// Over the final text: see [`output_hash`](crate::wire::output_hash).
+    /// Over the final text, each embedding as it is sent, or the container's JSON: see
+    /// [`output_hash`](crate::wire::output_hash).
     pub output_hash: B256,
     /// Tokens of the prompt.
     pub prompt_tokens: u64,
@@ -121,7 +122,8 @@ pub struct JobResult {
     pub finish_reason: String,
     /// Whether it is all.
     pub outcome: Outcome,
-    /// An array of [`Choice`](crate::openai::chat::Choice), where the answer was not sent in chunks.
+    /// Where the answer was not sent in chunks: an array of [`Choice`](crate::openai::chat::Choice); of embeddings; or of the
+    /// one JSON that a container gave, without white space between its parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Box<RawValue>>,
     /// How long it took.

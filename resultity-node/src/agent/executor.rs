@@ -8,16 +8,18 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use resultity_core::clock::Clock;
+use resultity_core::compute::ComputeRequest;
 use resultity_core::job::JobKind;
 use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Delta, Usage};
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::{EmbeddingRequest, encode_floats};
+use resultity_core::raw_json::RawJson;
 use resultity_core::signing::{Domain, Keypair, Outcome};
 use resultity_core::wire::{
     Chunk, FailureCode, Job, MAX_FRAME_BYTES, NodeFrame, OutputHasher, Timings, Transcript, output_hash,
 };
 use serde::de::DeserializeOwned;
-use serde_json::value::to_raw_value;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
@@ -27,7 +29,7 @@ use super::assemble::Assembler;
 use super::event::{Input, Stop};
 use super::signed::{self, Answer, Reason};
 use super::{JobKey, Text};
-use crate::runtime::{Embeddings, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
+use crate::runtime::{ContainerRequest, Embeddings, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
 
 /// A message to people is cut here: characters.
 const MAX_MESSAGE: usize = 500;
@@ -109,6 +111,7 @@ enum Request {
     Chat(ChatRequest),
     Completion(CompletionRequest),
     Embedding(EmbeddingRequest),
+    Container(ContainerRequest),
 }
 
 impl Request {
@@ -131,6 +134,12 @@ impl Request {
                 let mut request: EmbeddingRequest = read(job)?;
                 request.model.clone_from(&job.model);
                 Ok(Self::Embedding(request))
+            }
+            JobKind::Container => {
+                let request: ComputeRequest = read(job)?;
+                let needs_proof = request.requires_proof.unwrap_or(false);
+                let request = ContainerRequest::new(&job.model, request.data.into_raw());
+                Ok(Self::Container(request.requires_proof(needs_proof)))
             }
             kind => Err(Reason::new(
                 FailureCode::InvalidRequest,
@@ -213,6 +222,12 @@ impl Work {
                 progress.first_output = Some(begun.elapsed());
                 return Ok(Usage::new(embeddings.prompt_tokens, 0));
             }
+            Request::Container(request) => {
+                let output = self.runtime.compute(request).await.map_err(explain)?;
+                progress.computed = Some([readable(output)?]);
+                progress.first_output = Some(begun.elapsed());
+                return Ok(Usage::new(0, 0));
+            }
         };
         self.follow(events, begun, progress).await
     }
@@ -284,6 +299,9 @@ impl Work {
         let whole = if let Some(embeddings) = &progress.embeddings {
             hash = output_hash((0..).zip(embeddings.iter().map(String::as_str)));
             Some(to_raw_value(embeddings))
+        } else if let Some(computed) = &progress.computed {
+            hash = output_hash((0..).zip(computed.iter().map(RawJson::get)));
+            Some(to_raw_value(computed))
         } else if !self.job.stream {
             let choices = progress.whole.finish();
             hash = choices.iter().collect::<OutputHasher>().finish();
@@ -342,6 +360,7 @@ struct Progress {
     output: OutputHasher,
     whole: Assembler,
     embeddings: Option<Vec<String>>,
+    computed: Option<[RawJson; 1]>,
     chunks: u64,
     /// Pieces of text: about as many as tokens.
     pieces: u64,
@@ -391,6 +410,14 @@ fn encode(embeddings: &Embeddings, texts: usize) -> Result<Vec<String>, Reason> 
         ));
     }
     Ok(vectors.iter().map(|vector| encode_floats(vector)).collect())
+}
+
+/// What a container gave, as it is sent.
+fn readable(output: Box<RawValue>) -> Result<RawJson, Reason> {
+    RawJson::from(output).compact().ok_or_else(|| {
+        let message = "the container gave arrays and objects that are too deep within one another";
+        Reason::new(FailureCode::EngineFailed, message)
+    })
 }
 
 fn explain(error: RuntimeError) -> Reason {

@@ -110,6 +110,7 @@ impl Refusal {
                 ErrorCode::ContextLengthExceeded,
                 match kind {
                     JobKind::Embedding => "a text does not fit into the model's context: shorten it",
+                    JobKind::Container => "the data does not fit into what the container can take: shorten it",
                     _ => {
                         "the prompt and the answer do not fit into the model's context: shorten it, or lower max_tokens"
                     }
@@ -128,6 +129,7 @@ impl Refusal {
             let prompt = match kind {
                 JobKind::Embedding => "input",
                 JobKind::Completion => "prompt",
+                JobKind::Container => "data",
                 _ => "messages",
             };
             (self.code == FailureCode::ContextLengthExceeded).then(|| prompt.to_owned())

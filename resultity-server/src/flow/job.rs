@@ -182,13 +182,14 @@ impl JobTask {
             match self.attempt(lease).await {
                 AttemptEnd::Answer {
                     result,
-                    verified,
+                    mut verified,
                     finish_reasons,
                     chunks,
                 } => {
                     let answer = Answer {
-                        choices: verified.choices.clone(),
-                        embeddings: verified.embeddings.clone(),
+                        choices: std::mem::take(&mut verified.choices),
+                        embeddings: std::mem::take(&mut verified.embeddings),
+                        output: verified.computed.take(),
                         finish_reasons,
                         chunks,
                         usage: verified.usage,

@@ -22,9 +22,10 @@ use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId};
 use resultity_core::job::{Endpoint, Priority};
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
+use resultity_core::raw_json::RawJson;
 use resultity_core::signing::{Domain, Keypair};
 use resultity_core::snapshot::{SignedSnapshot, Snapshot};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -118,6 +119,9 @@ pub struct Answer {
     /// The answer of an embedding, in the order of the texts: the base64 of little-endian 32-bit floats.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<String>,
+    /// What a container computed: any JSON, word for word.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "some")]
+    pub output: Option<RawJson>,
     /// Why each choice of a stream ended.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub finish_reasons: BTreeMap<u32, String>,
@@ -128,6 +132,11 @@ pub struct Answer {
     pub usage: Usage,
     /// What it cost.
     pub cost: Credits,
+}
+
+/// A container may well answer null.
+fn some<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<RawJson>, D::Error> {
+    RawJson::deserialize(deserializer).map(Some)
 }
 
 /// A job under way.

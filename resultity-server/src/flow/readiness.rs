@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use resultity_core::canonical::sha256;
 use resultity_core::capability::Capability;
+use resultity_core::compute::ComputeRequest;
 use resultity_core::id::{JobId, LeaseToken, NodeId};
 use resultity_core::job::{Attempt, JobKind};
 use resultity_core::model::ModelSpec;
@@ -34,7 +35,11 @@ pub struct NotReady(String);
 /// The model's test prompt, as a request of the first kind that the model is for.
 fn question(model: &ModelSpec) -> Result<ValidJob, NotReady> {
     let find = |_: &str| Ok(model.clone());
-    let question = if model.can(Capability::Completions) && !model.can(Capability::Chat) {
+    let question = if model.can(Capability::Container) {
+        let data = model.test_prompt.parse();
+        let data = data.map_err(|error| NotReady(format!("its test prompt is no JSON: {error}")))?;
+        validate::compute(ComputeRequest::of(&model.name, data), find)
+    } else if model.can(Capability::Completions) && !model.can(Capability::Chat) {
         let request = CompletionRequest::new(&model.name, model.test_prompt.as_str())
             .max_tokens(TOKENS)
             .temperature(0.0);
@@ -97,8 +102,8 @@ pub async fn check(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec) -> Result<
         },
     );
     match end {
-        // What came was verified to be numbers.
-        AttemptEnd::Answer { .. } if work.kind == JobKind::Embedding => Ok(()),
+        // What came was verified to be numbers, or JSON.
+        AttemptEnd::Answer { .. } if matches!(work.kind, JobKind::Embedding | JobKind::Container) => Ok(()),
         // A model that thinks first may have no text yet after so few tokens.
         AttemptEnd::Answer { verified, .. }
             if verified.choices.iter().any(|choice| !choice.message.extra.is_empty()) =>

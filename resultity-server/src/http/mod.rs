@@ -141,6 +141,7 @@ fn cloud() -> Table {
         .post("/v1/chat/completions", cloud::chat::create)
         .post("/v1/completions", cloud::completions::create)
         .post("/v1/embeddings", cloud::embeddings::create)
+        .post("/v1/compute", cloud::compute::create)
         .get("/v1/models", cloud::models::list)
         .get("/v1/models/{*id}", cloud::models::retrieve)
         .post("/v1/responses", cloud::responses::create)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use resultity_core::api::cloud::{CallOptions, ModelsApi, Reply, ReplyMeta};
 use resultity_core::error::ApiError;
-use resultity_core::model::ModelSpec;
+use resultity_core::model::{ModelKind, ModelSpec};
 use resultity_core::openai::model::{Model, ModelList};
 use serde_json::json;
 
@@ -95,9 +95,12 @@ fn listed(name: &str, model: &ModelSpec, created: i64) -> Model {
     });
     let mut listed = Model::new(name, created);
     listed.extra.insert("capabilities".into(), json!(model.capabilities));
-    listed
-        .extra
-        .insert("context_length".into(), json!(model.context_length));
+    // A container counts no tokens.
+    if model.kind != ModelKind::Container {
+        listed
+            .extra
+            .insert("context_length".into(), json!(model.context_length));
+    }
     listed.extra.insert("price".into(), price);
     listed
 }

@@ -1,5 +1,6 @@
 //! Jobs for the holder of a key: any request to be polled for, and what became of all of them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,14 +12,16 @@ use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::JobId;
 use resultity_core::job::{Endpoint, JobState};
+use resultity_core::raw_json::RawJson;
 use resultity_core::receipt::{Receipt, SignedReceipt};
-use serde::Serialize;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::flow::detached::{Detached, answer_of};
 use crate::flow::validate::ValidJob;
 use crate::flow::{Outlook, internal};
-use crate::session::render::render;
+use crate::session::render::{encoded, render};
 use crate::session::run::encode;
 use crate::session::{CloudSession, parsers, responses};
 use crate::store::{AttemptView, DetachedRecord, EventSource, JobFilter, JobView};
@@ -58,17 +61,17 @@ impl CloudSession {
 }
 
 /// The answer of a kept job, as its endpoint gives it.
-pub(super) fn result(kept: &DetachedRecord) -> Result<Value, ApiError> {
+pub(super) fn result(kept: &DetachedRecord) -> Result<RawJson, ApiError> {
     if kept.view.endpoint == Endpoint::Responses {
-        return value(&responses::kept_body(kept.clone())?);
+        return encoded(&responses::kept_body(kept.clone())?);
     }
-    render(kept, &answer_of(kept)?)
+    render(kept, answer_of(kept)?)
 }
 
 #[async_trait]
 impl JobsApi for CloudSession {
     async fn create_job(&self, request: JobRequest) -> Result<Reply<Job>, ApiError> {
-        let body = encode(&unstreamed(request.body))?;
+        let body = unstreamed(&request)?;
         let valid = self
             .valid_body(request.endpoint, body.get().as_bytes())
             .map_err(in_body)?;
@@ -173,7 +176,7 @@ impl JobsApi for CloudSession {
 
     async fn quote(&self, request: JobRequest) -> Result<Reply<Quote>, ApiError> {
         self.touch()?;
-        let body = encode(&unstreamed(request.body))?;
+        let body = unstreamed(&request)?;
         let valid = self.valid_body(request.endpoint, body.get().as_bytes())?;
         let balance = self
             .flow
@@ -220,20 +223,32 @@ fn unknown(id: JobId) -> ApiError {
     ApiError::new(ErrorCode::NotFound, format!("there is no job {id}"))
 }
 
-fn value(body: &impl Serialize) -> Result<Value, ApiError> {
-    serde_json::to_value(body)
-        .map_err(|error| ApiError::new(ErrorCode::Internal, "the answer could not be encoded").with_source(error))
-}
-
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Nobody reads the pieces of an answer that is polled for.
-fn unstreamed(mut body: Map<String, Value>) -> Map<String, Value> {
+/// The request's body without what asks for a stream: nobody reads the pieces of an answer that is polled for.
+fn unstreamed(request: &JobRequest) -> Result<Box<RawValue>, ApiError> {
+    if request.endpoint == Endpoint::Compute {
+        // Its numbers keep their digits; and it is never streamed.
+        let mut body: BTreeMap<String, &RawValue> = object(&request.body)?;
+        body.remove("stream");
+        body.remove("stream_options");
+        return encode(&body);
+    }
+    let mut body: Map<String, Value> = object(&request.body)?;
     body.remove("stream");
     body.remove("stream_options");
-    body
+    encode(&body)
+}
+
+fn object<'a, T: Deserialize<'a>>(body: &'a RawJson) -> Result<T, ApiError> {
+    body.read().map_err(|error| {
+        let message = "body must be a JSON object";
+        ApiError::new(ErrorCode::InvalidValue, message)
+            .with_param("body")
+            .with_source(error)
+    })
 }
 
 /// Names a field as the one who asked for a job sees it.

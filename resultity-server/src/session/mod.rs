@@ -6,6 +6,7 @@ mod batches;
 mod chat;
 mod cloud;
 mod completions;
+mod compute;
 mod embeddings;
 mod file_writer;
 mod files;

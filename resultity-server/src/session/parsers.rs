@@ -18,6 +18,7 @@ pub(super) fn request(
         Endpoint::ChatCompletions => validate::chat(parse(body)?, false, model),
         Endpoint::Completions => validate::completion(parse(body)?, false, model),
         Endpoint::Embeddings => validate::embedding(parse(body)?, model),
+        Endpoint::Compute => validate::compute(parse(body)?, model),
         Endpoint::Responses => responses::valid_body(body, model),
         _ => Err(ApiError::new(ErrorCode::InvalidValue, format!("{endpoint} makes no jobs")).with_param("endpoint")),
     }
@@ -95,15 +96,16 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 
-    const ENDPOINTS: [Endpoint; 4] = [
+    const ENDPOINTS: [Endpoint; 5] = [
         Endpoint::ChatCompletions,
         Endpoint::Completions,
         Endpoint::Embeddings,
         Endpoint::Responses,
+        Endpoint::Compute,
     ];
 
     /// Requests that are taken, with as many fields as go together.
-    fn good() -> [Value; 4] {
+    fn good() -> [Value; 5] {
         [
             json!({
                 "model": "m", "temperature": 0.5, "n": 2, "stop": ["a"], "seed": 1, "logprobs": true, "top_logprobs": 3,
@@ -135,6 +137,7 @@ mod tests {
                 "tools": [{"type": "function", "name": "f", "parameters": {}, "strict": true}],
                 "text": {"format": {"type": "json_object"}}, "reasoning": {"effort": "low"}, "truncation": "disabled",
             }),
+            json!({"model": "m", "data": {"a": [1, null]}, "requires_proof": true, "service_tier": "flex", "user": "u"}),
         ]
     }
 

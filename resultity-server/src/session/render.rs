@@ -6,22 +6,22 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::job::Endpoint;
 use resultity_core::openai::chat::{AnswerMessage, Choice, ChunkChoice};
 use resultity_core::openai::embedding::EncodingFormat;
+use resultity_core::raw_json::RawJson;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::flow::Answer;
 use crate::session::run::JobRef;
-use crate::session::{chat, completions, embeddings};
+use crate::session::{chat, completions, compute, embeddings};
 use crate::store::DetachedRecord;
 
 /// The answer of a kept job, as its endpoint gives it.
-pub(super) fn render(kept: &DetachedRecord, answer: &Answer) -> Result<Value, ApiError> {
+pub(super) fn render(kept: &DetachedRecord, mut answer: Answer) -> Result<RawJson, ApiError> {
     let job = JobRef {
         id: kept.view.id,
         created: kept.view.created,
     };
     let model = kept.view.asked_model.clone();
-    let mut answer = answer.clone();
     if !answer.chunks.is_empty() {
         answer.choices = gathered(&answer.chunks, &answer.finish_reasons);
     }
@@ -29,6 +29,7 @@ pub(super) fn render(kept: &DetachedRecord, answer: &Answer) -> Result<Value, Ap
         Endpoint::ChatCompletions => encoded(&chat::completion(job, model, answer)),
         Endpoint::Completions => encoded(&completions::completion(job, model, answer)),
         Endpoint::Embeddings => encoded(&embeddings::list(model, asked_format(&kept.request), &answer)?),
+        Endpoint::Compute => encoded(&compute::computed(job, model, answer)?),
         endpoint => Err(ApiError::new(
             ErrorCode::NotImplemented,
             format!("answers of {endpoint} are fetched there"),
@@ -36,8 +37,9 @@ pub(super) fn render(kept: &DetachedRecord, answer: &Answer) -> Result<Value, Ap
     }
 }
 
-fn encoded(body: &impl Serialize) -> Result<Value, ApiError> {
-    serde_json::to_value(body)
+/// An answer, written out.
+pub(super) fn encoded(body: &impl Serialize) -> Result<RawJson, ApiError> {
+    RawJson::of(body)
         .map_err(|error| ApiError::new(ErrorCode::Internal, "the answer could not be encoded").with_source(error))
 }
 

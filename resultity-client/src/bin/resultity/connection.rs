@@ -142,6 +142,11 @@ impl ConnectionArguments {
 }
 
 impl ConnectionArguments {
+    /// How long an answer may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
     /// The address of the network of a `dev` that runs here.
     pub(crate) fn network_of_dev(&self) -> Result<Option<String>, Failure> {
         Ok(DevFile::read(self.data_dir.as_deref())?.and_then(|dev| dev.network_key))
@@ -159,14 +164,15 @@ fn same_place(one: &str, other: &str) -> bool {
 }
 
 impl Connection {
-    /// The model that was named, else `dev`'s, else the first that the server lists, if it is not one for embeddings.
+    /// The model that was named, else `dev`'s, else the first that the server lists, if there is one that makes text.
     pub(crate) async fn model(&self, named: Option<String>) -> Result<String, Failure> {
         if let Some(model) = named.or_else(|| self.model.clone()) {
             return Ok(model);
         }
         let models = self.client.models().await.map_err(|error| self.explain(error))?;
-        let can_embed = |model: &&Model| capabilities(model).any(|name| name == Capability::Embeddings.as_str());
-        let first = models.data.iter().find(|model| !can_embed(model));
+        let others = [Capability::Embeddings, Capability::Container].map(Capability::as_str);
+        let makes_text = |model: &&Model| !capabilities(model).any(|name| others.contains(&name));
+        let first = models.data.iter().find(makes_text);
         first
             .or(models.data.first())
             .map(|model| model.id.clone())

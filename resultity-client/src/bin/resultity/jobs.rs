@@ -7,11 +7,15 @@ use clap::{Args, Subcommand, ValueEnum};
 use futures::TryStreamExt;
 use resultity_client::core::api::jobs::{Feedback, Job, JobQuery, JobRequest, JobsApi, Rating};
 use resultity_client::core::capability::Capability;
+use resultity_client::core::compute::ComputeRequest;
 use resultity_client::core::id::{InvalidId, JobId};
 use resultity_client::core::job::{Endpoint, JobState};
+use resultity_client::core::raw_json::RawJson;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use crate::asking::{AskingArguments, read_all};
+use crate::compute::{object, read_file};
 use crate::connection::{Connection, ConnectionArguments};
 use crate::output::{Failure, Output, until_interrupted};
 use crate::progress::Progress;
@@ -71,7 +75,7 @@ struct ListArguments {
 
 #[derive(Args)]
 struct ShowArguments {
-    /// The job, or the id of its answer (chatcmpl-… or cmpl-…)
+    /// The job, or the id of its answer (chatcmpl-…, cmpl-… or compute-…)
     #[arg(value_parser = job_id)]
     job: JobId,
     /// Print it as JSON, with its answer
@@ -81,7 +85,7 @@ struct ShowArguments {
 
 #[derive(Args)]
 struct WaitArguments {
-    /// The job, or the id of its answer (chatcmpl-… or cmpl-…)
+    /// The job, or the id of its answer (chatcmpl-…, cmpl-… or compute-…)
     #[arg(value_parser = job_id)]
     job: JobId,
     /// How long to wait; the job goes on after that
@@ -94,7 +98,7 @@ struct WaitArguments {
 
 #[derive(Args)]
 struct SubmitArguments {
-    /// What to ask; `-` reads it from standard input
+    /// What to ask, of a container its data; `-` reads it from standard input
     #[arg(required_unless_present = "file", conflicts_with = "file")]
     prompt: Vec<String>,
     /// A whole request as JSON, as the endpoint takes it
@@ -133,6 +137,7 @@ enum Kind {
     Chat,
     Completions,
     Embeddings,
+    Compute,
 }
 
 impl Kind {
@@ -141,23 +146,33 @@ impl Kind {
             Self::Chat => Endpoint::ChatCompletions,
             Self::Completions => Endpoint::Completions,
             Self::Embeddings => Endpoint::Embeddings,
+            Self::Compute => Endpoint::Compute,
         }
     }
 
-    /// The body of a request with this text.
-    fn body(self, text: &str) -> Map<String, Value> {
+    /// The body of a request of this model with this text.
+    fn body(self, model: &str, text: &str, max_tokens: Option<u64>) -> Result<RawJson, Failure> {
         let (field, value) = match self {
             Self::Chat => ("messages", json!([{"role": "user", "content": text}])),
             Self::Completions => ("prompt", json!(text)),
             Self::Embeddings => ("input", json!(text)),
+            Self::Compute => {
+                let data = object(text);
+                let data = data.map_err(|why| Failure::usage(format!("the data is no JSON object: {why}")))?;
+                return written(&ComputeRequest::of(model, data));
+            }
         };
-        Map::from_iter([(field.to_owned(), value)])
+        let mut body = Map::from_iter([(field.to_owned(), value), ("model".to_owned(), json!(model))]);
+        if let Some(tokens) = max_tokens {
+            body.insert("max_tokens".into(), json!(tokens));
+        }
+        written(&body)
     }
 }
 
 #[derive(Args)]
 struct FeedbackArguments {
-    /// The job, or the id of its answer (chatcmpl-… or cmpl-…)
+    /// The job, or the id of its answer (chatcmpl-…, cmpl-… or compute-…)
     #[arg(value_parser = job_id)]
     job: JobId,
     /// Good or bad
@@ -302,17 +317,13 @@ async fn submit(arguments: SubmitArguments, connection: &Connection, output: &mu
                 [dash] if dash == "-" => read_all().await?,
                 words => words.join(" "),
             };
-            let mut body = arguments.endpoint.body(&text);
             let named = arguments.model.clone();
             let model = match arguments.endpoint {
                 Kind::Embeddings => connection.model_that_can(named, Capability::Embeddings).await?,
+                Kind::Compute => connection.model_that_can(named, Capability::Container).await?,
                 Kind::Chat | Kind::Completions => connection.model(named).await?,
             };
-            body.insert("model".into(), json!(model));
-            if let Some(tokens) = arguments.max_tokens {
-                body.insert("max_tokens".into(), json!(tokens));
-            }
-            body
+            arguments.endpoint.body(&model, &text, arguments.max_tokens)?
         }
     };
     let asking = &arguments.asking;
@@ -340,12 +351,13 @@ async fn submit(arguments: SubmitArguments, connection: &Connection, output: &mu
     Ok(())
 }
 
-async fn read_request(path: &std::path::Path) -> Result<Map<String, Value>, Failure> {
-    let text = tokio::fs::read(path)
-        .await
-        .map_err(|error| Failure::new(format!("{} cannot be read: {error}", path.display())))?;
-    serde_json::from_slice(&text).map_err(|error| {
-        Failure::new(format!("{} is not a JSON object: {error}", path.display()))
+fn written(body: &impl serde::Serialize) -> Result<RawJson, Failure> {
+    RawJson::of(body).map_err(|error| Failure::new(error.to_string()))
+}
+
+async fn read_request(path: &std::path::Path) -> Result<RawJson, Failure> {
+    object(&read_file(path).await?).map_err(|why| {
+        Failure::new(format!("{} is not a JSON object: {why}", path.display()))
             .hint("It has to hold the body of a request, such as {\"model\": \"…\", \"messages\": […]}.")
     })
 }
@@ -387,10 +399,7 @@ async fn wait(
     if as_json {
         output.write_line(&table::json(&job.body)?)?;
     } else if let Some(result) = &job.result {
-        match text_of(result) {
-            Some(text) => output.write_line(&text)?,
-            None => output.write_line(&table::json(result)?)?,
-        }
+        output.write_line(&shown(result)?)?;
     }
     output.note_job(&job.body);
     if job.status == JobState::Succeeded {
@@ -399,6 +408,22 @@ async fn wait(
     let why = job.error.as_ref().map(|error| format!(": {}", error.message));
     Err(Failure::new(format!("the job is {}{}", job.status, if_any(why)))
         .hint(format!("`resultity jobs show {id}` tells more.")))
+}
+
+/// An answer for people; of a container what it gave, with every digit.
+fn shown(result: &RawJson) -> Result<String, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Computed<'a> {
+        #[serde(borrow)]
+        output: &'a RawValue,
+    }
+    let unreadable = |error| Failure::new(format!("the answer is not JSON: {error}"));
+    let value: Value = result.read().map_err(unreadable)?;
+    if value["object"] == "compute" {
+        let computed: Computed<'_> = result.read().map_err(unreadable)?;
+        return Ok(computed.output.get().to_owned());
+    }
+    text_of(&value).map_or_else(|| table::json(&value), Ok)
 }
 
 /// The text of an answer's first choice, if it is of a kind that has one.
@@ -437,5 +462,12 @@ mod tests {
         assert_eq!(text_of(&completion).as_deref(), Some("b"));
         assert_eq!(text_of(&tools), None);
         assert_eq!(text_of(&json!({"data": []})), None);
+    }
+
+    #[test]
+    fn of_a_container_every_digit_is_shown() {
+        let result = r#"{"id":"compute-1","object":"compute","output":{"n":123456789012345678901234567890}}"#;
+        let shown = shown(&result.parse().unwrap());
+        assert_eq!(shown.unwrap_or_default(), r#"{"n":123456789012345678901234567890}"#);
     }
 }

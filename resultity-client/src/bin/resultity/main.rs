@@ -4,6 +4,7 @@ mod asking;
 mod batch;
 mod chat;
 mod complete;
+mod compute;
 mod connection;
 mod embed;
 mod jobs;
@@ -43,6 +44,8 @@ enum Command {
     Complete(complete::CompleteArguments),
     /// Turn texts into numbers
     Embed(embed::EmbedArguments),
+    /// Have a container compute something
+    Compute(compute::ComputeArguments),
     /// List the models that can be asked now
     Models(models::ModelsArguments),
     /// Ask without waiting, and see what became of it
@@ -95,6 +98,7 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Chat(arguments) => chat::run(arguments, connection, output).await,
         Command::Complete(arguments) => complete::run(arguments, connection, output).await,
         Command::Embed(arguments) => embed::run(arguments, connection, output).await,
+        Command::Compute(arguments) => compute::run(arguments, connection, output).await,
         Command::Models(arguments) => models::run(arguments, connection, output).await,
         Command::Jobs(arguments) => jobs::run(arguments, connection, output).await,
         Command::Batch(arguments) => batch::run(arguments, connection, output).await,

@@ -95,12 +95,17 @@ fn details(model: &Model) -> String {
 
 /// What it can be asked for; the rest of what it can do are details.
 fn makes(model: &Model) -> String {
-    [Capability::Chat, Capability::Completions, Capability::Embeddings]
-        .into_iter()
-        .map(Capability::as_str)
-        .filter(|name| capabilities(model).any(|known| known == *name))
-        .collect::<Vec<_>>()
-        .join(", ")
+    [
+        Capability::Chat,
+        Capability::Completions,
+        Capability::Embeddings,
+        Capability::Container,
+    ]
+    .into_iter()
+    .map(Capability::as_str)
+    .filter(|name| capabilities(model).any(|known| known == *name))
+    .collect::<Vec<_>>()
+    .join(", ")
 }
 
 fn field(model: &Model, name: &str) -> String {

@@ -20,6 +20,7 @@ use crate::flow::verify::Limits;
 mod chat;
 mod cl100k;
 mod completion;
+mod compute;
 mod embedding;
 mod messages;
 mod parameters;
@@ -27,6 +28,7 @@ mod shapes;
 
 pub use chat::chat;
 pub use completion::completion;
+pub use compute::compute;
 pub(super) use embedding::MAX_DIMENSIONS;
 pub use embedding::embedding;
 pub use parameters::ParameterNote;
@@ -43,6 +45,7 @@ pub fn parameters(endpoint: Endpoint) -> Vec<ParameterNote> {
         Endpoint::ChatCompletions => parameters::CHAT,
         Endpoint::Completions => parameters::COMPLETIONS,
         Endpoint::Embeddings => parameters::EMBEDDINGS,
+        Endpoint::Compute => parameters::COMPUTE,
         _ => &[],
     };
     table.iter().map(parameters::Parameter::note).collect()

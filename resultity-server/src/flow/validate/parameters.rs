@@ -255,6 +255,19 @@ pub(super) static EMBEDDINGS: &[Parameter] = &[
     row("user", Text, no, Kept),
 ];
 
+/// `POST /v1/compute`.
+pub(super) static COMPUTE: &[Parameter] = &[
+    row("model", Any, no, Nothing),
+    row("data", Any, no, Nothing),
+    row("metadata", By(shapes::metadata), no, Kept),
+    row("prompt_cache_key", Text, no, Kept),
+    row("requires_proof", Bool, off, Of(Capability::Proofs)),
+    row("safety_identifier", Text, no, Kept),
+    row("service_tier", By(shapes::service_tier), no, Kept),
+    row("stream", Bool, off, Never("what a container computes comes whole")),
+    row("user", Text, no, Kept),
+];
+
 /// Checks the values of all parameters that are known.
 pub(super) fn check(table: &[Parameter], fields: &Map<String, Value>) -> Result<(), ApiError> {
     for parameter in table {

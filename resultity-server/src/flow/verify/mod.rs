@@ -4,12 +4,14 @@ use resultity_core::B256;
 use resultity_core::id::{JobId, NodeId};
 use resultity_core::job::JobKind;
 use resultity_core::openai::chat::{Choice, Usage};
+use resultity_core::raw_json::RawJson;
 use resultity_core::signing::{Domain, InvalidSignature, PublicKey, TypedData};
-use resultity_core::wire::JobResult;
+use resultity_core::wire::{JobResult, MAX_FRAME_BYTES};
 
 use crate::bus::TopicLease;
 use crate::flow::validate::MAX_DIMENSIONS;
 
+mod computed;
 mod embeddings;
 mod received;
 mod shown;
@@ -100,8 +102,11 @@ impl Limits {
     }
 
     fn max_bytes(&self) -> u64 {
-        if self.kind == JobKind::Embedding {
-            return self.choices.saturating_mul(MAX_DIMENSIONS * 6 + 16);
+        match self.kind {
+            JobKind::Embedding => return self.choices.saturating_mul(MAX_DIMENSIONS * 6 + 16),
+            // Nothing in the request says how much a container may answer; what fits into a frame.
+            JobKind::Container => return MAX_FRAME_BYTES as u64,
+            _ => {}
         }
         let text = self.max_completion_tokens.saturating_mul(MAX_BYTES_PER_TOKEN);
         // As escaped as JSON can be.
@@ -146,6 +151,8 @@ pub struct Verified {
     pub choices: Vec<Choice>,
     /// The answer of an embedding, in the order of the texts: the base64 of little-endian 32-bit floats.
     pub embeddings: Vec<String>,
+    /// What a container computed.
+    pub computed: Option<RawJson>,
 }
 
 /// Checks a result against what was asked and what came; the signature last, as it costs most.
@@ -190,6 +197,7 @@ pub fn result(
         is_outlier,
         choices: whole.choices,
         embeddings: whole.embeddings,
+        computed: whole.computed,
     })
 }
 

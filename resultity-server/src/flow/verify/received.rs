@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use resultity_core::B256;
 use resultity_core::job::JobKind;
 use resultity_core::openai::chat::{Choice, ChunkChoice, Delta};
+use resultity_core::raw_json::RawJson;
 use resultity_core::wire::{OutputHasher, Transcript};
 
 use super::shown::{self, Extent};
-use super::{Limits, Violation, embeddings};
+use super::{Limits, Violation, computed, embeddings};
 
 /// What was received of an answer so far.
 #[derive(Debug)]
@@ -22,7 +23,8 @@ pub struct Received {
     bytes: u64,
     /// Bytes that the asker gets to see: text, tool calls and the like.
     pub(super) shown: u64,
-    embeddings_hash: Option<B256>,
+    /// Over an answer that is not of choices.
+    other_hash: Option<B256>,
 }
 
 impl Received {
@@ -36,7 +38,7 @@ impl Received {
             chunks: 0,
             bytes: 0,
             shown: 0,
-            embeddings_hash: None,
+            other_hash: None,
         }
     }
 
@@ -107,10 +109,18 @@ impl Received {
         self.transcript.add(output);
         if self.limits.kind == JobKind::Embedding {
             let (embeddings, hash) = embeddings::take(output, &self.limits)?;
-            self.embeddings_hash = Some(hash);
+            self.other_hash = Some(hash);
             return Ok(Whole {
-                choices: Vec::new(),
                 embeddings,
+                ..Whole::default()
+            });
+        }
+        if self.limits.kind == JobKind::Container {
+            let (computed, hash) = computed::take(output)?;
+            self.other_hash = Some(hash);
+            return Ok(Whole {
+                computed: Some(computed),
+                ..Whole::default()
             });
         }
         let mut choices: Vec<Choice> = serde_json::from_str(output).map_err(|error| Violation::unreadable(&error))?;
@@ -135,7 +145,7 @@ impl Received {
         }
         Ok(Whole {
             choices,
-            embeddings: Vec::new(),
+            ..Whole::default()
         })
     }
 
@@ -146,7 +156,7 @@ impl Received {
 
     /// Over what the asker got.
     pub(super) fn output_hash(&self) -> B256 {
-        self.embeddings_hash.unwrap_or_else(|| self.output.finish())
+        self.other_hash.unwrap_or_else(|| self.output.finish())
     }
 }
 
@@ -155,4 +165,5 @@ impl Received {
 pub(super) struct Whole {
     pub(super) choices: Vec<Choice>,
     pub(super) embeddings: Vec<String>,
+    pub(super) computed: Option<RawJson>,
 }

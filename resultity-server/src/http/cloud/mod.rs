@@ -17,6 +17,7 @@ use crate::session::CloudSession;
 pub(super) mod batches;
 pub(super) mod chat;
 pub(super) mod completions;
+pub(super) mod compute;
 pub(super) mod embeddings;
 pub(super) mod files;
 pub(super) mod jobs;

@@ -8,6 +8,7 @@ use resultity_core::api::webhooks::{
     CreateWebhook, RotateWebhookSecret, TestWebhook, UpdateWebhook, Webhook, WebhookDeleted, WebhookDelivery,
     WebhookWithSecret,
 };
+use resultity_core::compute::{Compute, ComputeRequest};
 use resultity_core::error::ErrorCode;
 use resultity_core::openai::batch::{Batch, BatchRequest};
 use resultity_core::openai::chat::{ChatChunk, ChatCompletion, ChatRequest};
@@ -26,6 +27,7 @@ use super::operation::Operation;
 const CHAT: &str = "Chat";
 const COMPLETIONS: &str = "Completions";
 const EMBEDDINGS: &str = "Embeddings";
+const COMPUTE: &str = "Compute";
 const MODELS: &str = "Models";
 const RESPONSES: &str = "Responses";
 const FILES: &str = "Files";
@@ -36,7 +38,7 @@ const WEBHOOKS: &str = "Webhooks";
 const LATER: &str = "Not served yet";
 
 /// The tags of all surfaces with what they are about, in the order in which they are shown.
-pub(super) const TAGS: [(&str, &str); 14] = [
+pub(super) const TAGS: [(&str, &str); 15] = [
     (CHAT, "Conversations."),
     (
         RESPONSES,
@@ -44,6 +46,7 @@ pub(super) const TAGS: [(&str, &str); 14] = [
     ),
     (COMPLETIONS, "Texts to be gone on with."),
     (EMBEDDINGS, "Texts as numbers."),
+    (COMPUTE, "Containers: any JSON object in, any JSON out."),
     (MODELS, "What can be asked."),
     (FILES, "What batches read and write."),
     (BATCHES, "Many requests in a file."),
@@ -89,6 +92,11 @@ fn inference() -> Vec<Operation> {
         Operation::new(Post, "/v1/embeddings", EMBEDDINGS, "createEmbedding", "Turn texts into numbers")
             .takes::<EmbeddingRequest>()
             .gives::<EmbeddingList>("One embedding for each text.")
+            .makes_a_job(),
+        Operation::new(Post, "/v1/compute", COMPUTE, "createCompute", "Have a container compute something")
+            .about("Of models with the capability `container`. Numbers keep their digits both ways. Paid by the request.")
+            .takes::<ComputeRequest>()
+            .gives::<Compute>("What the container answered, word for word.")
             .makes_a_job(),
         Operation::new(Get, "/v1/models", MODELS, "listModels", "What this key can ask now, aliases included")
             .gives::<ModelList>("The models."),

@@ -12,6 +12,7 @@ pub(super) fn add(document: &mut Value) {
         (Endpoint::ChatCompletions, "ChatRequest"),
         (Endpoint::Completions, "CompletionRequest"),
         (Endpoint::Embeddings, "EmbeddingRequest"),
+        (Endpoint::Compute, "ComputeRequest"),
     ] {
         let pointer = format!("/components/schemas/{name}/properties");
         let Some(Value::Object(properties)) = document.pointer_mut(&pointer) else {

@@ -172,7 +172,7 @@ impl Context {
         let usage = record.view.usage.unwrap_or_default();
         let body = match self.endpoint {
             Endpoint::Responses => kept_body(record).map(|body| to_raw_value(&body)),
-            _ => result(&record).map(|body| to_raw_value(&body)),
+            _ => result(&record).map(|body| Ok(body.into_raw())),
         };
         let body = match body {
             Ok(body) => body.map_err(unwritten)?,
