@@ -11,3 +11,4 @@ pub mod ended;
 pub mod guardian;
 pub mod networks;
 pub mod pipeline;
+pub mod store;
