@@ -38,6 +38,8 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// What a Docker engine needs to start the containers; none: they run already.
     pub docker: Option<DockerSettings>,
+    /// The file that the log is written to, beside the terminal.
+    pub log: Option<LogSettings>,
 }
 
 /// Requests of one address to one route.
@@ -228,15 +230,40 @@ pub enum Takes {
     OpenAi,
 }
 
-/// What a Docker engine needs to start the containers.
-#[derive(Debug, Clone, Default)]
+/// What a Docker engine needs to start the containers that have a `port`.
+#[derive(Debug, Clone)]
 pub struct DockerSettings {
     /// The user at the image registry.
     pub username: Option<String>,
     /// The user's password.
     pub password: Option<SecretString>,
-    /// How long to wait for the containers to answer: seconds.
+    /// How long the containers may take to answer before that is said; they are used whenever they answer.
     pub startup_wait: Duration,
+    /// The address of this machine that their ports are published on.
+    pub publish: IpAddr,
+}
+
+impl Default for DockerSettings {
+    /// No login; 5 s, as the original waits; loopback.
+    fn default() -> Self {
+        Self {
+            username: None,
+            password: None,
+            startup_wait: Duration::from_secs(5),
+            publish: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+}
+
+/// A log file that is moved aside when it is full: `node.log` to `node.log.1`, that to `node.log.2`, and so on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSettings {
+    /// The file.
+    pub path: PathBuf,
+    /// How large it may grow: bytes. 0: without end.
+    pub max_file_size: u64,
+    /// How many older files are kept. 0: it is never moved aside.
+    pub backup_count: u32,
 }
 
 impl Settings {
@@ -253,6 +280,7 @@ impl Settings {
             results: ResultSettings::new(results),
             max_body_bytes: 16 * 1024 * 1024,
             docker: None,
+            log: None,
         }
     }
 }
