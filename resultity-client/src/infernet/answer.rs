@@ -101,7 +101,7 @@ mod tests {
     )]
     #[case::redirect(
         301,
-        r#"{"error":"no"}"#,
+        "",
         NodeErrorKind::InvalidAnswer,
         "the server answered 301 Moved Permanently; check the base URL"
     )]

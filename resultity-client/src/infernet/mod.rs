@@ -19,6 +19,7 @@ use crate::error::ConfigError;
 use crate::transport::Transport;
 
 mod answer;
+mod delegate;
 mod ids;
 mod stream;
 mod wait;

@@ -55,34 +55,40 @@ mod tests {
 
     use super::*;
 
-    async fn streamed(pieces: &[&'static [u8]]) -> Result<(String, Vec<Bytes>), NodeError> {
-        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece))).collect();
+    /// Each character is a byte.
+    fn bytes(text: &str) -> Bytes {
+        let bytes = text.chars().map(|symbol| u8::try_from(u32::from(symbol)).unwrap());
+        bytes.collect::<Vec<u8>>().into()
+    }
+
+    async fn streamed(pieces: &[&str]) -> Result<(String, Vec<Bytes>), NodeError> {
+        let pieces: Vec<_> = pieces.iter().map(|piece| Ok(bytes(piece))).collect();
         let stream = split(stream::iter(pieces).boxed()).await?;
         Ok((stream.id.to_string(), stream.bytes.try_collect().await?))
     }
 
     #[rstest]
-    #[case::alone(&[b"id-1\n", b"a", b"b"], &[b"a", b"b"])]
-    #[case::in_pieces(&[b"i", b"d-", b"1", b"\n", b"a"], &[b"a"])]
-    #[case::glued(&[b"id-1\na\nb", b"c"], &[b"a\nb", b"c"])]
-    #[case::windows(&[b"id-1\r\n\xff\xfe"], &[b"\xff\xfe"])]
-    #[case::nothing_more(&[b"id-1\n"], &[])]
+    #[case::alone(&["id-1\n", "a", "b"], &["a", "b"])]
+    #[case::in_pieces(&["i", "d-", "1", "\n", "a"], &["a"])]
+    #[case::glued(&["id-1\na\nb", "c"], &["a\nb", "c"])]
+    #[case::no_text(&["id-1\r\n\u{ff}\u{fe}"], &["\u{ff}\u{fe}"])]
+    #[case::nothing_more(&["id-1\n"], &[])]
     #[tokio::test]
-    async fn the_first_line_is_the_id_however_it_comes(#[case] pieces: &[&'static [u8]], #[case] rest: &[&[u8]]) {
-        let (id, bytes) = streamed(pieces).await.unwrap();
+    async fn the_first_line_is_the_id_however_it_comes(#[case] pieces: &[&str], #[case] rest: &[&str]) {
+        let (id, got) = streamed(pieces).await.unwrap();
         assert_eq!(id, "id-1");
-        assert_eq!(bytes, rest);
+        assert_eq!(got, rest.iter().map(|text| bytes(text)).collect::<Vec<_>>());
     }
 
     #[rstest]
     #[case::nothing(&[])]
-    #[case::no_end(&[b"id-1"])]
-    #[case::empty_line(&[b"\n", b"a"])]
-    #[case::page(&[b"<html>\xff\n"])]
-    #[case::words(&[b"not an id\n"])]
-    #[case::too_long(&[&[b'x'; 200], b"\n"])]
+    #[case::no_end(&["id-1"])]
+    #[case::empty_line(&["\n", "a"])]
+    #[case::page(&["<html>\u{ff}\n"])]
+    #[case::words(&["not an id\n"])]
+    #[case::too_long(&["0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0\n"])]
     #[tokio::test]
-    async fn what_does_not_begin_with_an_id_is_refused(#[case] pieces: &[&'static [u8]]) {
+    async fn what_does_not_begin_with_an_id_is_refused(#[case] pieces: &[&str]) {
         let error = streamed(pieces).await.unwrap_err();
         assert_eq!(error.kind(), NodeErrorKind::InvalidAnswer);
     }

@@ -15,6 +15,8 @@ pub(crate) fn resultity_beside(data_dir: impl AsRef<OsStr>) -> Command {
         "RESULTITY_MODEL",
         "RESULTITY_EMBEDDING_MODEL",
         "RESULTITY_NETWORK",
+        "RESULTITY_NODE_URL",
+        "PRIVATE_KEY",
         "RESULTITY_LOG",
     ] {
         command.env_remove(name);

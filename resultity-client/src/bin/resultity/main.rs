@@ -9,6 +9,7 @@ mod connection;
 mod embed;
 mod jobs;
 mod models;
+mod node;
 mod output;
 mod progress;
 mod receipt;
@@ -60,6 +61,8 @@ enum Command {
     Receipt(receipt::ReceiptArguments),
     /// Be told when jobs, responses and batches have ended
     Webhooks(webhooks::WebhooksArguments),
+    /// Ask one node directly, without the network
+    Node(Box<node::NodeArguments>),
 }
 
 const EXAMPLES: &str = "\
@@ -106,6 +109,7 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Credits(arguments) => usage::run_credits(arguments, connection, output).await,
         Command::Receipt(arguments) => receipt::run(arguments, connection, output).await,
         Command::Webhooks(arguments) => webhooks::run(arguments, connection, output).await,
+        Command::Node(arguments) => node::run(*arguments, connection, output).await,
     }
 }
 

@@ -119,6 +119,14 @@ impl Output {
         Ok(())
     }
 
+    /// Writes bytes as they are, for a file or another program.
+    pub(crate) fn write_bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut out = std::io::stdout().lock();
+        out.write_all(bytes)?;
+        out.flush()?;
+        Ok(())
+    }
+
     /// Writes a text and ends the line.
     pub(crate) fn write_line(&mut self, text: &str) -> Result<(), Failure> {
         self.write(text)?;
