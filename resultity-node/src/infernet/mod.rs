@@ -5,6 +5,7 @@
 //!         (one caller)  (rules)   (durable)  (hops)     (slots, HTTP)
 //! ```
 
+pub mod chain;
 pub mod config;
 pub mod containers;
 pub mod ended;
