@@ -11,5 +11,8 @@ pub mod containers;
 pub mod ended;
 pub mod guardian;
 pub mod networks;
+pub mod node;
 pub mod pipeline;
+mod room;
+pub mod session;
 pub mod store;
