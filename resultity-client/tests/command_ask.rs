@@ -1,4 +1,4 @@
-//! The commands that ask a model, beside `chat`: complete, embed, models; and the options that they share.
+//! The commands that ask a model, beside `chat`: complete, embed, compute, models; and the options that they share.
 #![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on stops")]
 
@@ -94,6 +94,47 @@ fn texts_become_lines_of_numbers() {
     let whole: Value = serde_json::from_slice(&run(&["--json"]).stdout).unwrap();
     assert_eq!(whole["usage"]["prompt_tokens"], 4);
     mock.assert();
+}
+
+#[test]
+fn a_container_s_answer_is_printed_as_it_gave_it() {
+    const GIVEN: &str = r#"{"n":123456789012345678901234567890.10}"#;
+    let mut server = Server::new();
+    let models = json!({"object": "list", "data": [
+        {"id": "m", "object": "model", "created": 1, "owned_by": "resultity", "capabilities": ["chat"]},
+        {"id": "c", "object": "model", "created": 1, "owned_by": "resultity", "capabilities": ["container"]},
+    ]});
+    server.mock("GET", "/v1/models").with_body(models.to_string()).create();
+    let mock = server
+        .mock("POST", "/v1/compute")
+        .match_body(Matcher::Exact(format!(
+            r#"{{"model":"c","data":{GIVEN},"requires_proof":true}}"#
+        )))
+        .with_body(format!(
+            r#"{{"id":"compute-1","object":"compute","created":1,"model":"c","output":{GIVEN}}}"#
+        ))
+        .expect(2)
+        .create();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("data.json");
+    std::fs::write(&file, GIVEN).unwrap();
+    for data in [GIVEN.to_owned(), format!("@{}", file.display())] {
+        let output = at(&server)
+            .args(["compute", "--proof", "--data", &data])
+            .output()
+            .unwrap();
+        assert_success(&output, &format!("{GIVEN}\n"));
+    }
+    mock.assert();
+    for data in ["[1]", "{", "a"] {
+        let output = at(&server).args(["compute", "--data", data]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{data}");
+        assert!(
+            text(&output.stderr).contains("no JSON object"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
 }
 
 #[test]
