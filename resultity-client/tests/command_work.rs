@@ -105,6 +105,34 @@ fn a_whole_request_is_submitted_from_a_file_and_waited_for() {
 }
 
 #[test]
+fn a_job_of_a_container_keeps_every_digit() {
+    let mut server = Server::new();
+    let data = r#"{"n":123456789012345678901234567890}"#;
+    let mock = server
+        .mock("POST", "/v1/jobs")
+        .match_body(Matcher::Exact(format!(
+            r#"{{"endpoint":"/v1/compute","body":{{"model":"c","data":{data}}}}}"#
+        )))
+        .with_status(202)
+        .with_body(job("queued").to_string())
+        .expect(2)
+        .create();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("request.json");
+    std::fs::write(&path, format!(r#"{{"model":"c","data":{data}}}"#)).unwrap();
+    let submit = |more: &[&str]| {
+        at(&server)
+            .args(["jobs", "submit", "--endpoint", "compute"])
+            .args(more)
+            .output()
+            .unwrap()
+    };
+    assert_success(&submit(&["-m", "c", data]), &format!("{JOB}\n"));
+    assert_success(&submit(&["--file", path.to_str().unwrap()]), &format!("{JOB}\n"));
+    mock.assert();
+}
+
+#[test]
 fn a_job_that_failed_is_a_failure_with_its_reason() {
     let mut server = Server::new();
     job_is(&mut server, "failed", 1);

@@ -111,10 +111,42 @@ async fn embeddings_travel_as_base64_and_are_signed_like_texts() {
     );
 }
 
+#[tokio::test]
+async fn what_a_container_gives_travels_as_it_is_but_for_its_white_space() {
+    let dir = tempfile::tempdir().unwrap();
+    let (network, mut link) = node(&dir).await;
+    let body = r#"{"model":"an-alias","data":{"n":123456789012345678901234567890.10},"requires_proof":true}"#;
+    link.send(Job {
+        body: serde_json::value::RawValue::from_string(body.to_owned()).unwrap(),
+        ..job_of(JobKind::Container, false, &json!({}))
+    })
+    .await;
+    let result = loop {
+        if let NodeFrame::Result(result) = link.next().await {
+            break result;
+        }
+    };
+    result
+        .signed_data()
+        .verify(&network.domain, &result.signature, link.node)
+        .unwrap();
+    let given = r#"{"proof":true,"data":{"n":123456789012345678901234567890.10}}"#;
+    let output = result.output.unwrap();
+    assert_eq!(output.get(), format!("[{given}]"));
+    assert_eq!(result.output_hash, output_hash([(0, given)]));
+    let mut transcript = Transcript::default();
+    transcript.add(output.get());
+    assert_eq!(result.transcript_hash, transcript.finish());
+    assert_eq!((result.prompt_tokens, result.completion_tokens), (0, 0));
+}
+
 #[rstest]
 #[case::field(JobKind::Completion, json!({"model": "m", "prompt": [1]}), FailureCode::InvalidRequest, Some("prompt"))]
 #[case::unreadable(JobKind::Embedding, json!({"model": "m"}), FailureCode::InvalidRequest, None)]
 #[case::too_few(JobKind::Embedding, json!({"model": "m", "input": ["a", ""]}), FailureCode::EngineFailed, None)]
+#[case::no_data(JobKind::Container, json!({"model": "m"}), FailureCode::InvalidRequest, None)]
+#[case::broken(JobKind::Container, json!({"model": "m", "data": {"bad": 1}}), FailureCode::EngineFailed, None)]
+#[case::too_deep(JobKind::Container, json!({"model": "m", "data": {"deep": 1}}), FailureCode::EngineFailed, None)]
 #[tokio::test]
 async fn a_failure_names_the_field(
     #[case] kind: JobKind,

@@ -7,7 +7,7 @@ mod bad_fields;
 mod harness;
 
 use harness::node::TestNode;
-use harness::{TestServer, model};
+use harness::{TestServer, container, model};
 use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Client, Method, RequestBuilder};
 use resultity_core::capability::Capability;
@@ -29,6 +29,7 @@ fn endpoints() -> Vec<(&'static str, Value, &'static str)> {
         ("/v1/completions", json!({"model": "m", "prompt": "hi"}), "model"),
         ("/v1/embeddings", json!({"model": "e", "input": "hi"}), "model"),
         ("/v1/responses", json!({"model": "m", "input": "hi"}), "model"),
+        ("/v1/compute", json!({"model": "c", "data": {"a": 1}}), "model"),
         ("/v1/batches", batch, "input_file_id"),
         (
             "/v1/jobs",
@@ -71,7 +72,7 @@ impl Table {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut embeddings = model("e");
         embeddings.capabilities = Capability::names([Capability::Embeddings, Capability::Cl100kBase]);
-        let server = TestServer::with(Offer::new(vec![model("m"), embeddings])).await;
+        let server = TestServer::with(Offer::new(vec![model("m"), embeddings, container("c")])).await;
         let node = TestNode::ready(&server.io_url(), "m", 1).await;
         server.until_served("m").await;
         let http = Client::builder().no_proxy().build().unwrap();
@@ -348,6 +349,7 @@ async fn a_wrong_value_is_named() {
         "/v1/completions",
         "/v1/embeddings",
         "/v1/responses",
+        "/v1/compute",
     ] {
         let (path, good) = endpoint(path);
         for name in ["nobody", "", "M", " m", "m ", "../m", "m\u{0}"] {

@@ -17,10 +17,12 @@ use serde_json::Value;
 use super::{Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
 
 mod completions;
+mod compute;
 mod embeddings;
 mod logprobs;
 
 pub use completions::{completions, echoes};
+pub use compute::compute;
 pub use embeddings::embeddings;
 pub use logprobs::{completion_logprobs, logprobs};
 
@@ -46,7 +48,7 @@ pub struct Outcome {
 }
 
 /// Runs the whole contract of a model that chats. For what else a model may do, see
-/// [`completions()`], [`echoes`], [`embeddings()`], [`logprobs()`] and [`completion_logprobs`].
+/// [`completions()`], [`echoes`], [`embeddings()`], [`compute()`], [`logprobs()`] and [`completion_logprobs`].
 ///
 /// # Panics
 /// Where the contract is broken.

@@ -28,7 +28,9 @@ use resultity_core::wire::{
     Challenge, Heartbeat, HeartbeatAck, Hello, Job, LeaseView, NodeFrame, SUBPROTOCOL, ServerFrame, Welcome, body_hash,
 };
 use resultity_core::{Address, B256};
-use resultity_node::runtime::{Embeddings, EngineModel, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
+use resultity_node::runtime::{
+    ContainerRequest, Embeddings, EngineModel, Runtime, RuntimeError, RuntimeEvent, RuntimeStream,
+};
 use serde_json::value::RawValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -424,5 +426,19 @@ impl Runtime for Scripted {
             vectors: texts.map(|text| vec![text.len() as f32, 0.5]).collect(),
             prompt_tokens: 5,
         })
+    }
+
+    /// What it gets, read with all its white space; nothing good for a `bad` one.
+    async fn compute(&self, request: ContainerRequest) -> Result<Box<RawValue>, RuntimeError> {
+        assert_eq!(request.model, "demo", "the alias is resolved");
+        let data = request.data.get();
+        if data.contains("bad") {
+            return Err(RuntimeError::Failed("broke".into()));
+        }
+        if data.contains("deep") {
+            return Ok(RawValue::from_string(format!("{}{}", "[".repeat(200), "]".repeat(200))).unwrap());
+        }
+        let proof = request.requires_proof;
+        Ok(RawValue::from_string(format!("{{ \"proof\": {proof},\n \"data\": {data} }}")).unwrap())
     }
 }

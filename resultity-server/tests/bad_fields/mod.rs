@@ -105,6 +105,18 @@ pub(crate) const KINDS: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "/v1/compute",
+        &[
+            ("model", "s"),
+            ("data", "o"),
+            ("requires_proof", "b"),
+            ("stream", "b"),
+            ("service_tier", "s"),
+            ("metadata", "o"),
+            ("user", "s"),
+        ],
+    ),
+    (
         "/v1/batches",
         &[
             ("input_file_id", "s"),
@@ -231,6 +243,16 @@ pub(crate) fn values() -> Vec<(&'static str, Vec<Wrong>)> {
             "previous_response_id",
         ),
     ];
+    let compute = vec![
+        ("data", json!(null), VALUE, "data"),
+        ("data", json!("{}"), VALUE, "data"),
+        ("requires_proof", json!(true), UNSUPPORTED, "requires_proof"),
+        ("stream", json!(true), UNSUPPORTED, "stream"),
+        ("max_tokens", json!(1), UNSUPPORTED, "max_tokens"),
+        ("containers", json!(["c"]), UNSUPPORTED, "containers"),
+        ("model", json!("m"), VALUE, "model"),
+        ("service_tier", json!("first"), VALUE, "service_tier"),
+    ];
     let batches = vec![
         ("endpoint", json!("/v1/images/generations"), VALUE, "endpoint"),
         ("completion_window", json!("1h"), VALUE, "completion_window"),
@@ -243,6 +265,7 @@ pub(crate) fn values() -> Vec<(&'static str, Vec<Wrong>)> {
         ("body", json!({}), MISSING, "body.model"),
         ("body.temperature", json!(5), VALUE, "body.temperature"),
         ("body.messages", json!([]), VALUE, "body.messages"),
+        ("body", json!([1]), VALUE, "body"),
         ("more", json!(1), VALUE, "more"),
     ];
     let feedback = vec![
@@ -264,6 +287,7 @@ pub(crate) fn values() -> Vec<(&'static str, Vec<Wrong>)> {
         ("/v1/completions", completions),
         ("/v1/embeddings", embeddings),
         ("/v1/responses", responses),
+        ("/v1/compute", compute),
         ("/v1/batches", batches),
         ("/v1/jobs", jobs),
         ("/feedback", feedback),

@@ -60,6 +60,22 @@ pub fn model(name: &str) -> ModelSpec {
     }
 }
 
+/// A container that nodes bring themselves.
+pub fn container(name: &str) -> ModelSpec {
+    ModelSpec {
+        kind: ModelKind::Container,
+        context_length: 0,
+        default_max_tokens: 0,
+        capabilities: Capability::names([Capability::Container]),
+        price: Price {
+            per_request: Credits::from_micros(25),
+            ..Price::default()
+        },
+        test_prompt: r#"{"ready":true}"#.into(),
+        ..model(name)
+    }
+}
+
 /// A server in this process, on a free port, with a key that has credits.
 pub struct TestServer {
     pub running: Running,
