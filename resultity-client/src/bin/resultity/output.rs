@@ -124,6 +124,8 @@ impl Output {
         let mut out = std::io::stdout().lock();
         out.write_all(bytes)?;
         out.flush()?;
+        // Bytes have no lines: nothing is added to them.
+        self.is_mid_line = false;
         Ok(())
     }
 

@@ -69,10 +69,9 @@ fn parse(text: &str) -> Result<Vec<BatchRequest>, String> {
     if text.trim_start().starts_with('[') {
         let all: Vec<Box<RawValue>> =
             serde_json::from_str(text).map_err(|error| format!("it is not a JSON array: {error}"))?;
-        let read = |(index, json): (usize, &Box<RawValue>)| {
-            request(json.get()).map_err(|error| format!("request {} cannot be read: {error}", index + 1))
-        };
-        return all.iter().enumerate().map(read).collect();
+        let read =
+            |(index, json)| request(json).map_err(|error| format!("request {} cannot be read: {error}", index + 1));
+        return all.iter().map(|json| json.get()).enumerate().map(read).collect();
     }
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let read = |(index, line)| request(line).map_err(|error| format!("line {} cannot be read: {error}", index + 1));
