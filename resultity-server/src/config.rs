@@ -135,6 +135,8 @@ impl ServerConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use resultity_core::clock::Timestamp;
+    use resultity_core::snapshot::Snapshot;
 
     #[test]
     fn the_sample_file_is_valid_and_names_every_key() {
@@ -142,6 +144,17 @@ mod tests {
         let config = ServerConfig::read(&path).unwrap();
         assert_eq!(config.jobs, JobParameters::default());
         assert_eq!(config.roles, default_roles());
+        let snapshot = Snapshot {
+            environment: config.environment,
+            version: 1,
+            issued_at: Timestamp::from_millis(0),
+            rolls_back: None,
+            models: config.models,
+            jobs: config.jobs,
+            heartbeat_interval_ms: 1,
+            min_agent_version: "0.1.0".into(),
+        };
+        assert_eq!(snapshot.validate(), Ok(()));
         let text = std::fs::read_to_string(path).unwrap();
         let keys = [
             "listen",

@@ -226,6 +226,20 @@ async fn a_container_that_fails_costs_nothing_and_says_nothing_of_its_host() {
 }
 
 #[tokio::test]
+async fn a_container_may_be_free() {
+    let mut free = container(NAME);
+    free.price.per_request = Credits::ZERO;
+    let server = TestServer::with(Offer::new(vec![free])).await;
+    let _node = Node::start(&server).await;
+    let client = server.client();
+    let answer = client.compute(asking(DATA)).await.unwrap();
+    assert_eq!((answer.output.get(), answer.meta.cost), (DATA, Some(Credits::ZERO)));
+    let job = answer.meta.job_id.unwrap();
+    assert_eq!(client.receipt(job).await.unwrap().receipt.cost, Credits::ZERO);
+    server.assert_charged(Credits::ZERO).await;
+}
+
+#[tokio::test]
 async fn a_repeat_gives_the_first_answer_with_every_digit() {
     let server = TestServer::with(offer()).await;
     let node = Node::start(&server).await;
