@@ -8,11 +8,15 @@
 pub mod chain;
 pub mod config;
 pub mod containers;
+mod docker;
 pub mod ended;
 pub mod guardian;
+pub mod http;
+pub mod log_file;
 pub mod networks;
 pub mod node;
 pub mod pipeline;
 mod room;
+pub mod run;
 pub mod session;
 pub mod store;

@@ -1,5 +1,7 @@
 //! The command `resultity-node`: reads its arguments and calls the library.
 
+#[cfg(feature = "infernet")]
+mod infernet;
 mod run;
 mod signals;
 
@@ -7,9 +9,15 @@ use std::fmt::Display;
 use std::future::Future;
 use std::io::IsTerminal;
 use std::process::ExitCode;
+#[cfg(feature = "infernet")]
+use std::sync::Mutex;
 
 use clap::{Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
+use tracing::Subscriber;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// Many small allocations a request: a tenth less CPU than the system's allocator under load.
 #[global_allocator]
@@ -28,6 +36,10 @@ enum Command {
     /// Joins a network and works until it is stopped. Ctrl-C: finishes running jobs; twice: stops at once.
     #[command(after_help = run::EXAMPLES)]
     Run(Box<run::Run>),
+    /// Serves containers over the Infernet node's REST API, with the original node's config.json.
+    #[cfg(feature = "infernet")]
+    #[command(after_help = infernet::EXAMPLES)]
+    Infernet(infernet::Infernet),
 }
 
 fn main() -> ExitCode {
@@ -36,15 +48,35 @@ fn main() -> ExitCode {
             let Some(filter) = filter(&run.log_level) else {
                 return wrong_log_level();
             };
-            tracing_subscriber::fmt()
-                .with_env_filter(filter)
-                .with_writer(std::io::stderr)
-                .with_ansi(std::io::stderr().is_terminal())
-                .with_target(false)
-                .init();
+            tracing_subscriber::registry().with(filter).with(terminal()).init();
             block_on(run::work(*run))
         }
+        #[cfg(feature = "infernet")]
+        Command::Infernet(arguments) => {
+            let Some(filter) = filter(&arguments.log_level) else {
+                return wrong_log_level();
+            };
+            let mut prepared = match arguments.prepare() {
+                Ok(prepared) => prepared,
+                Err(code) => return code,
+            };
+            let file = prepared.log.take().map(|file| {
+                let file = tracing_subscriber::fmt::layer().json().with_writer(Mutex::new(file));
+                file.with_target(false).with_ansi(false)
+            });
+            let log = tracing_subscriber::registry().with(filter);
+            log.with(terminal()).with(file).init();
+            block_on(infernet::work(prepared))
+        }
     }
+}
+
+/// The log on standard error.
+fn terminal<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
+    tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
 }
 
 /// What is logged: `RUST_LOG`, else this level.

@@ -35,6 +35,8 @@ pub struct Overrides {
     /// The host at which containers are found by their port, instead of this machine. A node that runs in a container
     /// itself finds them at `host.docker.internal`.
     pub containers_host: Option<String>,
+    /// Where the Docker engine is, such as `unix:///run/podman/podman.sock`. None: the usual socket.
+    pub docker_host: Option<String>,
 }
 
 impl Overrides {

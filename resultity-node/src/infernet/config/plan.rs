@@ -82,7 +82,10 @@ fn managed(root: &mut Object<'_>, overrides: &Overrides, report: &Report) -> Opt
         }
         return None;
     }
-    let mut settings = DockerSettings::default();
+    let mut settings = DockerSettings {
+        host: overrides.docker_host.clone(),
+        ..DockerSettings::default()
+    };
     if let Some(startup_wait) = startup_wait {
         settings.startup_wait = startup_wait;
     }

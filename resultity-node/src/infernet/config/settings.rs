@@ -233,6 +233,8 @@ pub enum Takes {
 /// What a Docker engine needs to start the containers that have a `port`.
 #[derive(Debug, Clone)]
 pub struct DockerSettings {
+    /// Where the engine is, such as `unix:///run/podman/podman.sock`. None: the usual socket.
+    pub host: Option<String>,
     /// The user at the image registry.
     pub username: Option<String>,
     /// The user's password.
@@ -247,6 +249,7 @@ impl Default for DockerSettings {
     /// No login; 5 s, as the original waits; loopback.
     fn default() -> Self {
         Self {
+            host: None,
             username: None,
             password: None,
             startup_wait: Duration::from_secs(5),

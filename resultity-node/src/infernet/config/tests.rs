@@ -321,6 +321,7 @@ fn what_the_caller_decides_counts() {
         listen: Some("0.0.0.0".parse().unwrap()),
         data_dir: Some("elsewhere".into()),
         containers_host: Some("host.docker.internal".to_owned()),
+        docker_host: Some("unix:///x".to_owned()),
     };
     let file = json!({
         "server": {"port": 4444},
@@ -334,7 +335,9 @@ fn what_the_caller_decides_counts() {
     results.keep_for = Duration::from_mins(1);
     assert_eq!(settings.results, results);
     assert_eq!(settings.containers[0].url.as_str(), "http://host.docker.internal:3000/");
-    assert!(settings.docker.unwrap().publish.is_unspecified());
+    let docker = settings.docker.unwrap();
+    assert!(docker.publish.is_unspecified());
+    assert_eq!(docker.host.unwrap(), "unix:///x");
     assert!(notes.iter().all(|note| note.path != "server"), "{notes:?}");
 }
 

@@ -1,0 +1,136 @@
+//! A whole Infernet node from its settings: what the command `resultity-node infernet` does, as a library call.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::config::settings::Settings;
+use super::config::{Note, NoteLevel};
+use super::docker;
+use super::http;
+use super::node::{InfernetError, InfernetNode, Parts};
+use crate::agent::DEFAULT_DRAIN_TIMEOUT;
+
+/// What to run.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct RunOptions {
+    /// The settings.
+    pub settings: Settings,
+    /// What there is to say of them, which is logged once.
+    pub notes: Vec<Note>,
+    /// How long running jobs may go on after a stop.
+    pub drain_timeout: Duration,
+}
+
+impl RunOptions {
+    /// What a configuration says; 30 s to finish at a stop.
+    pub fn new(settings: Settings, notes: Vec<Note>) -> Self {
+        Self {
+            settings,
+            notes,
+            drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+        }
+    }
+}
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The address is taken.
+    #[error(
+        "{address} is in use: another program listens there, maybe the original node. Stop it, or choose another address with --listen"
+    )]
+    AddressInUse {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The folder of the results cannot be made.
+    #[error("cannot make the folder {}: {source}", .path.display())]
+    DataDir {
+        /// The folder.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The node itself.
+    #[error(transparent)]
+    Node(#[from] InfernetError),
+    /// Serving failed.
+    #[error("cannot serve any more: {0}")]
+    Serve(#[source] io::Error),
+}
+
+/// Runs a node until it is cancelled; then it takes no more work, finishes what runs, and stops the containers that it
+/// started.
+///
+/// It listens at once. Containers that a Docker engine starts come up meanwhile.
+pub async fn run(options: RunOptions, cancel: CancellationToken) -> Result<(), RunError> {
+    let RunOptions {
+        settings,
+        notes,
+        drain_timeout,
+    } = options;
+    for note in &notes {
+        match note.level {
+            NoteLevel::Note => tracing::info!("{note}"),
+            NoteLevel::Warning => tracing::warn!("{note}"),
+        }
+    }
+    let listener = listen(settings.listen).await?;
+    if let Some(folder) = settings.results.path.parent() {
+        make_folder(folder).await?;
+    }
+    let node = InfernetNode::start(settings.clone(), Parts::default()).await?;
+    let address = listener.local_addr().unwrap_or(settings.listen);
+    tracing::info!(address = %address, containers = settings.containers.len(), "the node serves");
+    let tasks = TaskTracker::new();
+    let stop_containers = CancellationToken::new();
+    if let Some(docker) = settings.docker.clone() {
+        let (containers, running) = (settings.containers.clone(), node.containers().clone());
+        let stop = stop_containers.clone();
+        tasks.spawn(docker::manage(docker, containers, running, stop));
+    }
+    tasks.close();
+    let served = http::serve(node.clone(), listener, cancel.clone()).await;
+    if cancel.is_cancelled() {
+        tracing::info!("stopping: running jobs may finish");
+    }
+    node.stop(drain_timeout).await;
+    stop_containers.cancel();
+    tasks.wait().await;
+    served.map_err(RunError::Serve)
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => RunError::AddressInUse { address },
+        _ => RunError::Listen { address, source },
+    })
+}
+
+/// Results are what callers were told: nobody else on this machine needs to read them.
+async fn make_folder(folder: &Path) -> Result<(), RunError> {
+    let mut builder = tokio::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    builder.mode(0o700);
+    builder.create(folder).await.map_err(|source| RunError::DataDir {
+        path: folder.to_owned(),
+        source,
+    })
+}
