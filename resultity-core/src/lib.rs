@@ -16,7 +16,7 @@ pub mod limits;
 pub mod model;
 pub mod openai;
 #[cfg(feature = "openapi")]
-mod openapi;
+pub mod openapi;
 pub mod project;
 pub mod raw_json;
 pub mod receipt;

@@ -1,4 +1,4 @@
-//! Schemas of types whose form on the wire is not that of their fields.
+//! Schemas of types whose form on the wire is not that of their fields, and the descriptions of all.
 
 use std::borrow::Cow;
 
@@ -9,6 +9,10 @@ use utoipa::{PartialSchema, ToSchema};
 use crate::id::{BatchId, DeliveryId, EventId, FileId, JobId, KeyId, NamespaceId, ResponseId, WebhookId};
 use crate::openai::response::{FunctionCall, InputItem, OutputItem, OutputMessage, ReasoningItem};
 use crate::webhook::EventType;
+
+mod words;
+
+pub use words::clean;
 
 macro_rules! ids {
     ($($id:ident, $what:literal, $example:literal;)*) => {$(

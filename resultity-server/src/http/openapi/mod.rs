@@ -20,7 +20,6 @@ mod cloud;
 mod elsewhere;
 mod operation;
 mod parameters;
-mod words;
 
 use operation::Operation;
 
@@ -107,7 +106,7 @@ fn error_codes() -> BTreeMap<u16, Vec<ErrorCode>> {
 static SERVED: LazyLock<Bytes> = LazyLock::new(|| {
     let mut document = serde_json::to_value(document()).unwrap_or_default();
     parameters::add(&mut document);
-    words::clean(&mut document);
+    resultity_core::openapi::clean(&mut document);
     document.to_string().into()
 });
 

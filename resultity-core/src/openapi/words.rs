@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// Cleans all descriptions of a document.
-pub(super) fn clean(value: &mut Value) {
+/// Cleans all descriptions of an OpenAPI document that is made from types.
+pub fn clean(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             if let Some(Value::String(description)) = fields.get_mut("description") {

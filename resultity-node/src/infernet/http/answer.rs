@@ -1,0 +1,130 @@
+//! Answers: the one place where values and errors become a status, headers and a body.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use resultity_core::infernet::{NodeError, NodeErrorKind};
+use serde::Serialize;
+
+use super::limits::Left;
+use super::stream::JobBody;
+
+/// An answer on its way out.
+pub(super) type Answer = Response<AnswerBody>;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The body of an answer.
+pub(super) enum AnswerBody {
+    /// It is there already.
+    Whole(Full<Bytes>),
+    /// A job's bytes, as they come.
+    Stream(JobBody),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.get_mut() {
+            Self::Whole(body) => Pin::new(body).poll_frame(context),
+            Self::Stream(body) => Pin::new(body).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Stream(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Stream(body) => body.size_hint(),
+        }
+    }
+}
+
+/// 200 with this as JSON.
+pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Answer, NodeError> {
+    match serde_json::to_vec(value) {
+        Ok(text) => Ok(json_text(text)),
+        Err(error) => Err(NodeError::new(NodeErrorKind::Internal, error.to_string())),
+    }
+}
+
+/// 200 with this text, which is JSON.
+pub(super) fn json_text(text: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(AnswerBody::Whole(Full::new(text.into())));
+    answer.headers_mut().insert(CONTENT_TYPE, JSON);
+    answer
+}
+
+/// 200 with a job's bytes. What they are is the container's affair.
+pub(super) fn stream(body: JobBody) -> Answer {
+    let mut answer = Response::new(AnswerBody::Stream(body));
+    let kind = HeaderValue::from_static("application/octet-stream");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}
+
+/// An error, with the status of its kind.
+pub(super) fn error(error: &NodeError) -> Answer {
+    let status = error
+        .kind()
+        .status()
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = if status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(%error, "a request failed");
+        r#"{"error":"The node failed"}"#.into()
+    } else {
+        // Text and values that are JSON already.
+        serde_json::to_vec(&error.to_response()).unwrap_or_default()
+    };
+    let mut answer = json_text(text);
+    *answer.status_mut() = status;
+    let is_for_later = matches!(error.kind(), NodeErrorKind::Busy | NodeErrorKind::RateLimited);
+    let after = error.when_to_retry().or(is_for_later.then_some(Duration::ZERO));
+    if let Some(after) = after {
+        let seconds = whole_seconds(after).max(1);
+        answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    answer
+}
+
+/// 404.
+pub(super) fn not_found() -> Answer {
+    error(&NodeError::new(NodeErrorKind::NotFound, "Not found"))
+}
+
+/// 405 with the methods that there are.
+pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
+    let mut answer = error(&NodeError::new(NodeErrorKind::Refused, "Method not allowed"));
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+/// Says what the caller may still ask for, in the headers of the original node.
+pub(super) fn describe_limit(answer: &mut Answer, left: &Left) {
+    let headers = answer.headers_mut();
+    let mut say = |name, value: u64| headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+    say("ratelimit-limit", left.limit);
+    say("ratelimit-remaining", left.remaining);
+    say("ratelimit-reset", whole_seconds(left.reset));
+}
+
+/// Rounded up.
+fn whole_seconds(duration: Duration) -> u64 {
+    duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
