@@ -62,6 +62,9 @@ impl Node {
             NodeErrorKind::Refused if error.message().contains("ontainer") => {
                 "`resultity node info` lists the containers.".to_owned()
             }
+            NodeErrorKind::Refused if error.message() == "Chain not enabled" => {
+                "The node's configuration has to enable its chain: \"chain\": {\"enabled\": true, …}.".to_owned()
+            }
             NodeErrorKind::Unauthorized => "The node takes this only from its own machine.".to_owned(),
             NodeErrorKind::Timeout => again(", or allow more with --timeout"),
             NodeErrorKind::RateLimited | NodeErrorKind::Busy | NodeErrorKind::Internal => again(""),

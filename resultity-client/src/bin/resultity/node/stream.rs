@@ -33,7 +33,6 @@ pub(crate) struct StreamArguments {
 
 pub(crate) async fn run(arguments: StreamArguments, node: &Node, output: &mut Output) -> Result<(), Failure> {
     let request = arguments.request.read().await?;
-    let mut waiting = Some(Progress::new("waiting"));
     let stream = node.client.stream_job(request).await;
     let mut stream = stream.map_err(|error| node.explain(&error))?;
     if arguments.json {
@@ -41,6 +40,7 @@ pub(crate) async fn run(arguments: StreamArguments, node: &Node, output: &mut Ou
     } else if output.is_terminal() || output.verbose {
         output.note(&format!("job {}", stream.id));
     }
+    let mut waiting = Some(Progress::new("waiting"));
     let mut texts = Texts::default();
     while let Some(piece) = stream.bytes.try_next().await.map_err(|error| node.explain(&error))? {
         waiting.take();
