@@ -8,7 +8,7 @@ use resultity_core::infernet::subscription::containers_hash;
 use tokio::sync::Mutex;
 use tokio::task::{JoinError, spawn_blocking};
 
-/// How many pipelines are tried: all of 8 containers (109 600). A table of so many takes two megabytes, and a tenth of a second
+/// How many pipelines are tried: all of 8 containers (109 600). A table of so many takes two megabytes, and less than a second
 /// to make.
 const MAX_PIPELINES: u32 = 110_000;
 
@@ -189,6 +189,15 @@ mod tests {
         }
         assert_eq!(table(8, MAX_PIPELINES).end, 109_600);
         assert_eq!(table(9, MAX_PIPELINES).end, MAX_PIPELINES);
+    }
+
+    #[tokio::test]
+    async fn every_pipeline_of_eight_containers_is_found() {
+        let ids: Vec<_> = (0..8).map(|id| format!("container-{id}")).collect();
+        let lookup = Lookup::new(ids.clone());
+        let last: Vec<_> = ids.into_iter().rev().collect();
+        assert_eq!(lookup.pipeline(containers_hash(&last)).await.unwrap(), Some(last));
+        assert_eq!(lookup.pipeline(B256::ZERO).await.unwrap(), None);
     }
 
     #[tokio::test]
