@@ -20,7 +20,7 @@ const REFUSAL_LIMIT: usize = 64 * 1024;
 pub(crate) struct Answer {
     id: String,
     body: Incoming,
-    is_events: bool,
+    content: Content,
     seen: usize,
     bounds: Bounds,
 }
@@ -54,11 +54,14 @@ impl Answer {
     /// The answer, if it is one with success; else what the container says about it.
     pub(super) async fn read(id: &str, response: Response<Incoming>, bounds: Bounds) -> Result<Self, CallError> {
         let (parts, body) = response.into_parts();
-        let is_events = parts.headers.get(header::CONTENT_TYPE).is_some_and(is_events);
+        let content = parts
+            .headers
+            .get(header::CONTENT_TYPE)
+            .map_or(Content::Other, Content::of);
         let mut answer = Self {
             id: id.to_owned(),
             body,
-            is_events,
+            content,
             seen: 0,
             bounds,
         };
@@ -69,9 +72,9 @@ impl Answer {
         Err(error::refusal(id, parts.status.as_u16(), &said))
     }
 
-    /// Whether it is a stream of server-sent events.
-    pub(crate) const fn is_events(&self) -> bool {
-        self.is_events
+    /// What it says it is.
+    pub(crate) const fn content(&self) -> Content {
+        self.content
     }
 
     /// When the time for it is over.
@@ -107,7 +110,7 @@ impl Answer {
     }
 
     /// The whole of it, which has to be JSON.
-    pub(super) async fn json(mut self) -> Result<Box<RawValue>, CallError> {
+    pub(crate) async fn json(&mut self) -> Result<Box<RawValue>, CallError> {
         let bytes = self.whole().await?;
         match serde_json::from_slice::<&RawValue>(&bytes) {
             Ok(json) => Ok(json.to_owned()),
@@ -160,7 +163,23 @@ impl Answer {
     }
 }
 
-fn is_events(content_type: &HeaderValue) -> bool {
-    let essence = content_type.as_bytes().split(|byte| *byte == b';').next();
-    essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
+/// What an answer says it is, by its content type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Json,
+    /// Server-sent events.
+    Events,
+    Other,
+}
+
+impl Content {
+    fn of(content_type: &HeaderValue) -> Self {
+        let essence = content_type.as_bytes().split(|byte| *byte == b';').next();
+        let is = |name: &str| essence.is_some_and(|essence| essence.trim_ascii().eq_ignore_ascii_case(name.as_bytes()));
+        match () {
+            () if is("application/json") => Self::Json,
+            () if is("text/event-stream") => Self::Events,
+            () => Self::Other,
+        }
+    }
 }

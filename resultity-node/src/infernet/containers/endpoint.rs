@@ -6,7 +6,8 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
 use secrecy::ExposeSecret as _;
-use url::Url;
+use tokio::net::TcpStream;
+use url::{Host, Url};
 
 use super::error::ContainersError;
 use crate::infernet::config::settings::ContainerSettings;
@@ -50,6 +51,19 @@ impl Endpoint {
 
     pub(super) fn has_tls(&self) -> bool {
         self.resources.scheme() == "https"
+    }
+
+    /// Whether a connection comes about; it is closed at once.
+    pub(super) async fn takes_connections(&self) -> bool {
+        let (Some(host), Some(port)) = (self.resources.host(), self.resources.port_or_known_default()) else {
+            return false;
+        };
+        let connection = match host {
+            Host::Domain(name) => TcpStream::connect((name, port)).await,
+            Host::Ipv4(address) => TcpStream::connect((address, port)).await,
+            Host::Ipv6(address) => TcpStream::connect((address, port)).await,
+        };
+        connection.is_ok()
     }
 
     /// The call itself.

@@ -22,7 +22,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use answer::Answer;
+pub(crate) use answer::{Answer, Content};
 pub use error::{CallError, ContainersError, TEXT_LIMIT};
 pub use hop::{Hop, Location};
 
@@ -159,12 +159,20 @@ impl Containers {
             return None;
         }
         let bounds = Bounds::new(self.resources_timeout, RESOURCES_LIMIT);
-        let answer = Answer::read(container.id(), response, bounds).await.ok()?;
+        let mut answer = Answer::read(container.id(), response, bounds).await.ok()?;
         answer.json().await.ok()
     }
 
     fn running(&self) -> impl Iterator<Item = &Container> {
         self.list.iter().filter(|container| self.is_running(container.id()))
+    }
+
+    /// Whether it runs and takes connections. Nothing is asked of it.
+    pub(crate) async fn is_reachable(&self, id: &str) -> bool {
+        match self.get(id) {
+            Some(container) if self.is_running(id) => container.endpoint.takes_connections().await,
+            _ => false,
+        }
     }
 
     /// Where it is in the list.

@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::infernet::config::settings::{CallSettings, QueueSettings};
-use crate::infernet::containers::{Answer, CallError, Containers};
+use crate::infernet::containers::{Answer, CallError, Container, Containers};
 use crate::infernet::ended::Ended;
 
 mod queue;
@@ -30,6 +30,7 @@ use slots::{Slot, Slots};
 pub struct Pipeline {
     containers: Arc<Containers>,
     slots: Slots,
+    queue: QueueSettings,
     calls: CallSettings,
 }
 
@@ -104,13 +105,12 @@ struct Kept<'a> {
 impl Pipeline {
     /// A pipeline with nothing in it.
     pub fn new(containers: Arc<Containers>, queue: QueueSettings, calls: CallSettings) -> Self {
-        let limit = |container: &crate::infernet::containers::Container| {
-            container.settings().max_concurrency.unwrap_or(queue.max_running)
-        };
+        let limit = |container: &Container| container.settings().max_concurrency.unwrap_or(queue.max_running);
         let slots = Slots::new(queue.max_running, containers.all().iter().map(limit));
         Self {
             containers,
             slots,
+            queue,
             calls,
         }
     }
@@ -118,6 +118,11 @@ impl Pipeline {
     /// The containers.
     pub const fn containers(&self) -> &Arc<Containers> {
         &self.containers
+    }
+
+    /// How many calls at once, over all containers.
+    pub(crate) const fn max_running(&self) -> usize {
+        self.queue.max_running
     }
 
     /// Runs a job to its end. Cancelled, it is failed with the error `cancelled`, and the call ends at once.
@@ -215,6 +220,13 @@ impl Pipeline {
 pub(crate) struct Open {
     pub(crate) answer: Answer,
     _slot: Slot,
+}
+
+impl Open {
+    /// The whole of it, which has to be JSON.
+    pub(crate) async fn json(mut self) -> Result<Box<RawValue>, CallError> {
+        self.answer.json().await
+    }
 }
 
 fn kept(said: &[u8]) -> Box<RawValue> {

@@ -1,21 +1,25 @@
 //! Completions: one request to the engine for each prompt, because engines differ in what they make of lists.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use resultity_core::openai::chat::{Choice, Usage};
 use resultity_core::openai::completion::{CompletionRequest, Prompt};
 
-use super::connection::{Connection, read};
+use super::engine::{self, Ask, Endpoint, Engine};
 use super::legacy::{Rewriter, TextChoice};
-use super::{ANSWER_LIMIT, Expected, answer, echo, event, stream_options};
+use super::{ANSWER_LIMIT, Expected, echo, stream_options};
 use crate::runtime::{RuntimeError, RuntimeEvent, RuntimeStream};
 
 /// The most tokens per choice where a request does not say so, as with OpenAI. Engines have other ideas, or no limit.
 const DEFAULT_MAX_TOKENS: u64 = 16;
 
 /// The events of all prompts, one after the other.
-pub(super) async fn events(connection: Connection, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+pub(in crate::runtime) async fn complete(
+    engine: Arc<dyn Engine>,
+    request: CompletionRequest,
+) -> Result<RuntimeStream, RuntimeError> {
     refuse_what_engines_ignore(&request)?;
     let choices = u32::try_from(request.n.unwrap_or(1)).unwrap_or(u32::MAX);
     let mut requests = apart(request);
@@ -23,9 +27,9 @@ pub(super) async fn events(connection: Connection, request: CompletionRequest) -
         return Err(RuntimeError::invalid_field("prompt", "expected at least one text"));
     };
     // What is wrong with a request shows before the answer begins.
-    let current = echo::ask(&connection, first).await?;
+    let current = echo::ask(&*engine, first).await?;
     let sequence = Sequence {
-        connection,
+        engine,
         requests,
         current,
         choices,
@@ -83,18 +87,15 @@ fn apart(mut request: CompletionRequest) -> VecDeque<CompletionRequest> {
 }
 
 /// Asks the engine for one prompt.
-pub(super) async fn ask(connection: &Connection, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
+pub(super) async fn ask(engine: &dyn Engine, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
     let expected = Expected::of_completion(&request);
-    let response = connection.post("completions", &request, &expected.model).await?;
-    if expected.stream {
-        return Ok(event::events::<TextChoice>(response, expected));
-    }
-    let events = answer::events::<TextChoice>(&read(response, ANSWER_LIMIT).await?, &expected)?;
-    Ok(futures::stream::iter(events.into_iter().map(Ok)).boxed())
+    let ask = Ask::new(Endpoint::Completions, &request, &expected, ANSWER_LIMIT)?;
+    let said = engine.ask(ask).await?;
+    engine::events::<TextChoice, TextChoice>(said, expected)
 }
 
 struct Sequence {
-    connection: Connection,
+    engine: Arc<dyn Engine>,
     /// Those that are still to be sent.
     requests: VecDeque<CompletionRequest>,
     /// What comes of the one that was sent last.
@@ -136,7 +137,7 @@ impl Sequence {
                     );
                     if let Some(request) = self.requests.pop_front() {
                         self.base = self.base.saturating_add(self.choices);
-                        self.current = echo::ask(&self.connection, request).await?;
+                        self.current = echo::ask(&*self.engine, request).await?;
                     } else if self.whole.is_empty() {
                         return Ok(RuntimeEvent::Done(self.usage));
                     } else {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures::StreamExt as _;
 use reqwest::{RequestBuilder, Response, header};
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Serialize;
 use url::Url;
 
+use super::engine::{Ask, Engine, Said};
 use super::{OpenAiRuntimeError, failure};
 use crate::http_client;
 use crate::runtime::RuntimeError;
@@ -41,22 +43,6 @@ impl Connection {
         self.send(self.client.get(self.url(path)?).timeout(timeout)).await
     }
 
-    /// Sends a request for `model`; a status that is no success is an error in our words.
-    pub(super) async fn post(&self, path: &str, body: &impl Serialize, model: &str) -> Result<Response, RuntimeError> {
-        let body = serde_json::to_vec(body).map_err(|_| RuntimeError::invalid("it can't be written"))?;
-        let request = self
-            .client
-            .post(self.url(path)?)
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body);
-        let response = self.send(request).await?;
-        if response.status().is_success() {
-            Ok(response)
-        } else {
-            Err(refusal(response, model).await)
-        }
-    }
-
     fn url(&self, path: &str) -> Result<Url, RuntimeError> {
         self.base
             .join(path)
@@ -69,6 +55,28 @@ impl Connection {
             None => request,
         };
         request.send().await.map_err(|error| failure::transport(&error, false))
+    }
+}
+
+#[async_trait]
+impl Engine for Connection {
+    async fn ask(&self, ask: Ask<'_>) -> Result<Said, RuntimeError> {
+        let request = self
+            .client
+            .post(self.url(ask.endpoint.path())?)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(String::from(Box::<str>::from(ask.body)));
+        let response = self.send(request).await?;
+        if !response.status().is_success() {
+            return Err(refusal(response, ask.model).await);
+        }
+        if !ask.stream {
+            return Ok(Said::Whole(read(response, ask.limit).await?.into()));
+        }
+        let bytes = response
+            .bytes_stream()
+            .map(|bytes| bytes.map_err(|error| failure::transport(&error, true)));
+        Ok(Said::Events(bytes.boxed()))
     }
 }
 

@@ -6,16 +6,13 @@ use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
 use resultity_core::openai::completion::{CompletionRequest, Prompt};
 
 use super::completion;
-use super::connection::Connection;
+use super::engine::Engine;
 use crate::runtime::{RuntimeError, RuntimeEvent, RuntimeStream};
 
 /// Asks the engine for one prompt, with or without an echo.
-pub(super) async fn ask(
-    connection: &Connection,
-    mut request: CompletionRequest,
-) -> Result<RuntimeStream, RuntimeError> {
+pub(super) async fn ask(engine: &dyn Engine, mut request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
     if request.echo != Some(true) {
-        return completion::ask(connection, request).await;
+        return completion::ask(engine, request).await;
     }
     match request.prompt.clone() {
         Prompt::Text(text) if request.logprobs.is_none() => {
@@ -28,7 +25,7 @@ pub(super) async fn ask(
                 request.stream_options = None;
             }
             let stream = request.is_stream();
-            let answer = completion::ask(connection, request).await?;
+            let answer = completion::ask(engine, request).await?;
             Ok(match (only_echo, stream) {
                 (true, _) => alone(answer, text, choices).await?,
                 (false, true) => {
@@ -50,7 +47,7 @@ pub(super) async fn ask(
             }
             // Whole, so that it can be looked at before anything of it is passed on.
             (request.stream, request.stream_options) = (None, None);
-            let answer = completion::ask(connection, request).await?;
+            let answer = completion::ask(engine, request).await?;
             Ok(answer
                 .map(move |event| event.and_then(|event| checked(event, &prompt)))
                 .boxed())

@@ -1,11 +1,12 @@
 //! Embeddings of an engine.
 
+use bytes::Bytes;
 use resultity_core::openai::embedding::{EmbeddingRequest, EncodingFormat, decode_floats};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::connection::{Connection, read};
+use super::engine::{Ask, Endpoint, Engine, Said, written};
 use super::{failure, prompt_bytes};
 use crate::runtime::{Embeddings, RuntimeError};
 
@@ -39,17 +40,19 @@ struct Counts {
 }
 
 /// Asks the engine, in base64 if it knows that.
-pub(super) async fn embed(connection: &Connection, mut request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
+pub(in crate::runtime) async fn embed(
+    engine: &dyn Engine,
+    mut request: EmbeddingRequest,
+) -> Result<Embeddings, RuntimeError> {
     request.encoding_format = Some(EncodingFormat::Base64);
-    let response = match connection.post("embeddings", &request, &request.model).await {
+    let body = match ask(engine, &request).await {
         Err(RuntimeError::InvalidRequest { .. }) => {
             // Whatever it did not like, it was not the asker's choice of this format.
             request.encoding_format = Some(EncodingFormat::Float);
-            connection.post("embeddings", &request, &request.model).await?
+            ask(engine, &request).await?
         }
         result => result?,
     };
-    let body = read(response, LIMIT).await?;
     let answer: EngineEmbeddings<'_> = serde_json::from_slice(&body).map_err(|_| unusable())?;
     if let Some(error) = answer.error.filter(|error| !error.is_null()) {
         return Err(failure::of_event(&error, &request.model));
@@ -68,6 +71,21 @@ pub(super) async fn embed(connection: &Connection, mut request: EmbeddingRequest
         prompt_tokens: answer.usage.map_or_else(guess, |counts| counts.prompt_tokens),
         vectors,
     })
+}
+
+async fn ask(engine: &dyn Engine, request: &EmbeddingRequest) -> Result<Bytes, RuntimeError> {
+    let ask = Ask {
+        endpoint: Endpoint::Embeddings,
+        model: &request.model,
+        body: written(request)?,
+        stream: false,
+        choices: 1,
+        limit: LIMIT,
+    };
+    match engine.ask(ask).await? {
+        Said::Whole(body) => Ok(body),
+        Said::Events(_) | Said::Text(_) => Err(unusable()),
+    }
 }
 
 /// The vectors in the order of the texts, if there is one of numbers for each and all have one length.

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use eventsource_stream::{EventStream, EventStreamError, Eventsource as _};
-use futures::stream::{BoxStream, Stream, StreamExt as _};
-use reqwest::Response;
+use futures::stream::{Stream, StreamExt as _};
 use resultity_core::openai::chat::{ChunkChoice, Usage};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::answer::Counts;
+use super::engine::BytesStream;
 use super::{Expected, failure};
 use crate::runtime::{RuntimeError, RuntimeEvent, RuntimeStream};
 
@@ -50,14 +50,7 @@ pub(super) trait Piece: DeserializeOwned + Into<ChunkChoice> + Send + 'static {}
 impl<T: DeserializeOwned + Into<ChunkChoice> + Send + 'static> Piece for T {}
 
 /// The events of a streamed answer, whose pieces the engine writes as `C`.
-pub(super) fn events<C: Piece>(response: Response, expected: Expected) -> RuntimeStream {
-    let bytes = response
-        .bytes_stream()
-        .map(|bytes| bytes.map_err(|error| failure::transport(&error, true)));
-    from_bytes::<C>(bytes.boxed(), expected)
-}
-
-fn from_bytes<C: Piece>(bytes: BoxStream<'static, Result<Bytes, RuntimeError>>, expected: Expected) -> RuntimeStream {
+pub(super) fn from_bytes<C: Piece>(bytes: BytesStream, expected: Expected) -> RuntimeStream {
     let reader = Box::new(Reader {
         source: Guard::new(bytes).eventsource(),
         expected,
@@ -161,7 +154,7 @@ fn unreadable() -> RuntimeError {
 /// Stands before the parser, which holds all that it was given and copies the rest of it at each event: gives it little at
 /// a time, whole characters, no byte order mark (it can't take one), and no event without an end.
 struct Guard {
-    bytes: BoxStream<'static, Result<Bytes, RuntimeError>>,
+    bytes: BytesStream,
     /// Read, but not given on yet.
     rest: Bytes,
     /// The start of a character whose end is not here yet.
@@ -172,7 +165,7 @@ struct Guard {
 }
 
 impl Guard {
-    fn new(bytes: BoxStream<'static, Result<Bytes, RuntimeError>>) -> Self {
+    fn new(bytes: BytesStream) -> Self {
         Self {
             bytes,
             rest: Bytes::new(),

@@ -35,6 +35,13 @@ pub(super) fn of_status(status: StatusCode, body: &[u8], model: &str) -> Runtime
     of_error(status.as_u16(), error, model)
 }
 
+/// Of a refusal whose body is not all there, or whose error was taken out of it already.
+#[cfg(feature = "infernet")]
+pub(in crate::runtime) fn of_text(status: u16, text: &str, model: &str) -> RuntimeError {
+    let body = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+    of_error(status, body.get("error").unwrap_or(&body), model)
+}
+
 /// Of an error object inside a stream.
 pub(super) fn of_event(error: &Value, model: &str) -> RuntimeError {
     let status = error
@@ -88,6 +95,16 @@ fn param(error: &Value) -> Option<&str> {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[cfg(feature = "infernet")]
+    #[rstest]
+    #[case(400, "the context length is 8 tokens, secret-host", "context")]
+    #[case(400, "secret-host", "one of the values")]
+    #[case(422, r#"{"error":{"param":"top_p"}}"#, "top_p")]
+    fn texts_are_refusals_too(#[case] status: u16, #[case] text: &str, #[case] says: &str) {
+        let error = of_text(status, text, "m").to_string();
+        assert!(error.contains(says) && !error.contains("secret-host"), "{error}");
+    }
 
     #[rstest]
     #[case(

@@ -1,11 +1,10 @@
 //! An engine that is reached by HTTP and speaks OpenAI's API: llama.cpp, vLLM, Ollama and many others.
 
 use std::collections::HashSet;
-use std::sync::RwLock;
+use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
 use reqwest::StatusCode;
 use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Message, StreamOptions};
 use resultity_core::openai::completion::{CompletionRequest, Prompt};
@@ -21,9 +20,17 @@ mod completion;
 mod connection;
 mod echo;
 mod embedding;
+mod engine;
 mod event;
-mod failure;
+pub(super) mod failure;
 mod legacy;
+mod plain;
+
+pub(super) use completion::complete;
+pub(super) use embedding::embed;
+pub(super) use engine::{Ask, Endpoint, Engine};
+#[cfg(feature = "infernet")]
+pub(super) use engine::{BytesStream, Said};
 
 use connection::{Connection, read};
 
@@ -147,27 +154,26 @@ impl Runtime for OpenAiRuntime {
 
     async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
         self.check_model(&request.model).await?;
-        let expected = Expected::of_chat(&request);
-        let response = self
-            .connection
-            .post("chat/completions", &as_sent(request), &expected.model)
-            .await?;
-        if expected.stream {
-            return Ok(event::events::<ChunkChoice>(response, expected));
-        }
-        let events = answer::events::<Choice>(&read(response, ANSWER_LIMIT).await?, &expected)?;
-        Ok(futures::stream::iter(events.into_iter().map(Ok)).boxed())
+        chat(&self.connection, request).await
     }
 
     async fn complete(&self, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
         self.check_model(&request.model).await?;
-        completion::events(self.connection.clone(), request).await
+        complete(Arc::new(self.connection.clone()), request).await
     }
 
     async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
         self.check_model(&request.model).await?;
-        embedding::embed(&self.connection, request).await
+        embed(&self.connection, request).await
     }
+}
+
+/// The events of a chat.
+pub(super) async fn chat(engine: &dyn Engine, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
+    let expected = Expected::of_chat(&request);
+    let ask = Ask::new(Endpoint::Chat, &as_sent(request), &expected, ANSWER_LIMIT)?;
+    let said = engine.ask(ask).await?;
+    engine::events::<Choice, ChunkChoice>(said, expected)
 }
 
 /// What we know of a request once it is on its way.
