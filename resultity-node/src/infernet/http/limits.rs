@@ -15,6 +15,9 @@ use crate::infernet::config::settings::RateLimit;
 /// How many meters there have to be before those that are unused are looked for.
 const SWEEP_FROM: usize = 1024;
 
+/// How long to wait after a sweep: where all meters are in use, each newcomer would begin another.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
 /// How many meters there are at most: some megabytes. Whoever comes when all are in use shares one.
 const MAX_METERS: usize = 65_536;
 
@@ -54,7 +57,9 @@ pub(super) struct Limits {
 
 struct Meters {
     used: HashMap<(Route, Who), Meter>,
+    /// How many there have to be before the next sweep, and how late it has to be.
     sweep_at: usize,
+    sweep_from: Duration,
 }
 
 impl Limits {
@@ -66,6 +71,7 @@ impl Limits {
             meters: Mutex::new(Meters {
                 used: HashMap::new(),
                 sweep_at: SWEEP_FROM,
+                sweep_from: Duration::ZERO,
             }),
         }
     }
@@ -96,8 +102,11 @@ impl Meters {
     fn meter(&mut self, route: Route, who: Who, now: Duration) -> &mut Meter {
         let mut key = (route, who);
         if self.used.len() >= self.sweep_at && !self.used.contains_key(&key) {
-            self.used.retain(|_, meter| !meter.is_unused(now));
-            self.sweep_at = (self.used.len() * 2).clamp(SWEEP_FROM, MAX_METERS);
+            if now >= self.sweep_from {
+                self.used.retain(|_, meter| !meter.is_unused(now));
+                self.sweep_at = (self.used.len() * 2).clamp(SWEEP_FROM, MAX_METERS);
+                self.sweep_from = now + SWEEP_PAUSE;
+            }
             if self.used.len() >= MAX_METERS {
                 key.1 = Who::AnyoneElse;
             }
