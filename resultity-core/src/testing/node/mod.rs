@@ -43,7 +43,7 @@ pub const INTERNAL: &str = "internal";
 /// As [`ECHO`], and generates proofs.
 pub const PROVER: &str = "prover";
 
-/// Answers with the status 500, the type `text/plain` and `data.message`. What it says of its resources is no JSON.
+/// Answers with the status 500, the type `text/plain` and `data.message`, or some words where there is none. What it says of its resources is no JSON.
 pub const FAIL: &str = "fail";
 
 /// Answers once the gate `data.gate` is open: `{"gate": …}`. Of a stream, `first ` comes at once and `second` after that.
