@@ -80,40 +80,80 @@ pub enum RunError {
 ///
 /// It listens at once. Containers that a Docker engine starts come up meanwhile.
 pub async fn run(options: RunOptions, cancel: CancellationToken) -> Result<(), RunError> {
-    let RunOptions {
-        settings,
-        notes,
-        drain_timeout,
-    } = options;
-    for note in &notes {
-        match note.level {
-            NoteLevel::Note => tracing::info!("{note}"),
-            NoteLevel::Warning => tracing::warn!("{note}"),
+    let running = Running::start(options).await?;
+    let served = running.serve(cancel).await;
+    running.end().await;
+    served
+}
+
+/// A node that listens, with the containers that it started.
+pub(crate) struct Running {
+    node: InfernetNode,
+    listener: std::sync::Mutex<Option<TcpListener>>,
+    drain_timeout: Duration,
+    /// Those that look after containers.
+    tasks: TaskTracker,
+    stop_containers: CancellationToken,
+}
+
+impl Running {
+    /// Listens, and begins to start containers where that is its part.
+    pub(crate) async fn start(options: RunOptions) -> Result<Self, RunError> {
+        let RunOptions {
+            settings,
+            notes,
+            drain_timeout,
+        } = options;
+        for note in &notes {
+            match note.level {
+                NoteLevel::Note => tracing::info!("{note}"),
+                NoteLevel::Warning => tracing::warn!("{note}"),
+            }
         }
+        let listener = listen(settings.listen).await?;
+        if let Some(folder) = settings.results.path.parent() {
+            make_folder(folder).await?;
+        }
+        let node = InfernetNode::start(settings.clone(), Parts::default()).await?;
+        let address = listener.local_addr().unwrap_or(settings.listen);
+        tracing::info!(address = %address, containers = settings.containers.len(), "the node serves");
+        let tasks = TaskTracker::new();
+        let stop_containers = CancellationToken::new();
+        if let Some(docker) = settings.docker.clone() {
+            let (containers, running) = (settings.containers.clone(), node.containers().clone());
+            let stop = stop_containers.clone();
+            tasks.spawn(docker::manage(docker, containers, running, stop));
+        }
+        tasks.close();
+        Ok(Self {
+            node,
+            listener,
+            drain_timeout,
+            tasks,
+            stop_containers,
+        })
     }
-    let listener = listen(settings.listen).await?;
-    if let Some(folder) = settings.results.path.parent() {
-        make_folder(folder).await?;
+
+    /// The node.
+    pub(crate) const fn node(&self) -> &InfernetNode {
+        &self.node
     }
-    let node = InfernetNode::start(settings.clone(), Parts::default()).await?;
-    let address = listener.local_addr().unwrap_or(settings.listen);
-    tracing::info!(address = %address, containers = settings.containers.len(), "the node serves");
-    let tasks = TaskTracker::new();
-    let stop_containers = CancellationToken::new();
-    if let Some(docker) = settings.docker.clone() {
-        let (containers, running) = (settings.containers.clone(), node.containers().clone());
-        let stop = stop_containers.clone();
-        tasks.spawn(docker::manage(docker, containers, running, stop));
+
+    /// Serves callers until it is cancelled; then their running jobs may finish.
+    pub(crate) async fn serve(&mut self, cancel: CancellationToken) -> Result<(), RunError> {
+        let served = http::serve(self.node.clone(), listener, cancel.clone()).await;
+        if cancel.is_cancelled() {
+            tracing::info!("stopping: running jobs may finish");
+        }
+        self.node.stop(self.drain_timeout).await;
+        served.map_err(RunError::Serve)
     }
-    tasks.close();
-    let served = http::serve(node.clone(), listener, cancel.clone()).await;
-    if cancel.is_cancelled() {
-        tracing::info!("stopping: running jobs may finish");
+
+    /// Stops the containers that it started.
+    pub(crate) async fn end(self) {
+        self.stop_containers.cancel();
+        self.tasks.wait().await;
     }
-    node.stop(drain_timeout).await;
-    stop_containers.cancel();
-    tasks.wait().await;
-    served.map_err(RunError::Serve)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {

@@ -58,13 +58,9 @@ pub(crate) struct Infernet {
 
 impl Infernet {
     fn overrides(&self) -> Overrides {
-        let mut overrides = Overrides::new();
+        let mut overrides = Overrides::from_environment();
         overrides.listen = self.listen;
         overrides.data_dir.clone_from(&self.data_dir);
-        overrides.docker_host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
-        if std::env::var("RUNTIME").is_ok_and(|runtime| runtime == "docker") {
-            overrides.containers_host = Some("host.docker.internal".to_owned());
-        }
         overrides
     }
 

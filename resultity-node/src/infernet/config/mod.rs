@@ -32,6 +32,8 @@ pub struct Overrides {
     pub listen: Option<Listen>,
     /// Where the results are kept.
     pub data_dir: Option<PathBuf>,
+    /// Where the results are kept unless the file says. None: where a node keeps its files.
+    pub default_data_dir: Option<PathBuf>,
     /// The host at which containers are found by their port, instead of this machine. A node that runs in a container
     /// itself finds them at `host.docker.internal`.
     pub containers_host: Option<String>,
@@ -43,6 +45,16 @@ impl Overrides {
     /// Nothing is decided.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// What the environment decides: `DOCKER_HOST`, and `RUNTIME=docker` where the node itself runs in a container.
+    pub fn from_environment() -> Self {
+        let mut overrides = Self::new();
+        overrides.docker_host = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+        if std::env::var("RUNTIME").is_ok_and(|runtime| runtime == "docker") {
+            overrides.containers_host = Some("host.docker.internal".to_owned());
+        }
+        overrides
     }
 }
 

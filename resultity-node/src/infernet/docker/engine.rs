@@ -93,7 +93,8 @@ impl Engine {
             .and_then(|bindings| bindings.as_ref()?.first()?.host_port.clone());
         let state = found.state.unwrap_or_default();
         Ok(Some(Found {
-            running: state.running.unwrap_or(false),
+            // One that ends again and again counts as running in between.
+            running: state.running.unwrap_or(false) && !state.restarting.unwrap_or(false),
             port: port.and_then(|port| port.parse().ok()),
             exit_code: state.exit_code,
         }))
@@ -201,7 +202,7 @@ fn body(container: &ContainerSettings, publish: IpAddr) -> ContainerCreateBody {
 }
 
 /// The image with a tag: without one, an engine pulls all there are.
-fn with_tag(image: &str) -> String {
+pub(super) fn with_tag(image: &str) -> String {
     let name = image.rsplit('/').next().unwrap_or(image);
     if name.contains([':', '@']) {
         image.to_owned()

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::until_it_answers;
-use super::engine::{Engine, EngineError};
+use super::engine::{Engine, EngineError, with_tag};
 use super::pull::pull;
 use crate::http_client;
 use crate::infernet::config::settings::{ContainerSettings, DockerSettings};
@@ -91,7 +91,7 @@ impl Manager {
     /// Has all containers started. One that fails is told of and left; the others start.
     async fn bring_up(&self, engine: &Engine) {
         let found = join_all(self.managed.iter().map(|container| engine.find(&container.id))).await;
-        let mut missing: BTreeMap<&str, Vec<&ContainerSettings>> = BTreeMap::new();
+        let mut missing: BTreeMap<String, Vec<&ContainerSettings>> = BTreeMap::new();
         let mut existing = Vec::new();
         for (container, found) in self.managed.iter().zip(found) {
             match found {
@@ -106,7 +106,7 @@ impl Manager {
                     }
                     existing.push((container, found.running));
                 }
-                Ok(None) => missing.entry(&container.image).or_default().push(container),
+                Ok(None) => missing.entry(with_tag(&container.image)).or_default().push(container),
                 Err(error) => tracing::error!(container = container.id, "{error}"),
             }
         }
@@ -119,7 +119,7 @@ impl Manager {
         let (bars, pulls) = (&bars, &pulls);
         let missing = missing.into_iter().map(|(image, containers)| async move {
             let permit = pulls.acquire().await;
-            let pulled = pull(engine, image, &self.settings, bars).await;
+            let pulled = pull(engine, &image, &self.settings, bars).await;
             drop(permit);
             if let Err(error) = pulled {
                 let ids: Vec<_> = containers.iter().map(|container| &container.id).collect();
