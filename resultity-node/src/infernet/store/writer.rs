@@ -8,7 +8,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use resultity_core::clock::{Clock, Timestamp};
 use rusqlite::Connection;
@@ -26,6 +26,10 @@ const BATCH: usize = 512;
 
 /// How many operations may wait; beyond that, callers wait to be queued.
 const QUEUE: usize = 1024;
+
+/// The least time from one commit to the next. What comes first is committed at once; under load, a commit costs as much as
+/// ten operations in it, so that it is worth waiting for some.
+const PACE: Duration = Duration::from_millis(2);
 
 /// How often to look for what is too old while there is nothing else to do.
 const IDLE: Duration = Duration::from_secs(10);
@@ -183,7 +187,9 @@ impl Work {
     fn run(mut self, runtime: &Runtime, mut waiting: mpsc::Receiver<Message>) {
         let mut messages = Vec::with_capacity(BATCH);
         let mut batch = Vec::with_capacity(BATCH);
+        let mut begun = Instant::now();
         loop {
+            pause(begun.elapsed());
             let wait = self.wait;
             let receive = async { tokio::time::timeout(wait, waiting.recv_many(&mut messages, BATCH)).await };
             if runtime.block_on(receive) == Ok(0) {
@@ -195,6 +201,7 @@ impl Work {
                     Message::Close => waiting.close(),
                 }
             }
+            begun = Instant::now();
             self.work(&mut batch);
         }
         // Leaves one file with everything in it. Without it nothing is lost: the next start reads the log.
@@ -282,6 +289,13 @@ impl Work {
             schema::touch(&self.connection)?;
         }
         execute(&self.connection, "COMMIT", &[]).map(|_| ())
+    }
+}
+
+/// Waits for what is left of the [`PACE`]. It may be less; that does no harm.
+fn pause(elapsed: Duration) {
+    if let Some(left) = PACE.checked_sub(elapsed) {
+        std::thread::park_timeout(left);
     }
 }
 
