@@ -9,6 +9,9 @@ use resultity_core::{Address, PROJECT};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(feature = "infernet")]
+mod infernet;
+
 use crate::agent::{Agent, AgentBuilder, AgentError, DEFAULT_DRAIN_TIMEOUT};
 use crate::identity::PasswordSource;
 use crate::runtime::openai::{OpenAiRuntime, OpenAiRuntimeError};
@@ -33,8 +36,12 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// Which network.
     pub environment: Environment,
-    /// OpenAI-compatible engines, by their base addresses. None: the embedded models.
+    /// OpenAI-compatible engines, by their base addresses. None, and no containers for models: the embedded models.
     pub engines: Vec<String>,
+    /// The file of an Infernet node (`config.json`) that works beside the Agent: its REST API is served in this process, and
+    /// containers that the file maps to models serve the network. Jobs of the network go first.
+    #[cfg(feature = "infernet")]
+    pub infernet: Option<PathBuf>,
     /// What the engines want as a bearer token.
     pub engine_key: Option<SecretString>,
     /// The file of the embedded model, if it is here already.
@@ -59,6 +66,8 @@ impl NodeConfig {
             data_dir: data_dir.into(),
             environment: Environment::Testnet,
             engines: Vec::new(),
+            #[cfg(feature = "infernet")]
+            infernet: None,
             engine_key: None,
             model_file: None,
             network_key: None,
@@ -119,6 +128,14 @@ pub enum RunError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file of the Infernet node.
+    #[cfg(feature = "infernet")]
+    #[error(transparent)]
+    InfernetFile(#[from] crate::infernet::config::ConfigFileError),
+    /// The Infernet node.
+    #[cfg(feature = "infernet")]
+    #[error("the Infernet node: {0}")]
+    Infernet(#[from] crate::infernet::run::RunError),
     /// This build has no embedded engine.
     #[error(
         "this build has no embedded engine: give the address of an engine with --engine, or build with the feature `embedded`"
@@ -132,15 +149,27 @@ pub enum RunError {
 pub async fn run(config: NodeConfig, cancel: CancellationToken) -> Result<(), RunError> {
     // A bad address of the network is told before 100 MB are fetched.
     Agent::check_url(&config.io_url)?;
-    let runtime = if config.engines.is_empty() {
-        let made = embedded(config.model_file.as_deref(), config.max_concurrency);
-        match cancel.run_until_cancelled(made).await {
-            Some(runtime) => runtime?,
-            None => return Ok(()),
-        }
+    #[cfg(feature = "infernet")]
+    if let Some(path) = &config.infernet {
+        return infernet::run(&config, path, cancel).await;
+    }
+    match cancel.run_until_cancelled(own_runtime(&config)).await {
+        Some(runtime) => join(&config, runtime?, cancel).await,
+        None => Ok(()),
+    }
+}
+
+/// The engines, or else the embedded models.
+async fn own_runtime(config: &NodeConfig) -> Result<Arc<dyn Runtime>, RunError> {
+    if config.engines.is_empty() {
+        embedded(config.model_file.as_deref(), config.max_concurrency).await
     } else {
-        engines(&config.engines, config.engine_key.as_ref(), config.max_concurrency).await?
-    };
+        engines(&config.engines, config.engine_key.as_ref(), config.max_concurrency).await
+    }
+}
+
+/// Runs the Agent.
+async fn join(config: &NodeConfig, runtime: Arc<dyn Runtime>, cancel: CancellationToken) -> Result<(), RunError> {
     let builder = config.builder(runtime);
     let agent = tokio::task::spawn_blocking(|| builder.build())
         .await

@@ -325,6 +325,7 @@ async fn bytes_that_are_no_events_are_the_text() {
     let mut events = runtime.chat(request.clone()).await.unwrap();
     let first = events.next().await.unwrap().unwrap();
     assert!(matches!(first, RuntimeEvent::Delta(_)), "{first:?}");
+    drop(events);
     let outcome = testing::gather(runtime.chat(request).await.unwrap()).await;
     assert_eq!(
         (outcome.text.as_str(), outcome.finish_reason.as_deref()),

@@ -80,7 +80,7 @@ pub enum RunError {
 ///
 /// It listens at once. Containers that a Docker engine starts come up meanwhile.
 pub async fn run(options: RunOptions, cancel: CancellationToken) -> Result<(), RunError> {
-    let running = Running::start(options).await?;
+    let mut running = Running::start(options).await?;
     let served = running.serve(cancel).await;
     running.end().await;
     served
@@ -89,7 +89,7 @@ pub async fn run(options: RunOptions, cancel: CancellationToken) -> Result<(), R
 /// A node that listens, with the containers that it started.
 pub(crate) struct Running {
     node: InfernetNode,
-    listener: std::sync::Mutex<Option<TcpListener>>,
+    listener: Option<TcpListener>,
     drain_timeout: Duration,
     /// Those that look after containers.
     tasks: TaskTracker,
@@ -127,7 +127,7 @@ impl Running {
         tasks.close();
         Ok(Self {
             node,
-            listener,
+            listener: Some(listener),
             drain_timeout,
             tasks,
             stop_containers,
@@ -139,8 +139,11 @@ impl Running {
         &self.node
     }
 
-    /// Serves callers until it is cancelled; then their running jobs may finish.
+    /// Serves callers until it is cancelled; then their running jobs may finish. Once.
     pub(crate) async fn serve(&mut self, cancel: CancellationToken) -> Result<(), RunError> {
+        let Some(listener) = self.listener.take() else {
+            return Ok(());
+        };
         let served = http::serve(self.node.clone(), listener, cancel.clone()).await;
         if cancel.is_cancelled() {
             tracing::info!("stopping: running jobs may finish");

@@ -16,6 +16,8 @@ pub(crate) const EXAMPLES: &str = "Examples:
     resultity-node run --io ws://127.0.0.1:8080/io/v1/ws --data-dir ./node
   An engine of your own (llama.cpp, vLLM, Ollama):
     resultity-node run --io wss://io.network.example.org/io/v1/ws --engine http://127.0.0.1:8000/v1
+  An Infernet node's containers beside it, for the network and for their own callers:
+    resultity-node run --io wss://io.network.example.org/io/v1/ws --infernet config.json
 
 Environment:
   RESULTITY_KEYSTORE_PASSWORD  the passphrase of the node's key; without it (and without
@@ -34,6 +36,11 @@ pub(crate) struct Run {
     /// An OpenAI-compatible engine instead of the embedded model; may be given again.
     #[arg(long, value_name = "URL")]
     engine: Vec<String>,
+    /// The file of an Infernet node, whose REST API is served here too. Its containers that have a `model` serve the network,
+    /// instead of the embedded model.
+    #[cfg(feature = "infernet")]
+    #[arg(long, value_name = "PATH")]
+    infernet: Option<PathBuf>,
     /// The API key that the engines want.
     #[arg(long, value_name = "KEY", env = "RESULTITY_ENGINE_KEY", hide_env_values = true)]
     engine_key: Option<String>,
@@ -66,6 +73,10 @@ impl Run {
         let mut config = NodeConfig::new(self.io, data_dir);
         config.environment = self.environment;
         config.engines = self.engine;
+        #[cfg(feature = "infernet")]
+        {
+            config.infernet = self.infernet;
+        }
         config.engine_key = self.engine_key.map(Into::into);
         config.model_file = self.model_file;
         config.network_key = self.network_key;

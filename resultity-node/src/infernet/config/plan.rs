@@ -102,6 +102,10 @@ fn managed(root: &mut Object<'_>, overrides: &Overrides, report: &Report) -> Opt
         let message = "not in the file: as in the original node, a Docker engine is asked to start the containers; `false` if they run already";
         report.note("manage_containers", message);
     }
+    if cfg!(not(feature = "docker")) {
+        let message = "this build cannot start containers (it lacks the feature `docker`): start them yourself; what answers at their ports is used";
+        report.warning("manage_containers", message);
+    }
     Some(settings)
 }
 

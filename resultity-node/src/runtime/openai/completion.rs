@@ -137,6 +137,8 @@ impl Sequence {
                     );
                     if let Some(request) = self.requests.pop_front() {
                         self.base = self.base.saturating_add(self.choices);
+                        // An engine may have room for one only.
+                        self.current = futures::stream::empty().boxed();
                         self.current = echo::ask(&*self.engine, request).await?;
                     } else if self.whole.is_empty() {
                         return Ok(RuntimeEvent::Done(self.usage));

@@ -1,0 +1,70 @@
+//! A node that is an agent of the network and serves the Infernet REST API, in one process and on the same containers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{NodeConfig, RunError, join, own_runtime};
+use crate::infernet::config::{Overrides, load};
+use crate::infernet::node::InfernetNode;
+use crate::infernet::run::{RunOptions, Running};
+use crate::runtime::Runtime;
+use crate::runtime::container::ContainerRuntime;
+use crate::runtime::several::Several;
+
+/// Runs both until they are cancelled, or one of them fails. Containers that were started are stopped after both.
+///
+/// Results are kept in the node's data directory unless the file names another one. Callers are served at once, whatever
+/// the network or a model that is fetched takes.
+pub(super) async fn run(config: &NodeConfig, path: &Path, cancel: CancellationToken) -> Result<(), RunError> {
+    let mut overrides = Overrides::from_environment();
+    overrides.default_data_dir = Some(config.data_dir.clone());
+    let file = path.to_owned();
+    let loaded = tokio::task::spawn_blocking(move || load(&file, &overrides)).await;
+    let (settings, notes) = loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    if settings.log.is_some() {
+        tracing::info!("log: an agent of the network logs to its standard error, not to that file");
+    }
+    let mut options = RunOptions::new(settings, notes);
+    options.drain_timeout = config.drain_timeout;
+    let mut running = Running::start(options).await?;
+    let node = running.node().clone();
+
+    // Whichever ends first ends the other.
+    let stop = cancel.child_token();
+    let stopped = stop.clone();
+    let serve = AbortOnDropHandle::new(tokio::spawn(async move {
+        let served = running.serve(stopped.clone()).await;
+        stopped.cancel();
+        (running, served)
+    }));
+    let agent = async {
+        let agent = match stop.run_until_cancelled(runtime(config, &node)).await {
+            Some(Ok(runtime)) => join(config, runtime, stop.clone()).await,
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
+        };
+        stop.cancel();
+        agent
+    };
+    let (agent, served) = tokio::join!(agent, serve);
+    let (running, served) = served.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+    running.end().await;
+    agent?;
+    Ok(served?)
+}
+
+/// What answers the network: containers that are mapped to models, then the engines. The embedded models are loaded if
+/// there is neither, or if their file is named.
+async fn runtime(config: &NodeConfig, node: &InfernetNode) -> Result<Arc<dyn Runtime>, RunError> {
+    let Some(containers) = ContainerRuntime::new(node.pipeline().clone()) else {
+        return own_runtime(config).await;
+    };
+    let containers: Arc<dyn Runtime> = Arc::new(containers);
+    if config.engines.is_empty() && config.model_file.is_none() {
+        return Ok(containers);
+    }
+    Ok(Arc::new(Several::new(vec![containers, own_runtime(config).await?])))
+}
