@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
+use http::{HeaderMap, HeaderValue};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use resultity_core::infernet::{NodeError, NodeErrorKind};
@@ -38,7 +38,7 @@ where
 
     /// Reads it whole, if it says that it is JSON.
     pub(super) async fn read_json(&mut self, max_bytes: usize) -> Result<Bytes, NodeError> {
-        let kind = self.headers.get(CONTENT_TYPE).map(|kind| kind.as_bytes());
+        let kind = self.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
         if !kind.is_some_and(is_json) {
             let message = "Content-Type: expected application/json";
             return Err(NodeError::invalid(message));
@@ -129,7 +129,6 @@ fn is_json(kind: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
     use http_body_util::{Full, StreamBody};
     use hyper::body::Frame;
     use rstest::rstest;
