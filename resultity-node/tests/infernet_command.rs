@@ -1,6 +1,11 @@
 //! `resultity-node infernet` as somebody at a terminal has it.
 
 #![cfg(all(feature = "cli", feature = "infernet"))]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests stop at the first thing that is not as it should be"
+)]
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;

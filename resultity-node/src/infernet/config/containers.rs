@@ -67,7 +67,7 @@ pub(super) fn read(root: &mut Object<'_>, own: &mut Object<'_>, common: &Common<
     for entry in &mut entries {
         place(entry, common, &mut taken);
     }
-    let mut containers = entries.into_iter().map(|entry| entry.container).collect();
+    let mut containers: Vec<_> = entries.into_iter().map(|entry| entry.container).collect();
     limits(own, &mut containers, report);
     containers
 }
@@ -85,8 +85,8 @@ fn container(item: &Item<'_>, common: &Common<'_>) -> Option<Entry> {
     };
     let address = object.take("url").and_then(|item| address(&item, report));
     let has_url = address.is_some();
-    let port = object.take("port").filter(|item| !item.is_absent_number());
-    let port = port.and_then(|item| port_or_told(&item));
+    let port_item = object.take("port").filter(|item| !item.is_absent_number());
+    let port = port_item.as_ref().and_then(port);
     let needs_image = common.managed && !has_url;
     let image = object.text("image").unwrap_or_default();
     if image.is_empty() && needs_image {
@@ -95,11 +95,11 @@ fn container(item: &Item<'_>, common: &Common<'_>) -> Option<Entry> {
             "is missing: the Docker engine must know what to start",
         );
     }
-    if !has_url && port.is_none() && !common.managed {
+    if !has_url && port_item.is_none() && !common.managed {
         let message = "is missing, and so is `url`: one of them must say where the container answers";
         report.problem(object.path("port"), message);
     }
-    if has_url && port.is_some_and(|port| port.is_some()) {
+    if has_url && port.is_some() {
         report.note(object.path("port"), "not used: the container is at its `url`");
     }
     if has_url && common.managed {
@@ -108,7 +108,7 @@ fn container(item: &Item<'_>, common: &Common<'_>) -> Option<Entry> {
     }
     let unset = Url::from_str("http://localhost").expect("a valid address");
     let mut container = ContainerSettings::new(id.clone().unwrap_or_default(), address.unwrap_or(unset));
-    container.port = port.flatten().filter(|_| !has_url);
+    container.port = port.filter(|_| !has_url);
     container.image = image;
     container.description = object.text("description").unwrap_or_default();
     container.bearer = object.take("bearer").and_then(|item| bearer(item.secret()));
@@ -128,12 +128,6 @@ fn container(item: &Item<'_>, common: &Common<'_>) -> Option<Entry> {
         path: item.path.clone(),
         has_url,
     })
-}
-
-/// A port, or nothing after a problem was told: then the port is not called missing as well.
-#[expect(clippy::option_option, reason = "absent, wrong and there are three things")]
-fn port_or_told(item: &Item<'_>) -> Option<Option<u16>> {
-    Some(port(item))
 }
 
 /// Whether it can be an id; tells why not.
@@ -308,7 +302,7 @@ fn volumes(object: &mut Object<'_>) -> Vec<String> {
 }
 
 /// `resultity.containers`: what is ours, by the container's id.
-fn limits(own: &mut Object<'_>, containers: &mut Vec<ContainerSettings>, report: &Report) {
+fn limits(own: &mut Object<'_>, containers: &mut [ContainerSettings], report: &Report) {
     let mut models = HashMap::new();
     for (id, item) in own.section("containers").rest() {
         let mut object = item.object();

@@ -141,7 +141,7 @@ pub fn read(text: &str, overrides: &Overrides) -> Result<(Settings, Vec<Note>), 
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let report = Report::default();
     let read = match Item::root(text, &report) {
-        Ok(root) => plan::settings(root.object(), overrides, &report),
+        Ok(root) => Some(plan::settings(root.object(), overrides, &report)),
         Err(error) => {
             // Reading for real says more than skipping does.
             let error = serde_json::from_str::<serde_json::Value>(text).err().unwrap_or(error);

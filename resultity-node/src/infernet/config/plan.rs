@@ -9,8 +9,8 @@ use super::sections::{chain, docker, is_local, log, not_needed, own, server};
 use super::settings::{ContainerSettings, DockerSettings, Settings};
 use super::{Listen, Overrides};
 
-/// The settings, or none where there are problems. Either way the report has all there is to say.
-pub(super) fn settings(mut root: Object<'_>, overrides: &Overrides, report: &Report) -> Option<Settings> {
+/// The settings, of no use where the report has problems.
+pub(super) fn settings(mut root: Object<'_>, overrides: &Overrides, report: &Report) -> Settings {
     let (port, rate_limit) = server(&mut root);
     let log = log(&mut root, report);
     let mut own_keys = root.section("resultity");
@@ -44,7 +44,7 @@ pub(super) fn settings(mut root: Object<'_>, overrides: &Overrides, report: &Rep
     settings.max_body_bytes = own.max_body_bytes.unwrap_or(settings.max_body_bytes);
     settings.docker = docker;
     settings.log = log;
-    Some(settings)
+    settings
 }
 
 /// Where to listen: what was told, else loopback and the port of `server`.

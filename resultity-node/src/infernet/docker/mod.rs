@@ -21,7 +21,7 @@ mod tests;
 #[cfg(feature = "docker")]
 pub(super) use manager::manage;
 
-/// There is no engine in this build: what answers at the ports is used.
+/// There is no engine in this build, of which the configuration was warned: what answers at the ports is used.
 #[cfg(not(feature = "docker"))]
 #[expect(clippy::unused_async, reason = "the same signature with and without the feature")]
 pub(super) async fn manage(
@@ -32,7 +32,4 @@ pub(super) async fn manage(
 ) {
     let ids: Vec<_> = containers.iter().map(|container| &container.id).collect();
     running.set_running(&ids);
-    tracing::warn!(
-        "this build cannot start containers (it lacks the feature `docker`): start them yourself; what answers at their ports is used"
-    );
 }
