@@ -174,13 +174,14 @@ impl Pipeline {
     /// Asks one container for its whole answer, when there is a slot.
     pub(crate) async fn ask(&self, id: &str, hop: Hop<'_>, lane: Lane) -> Result<Box<RawValue>, CallError> {
         let (place, _slot) = self.slot(id, lane).await?;
-        self.containers.call(place, hop, &self.calls).await
+        // On the heap once it begins: those that wait for a slot are many, and should be small.
+        Box::pin(self.containers.call(place, hop, &self.calls)).await
     }
 
     /// Asks one container for an answer that is read along, when there is a slot.
     pub(crate) async fn open(&self, id: &str, hop: Hop<'_>, lane: Lane) -> Result<Open, CallError> {
         let (place, slot) = self.slot(id, lane).await?;
-        let answer = self.containers.open(place, hop, &self.calls).await?;
+        let answer = Box::pin(self.containers.open(place, hop, &self.calls)).await?;
         Ok(Open { answer, _slot: slot })
     }
 

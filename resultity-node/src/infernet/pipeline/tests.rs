@@ -268,3 +268,12 @@ async fn a_reader_who_is_too_slow_loses_the_stream() {
     server.inside(0).await;
     drop(from);
 }
+
+#[tokio::test]
+async fn jobs_that_wait_are_small() {
+    let server = Server::start().await;
+    let pipeline = pipeline(&server.settings(&["a"]));
+    let cancel = CancellationToken::new();
+    let size = size_of_val(&pipeline.run(work(&["a"]), &cancel));
+    assert!(size < 1024, "{size} bytes, ten thousand times");
+}
