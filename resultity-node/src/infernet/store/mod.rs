@@ -1,11 +1,11 @@
 //! The node's jobs and their results, in one SQLite file.
 //!
-//! One thread writes, and commits many operations at once ([`writer`]); a caller has its answer after the commit, which is on
-//! disk by then. What is asked for by id is read where it is asked for, by one of a few connections ([`readers`]): a reader sees
+//! One thread writes, and commits many operations at once (`writer`); a caller has its answer after the commit, which is on
+//! disk by then. What is asked for by id is read where it is asked for, by one of a few connections (`readers`): a reader sees
 //! what is committed and nothing else.
 //!
 //! A job is a row of `running` until it ends, then a row of `ended` with its result. Rows never grow, and those that ended
-//! stand in the order of their ends: what is too old or too many is at the front, and leaves in small steps ([`expiry`]).
+//! stand in the order of their ends: what is too old or too many is at the front, and leaves in small steps (`expiry`).
 //! Results are kept as the JSON that they are, with every digit.
 
 mod error;
@@ -43,7 +43,7 @@ pub const REGISTERED_FOR: Duration = Duration::from_mins(15);
 pub const MAX_LISTED: usize = 100_000;
 
 /// The most bytes of results that are read at once. One job is always read, however large.
-pub const MAX_READ_BYTES: usize = 128 * 1024 * 1024;
+pub const MAX_READ_BYTES: usize = 64 * 1024 * 1024;
 
 /// A job to be stored.
 #[derive(Debug, Clone)]

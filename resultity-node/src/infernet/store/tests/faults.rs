@@ -77,3 +77,28 @@ async fn one_that_fails_does_not_disturb_the_others() {
     assert_eq!(store.pending(), 91);
     assert!(store.is_healthy());
 }
+
+#[tokio::test]
+async fn results_that_cannot_be_taken_out_hold_up_no_jobs() {
+    let mut place = Place::new();
+    place.settings.max_count = 1;
+    let store = place.open();
+    let me = owner(1);
+    let stuck = |connection: &rusqlite::Connection| {
+        let sql = "CREATE TRIGGER stuck BEFORE DELETE ON ended BEGIN SELECT RAISE(ABORT, 'stuck'); END";
+        connection.execute_batch(sql)
+    };
+    let _ = store.0.writer.call(Operation::Test(stuck)).await.unwrap();
+    for id in ["a", "b", "c"] {
+        store.accept(vec![job(id, me)]).await.unwrap();
+        store.finish(&id.into(), me, success("1")).await.unwrap();
+    }
+    assert_eq!(listed(&store, me, None).await, "c b a");
+    assert!(store.is_healthy());
+    // It is tried again after a while.
+    let loose = |connection: &rusqlite::Connection| connection.execute_batch("DROP TRIGGER stuck");
+    let _ = store.0.writer.call(Operation::Test(loose)).await.unwrap();
+    place.clock.advance(Duration::from_mins(1));
+    store.finish(&"none".into(), me, success("1")).await.unwrap();
+    assert_eq!(listed(&store, me, None).await, "c");
+}
