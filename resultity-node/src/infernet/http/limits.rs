@@ -119,7 +119,7 @@ impl Meters {
 mod tests {
     use super::*;
 
-    const PERIOD: Duration = Duration::from_secs(60);
+    const PERIOD: Duration = Duration::from_mins(1);
 
     fn limits(requests: u32) -> Limits {
         Limits::new(RateLimit {

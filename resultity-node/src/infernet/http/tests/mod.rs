@@ -197,7 +197,7 @@ impl Server {
             // The node may answer before it has read everything.
             let _ = writer.write_all(request.as_ref()).await;
         };
-        let (_, read) = tokio::join!(write, reader.read_to_end(&mut answer));
+        let ((), read) = tokio::join!(write, reader.read_to_end(&mut answer));
         read.unwrap();
         String::from_utf8_lossy(&answer).into_owned()
     }
