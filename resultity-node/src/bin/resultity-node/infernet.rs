@@ -42,7 +42,7 @@ pub(crate) struct Infernet {
     /// Where to listen [default: loopback, and the port in the file].
     #[arg(long, value_name = "ADDR")]
     listen: Option<Listen>,
-    /// Where the results are kept [default: `node` in the platform's data folder].
+    /// Where the results are kept [default: what the file says, or `node` in the platform's data folder].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Says what the file would do and what is wrong with it, and ends.
