@@ -208,8 +208,21 @@ impl Containers {
         let response = self.client.send(container.endpoint.output(hop.body()));
         match bounds.within(id, response).await? {
             Ok(response) => Answer::read(id, response, bounds).await,
-            Err(error) if error.is_connect() => Err(CallError::Unreachable(id.to_owned())),
-            Err(_) => Err(CallError::Cut(id.to_owned())),
+            Err(error) => {
+                // Callers are told neither addresses nor certificates; who runs the node needs them.
+                let connecting = error.is_connect();
+                tracing::debug!(
+                    container = id,
+                    error = &error as &dyn std::error::Error,
+                    "a call failed"
+                );
+                let what = if connecting {
+                    CallError::Unreachable
+                } else {
+                    CallError::Cut
+                };
+                Err(what(id.to_owned()))
+            }
         }
     }
 }
