@@ -132,32 +132,53 @@ async fn jobs_in_flight_begin_anew_where_the_configuration_says_so() {
     }
 }
 
+/// Posts batches until the node is gone, and gives the ids of all jobs that were accepted.
+async fn post_until_gone(asker: &Asker) -> Vec<String> {
+    let mut ids = Vec::new();
+    for round in 0.. {
+        let entry = |number| json!({"containers": [ECHO], "data": {"number": round * 10 + number}});
+        let batch: Vec<Value> = (0..10).map(entry).collect();
+        let request = asker.request(Method::POST, "/api/jobs/batch").json(&batch);
+        let Ok(response) = request.send().await else { break };
+        let Ok(answers) = response.json::<Vec<Value>>().await else {
+            break;
+        };
+        ids.extend(answers.iter().map(|answer| answer["id"].as_str().unwrap().to_owned()));
+    }
+    ids
+}
+
 #[tokio::test]
-async fn what_was_accepted_is_there_after_a_kill() {
+async fn what_was_accepted_is_there_after_a_kill_and_what_was_seen_is_unchanged() {
     let Some(setup) = Setup::new(json!({})).await else {
         return;
     };
     let (process, asker) = setup.start().await;
-    let entry = |number: u32| json!({"containers": [ECHO], "data": {"number": number}});
-    let mut ids: Vec<Value> = Vec::new();
-    for round in 0..20 {
-        let batch: Vec<Value> = (0..50).map(|number| entry(round * 50 + number)).collect();
-        let request = asker.request(Method::POST, "/api/jobs/batch").json(&batch);
-        let answers: Vec<Value> = request.send().await.unwrap().json().await.unwrap();
-        ids.extend(answers.into_iter().map(|answer| answer["id"].clone()));
-    }
-    // Some have ended, some have not.
-    process.kill().await;
+    let killed = async {
+        // In the middle of it.
+        let some = async || (setup.containers.calls().await.len() > 100).then_some(());
+        until("some jobs", some).await;
+        let ended: Vec<String> = serde_json::from_value(asker.get("/api/jobs?pending=false").await).unwrap();
+        let query: Vec<String> = ended.iter().take(1000).map(|id| format!("id={id}")).collect();
+        let seen = asker.get(&format!("/api/jobs?{}", query.join("&"))).await;
+        process.kill().await;
+        (query, seen)
+    };
+    let (ids, (query, seen)) = tokio::join!(post_until_gone(&asker), killed);
+
     let (_process, asker) = setup.start().await;
-    let query: Vec<String> = ids.iter().map(|id| format!("id={}", id.as_str().unwrap())).collect();
-    let jobs = asker.get(&format!("/api/jobs?{}", query.join("&"))).await;
-    let jobs = jobs.as_array().unwrap();
-    assert_eq!(jobs.len(), ids.len());
-    for (number, (job, id)) in jobs.iter().zip(&ids).enumerate() {
-        assert_eq!(&job["id"], id);
-        match job["status"].as_str() {
-            Some("success") => assert_eq!(job["result"]["output"]["data"]["number"], number, "{job}"),
-            _ => assert_eq!(job["result"]["error"], "interrupted", "{job}"),
+    assert_eq!(asker.get(&format!("/api/jobs?{}", query.join("&"))).await, seen);
+    for (some, first) in ids.chunks(1000).zip((0..).step_by(1000)) {
+        let query: Vec<String> = some.iter().map(|id| format!("id={id}")).collect();
+        let jobs = asker.get(&format!("/api/jobs?{}", query.join("&"))).await;
+        let jobs = jobs.as_array().unwrap();
+        assert_eq!(jobs.len(), some.len(), "nothing is lost");
+        for (number, (job, id)) in (first..).zip(jobs.iter().zip(some)) {
+            assert_eq!(job["id"], *id);
+            match job["status"].as_str() {
+                Some("success") => assert_eq!(job["result"]["output"]["data"]["number"], number, "{job}"),
+                _ => assert_eq!(job["result"]["error"], "interrupted", "{job}"),
+            }
         }
     }
 }
@@ -184,4 +205,29 @@ async fn a_stop_lets_running_jobs_end_and_takes_no_more() {
 
     let (_process, asker) = setup.start().await;
     assert_eq!(asker.output(&job).await, json!({"gate": "drained"}));
+}
+
+#[tokio::test]
+async fn results_go_when_their_time_is_over() {
+    let ours = json!({"keep_results_for": 1.0});
+    let Some(setup) = Setup::new(ours).await else { return };
+    let (process, asker) = setup.start().await;
+    let running = asker.begin(&[SLOW], json!({"gate": "kept"})).await;
+    let short = asker.begin(&[ECHO], json!({})).await;
+    asker.output(&short).await;
+    until("the end of a result", async || {
+        let jobs = asker.get(&format!("/api/jobs?id={short}")).await;
+        (jobs == json!([])).then_some(())
+    })
+    .await;
+    assert_eq!(asker.get("/api/jobs").await, json!([running]), "what runs is kept");
+    setup.containers.open("kept").await;
+    asker.output(&running).await;
+    process.kill().await;
+    // Its time goes on while nobody counts it.
+    let (_process, asker) = setup.start().await;
+    until("the end of all results", async || {
+        (asker.get("/api/jobs").await == json!([])).then_some(())
+    })
+    .await;
 }

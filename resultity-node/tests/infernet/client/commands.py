@@ -9,38 +9,8 @@ import tempfile
 import time
 import unittest
 
-import infernet_client
+from command_line import run
 from setting import COORDINATOR, NODE, SIGNER, SUBSCRIPTION, WALLET, chain, open_gate
-
-
-def run(*arguments, stdin=""):
-    """Runs the command in a process of its own, but without loading its packages again; gives its code, output and errors."""
-    files = [tempfile.TemporaryFile("w+") for _ in range(3)]
-    files[0].write(stdin)
-    files[0].seek(0)
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            for number, file in enumerate(files):
-                os.dup2(file.fileno(), number)
-            sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")
-            sys.argv = ["infernet-client", *arguments]
-            code = infernet_client.main()
-        except SystemExit as end:
-            code = end.code or 0
-        except BaseException as error:
-            sys.stderr.write(f"{error}\n")
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    out, err = [file.seek(0) or file.read() for file in files[1:]]
-    for file in files:
-        file.close()
-    return os.waitstatus_to_exitcode(status), out, err
 
 
 class Commands(unittest.TestCase):
