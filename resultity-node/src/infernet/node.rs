@@ -177,7 +177,7 @@ impl Inner {
     }
 
     /// Writes jobs down. They exist once this returns.
-    pub(super) async fn accept(&self, jobs: Vec<NewJob>) -> Result<(), NodeError> {
+    pub(super) async fn accept(&self, jobs: impl IntoIterator<Item = &NewJob>) -> Result<(), NodeError> {
         self.store.accept(jobs).await.map_err(|error| {
             tracing::error!(%error, "jobs cannot be stored");
             NodeError::new(NodeErrorKind::Busy, "The node cannot store jobs right now").retry_after(WRITE_AGAIN)
@@ -210,7 +210,7 @@ impl Inner {
         }
         tracing::debug!(job = %id, status = %ended.status, "job ended");
         let mut wait = WRITE_AGAIN;
-        while let Err(error) = self.store.finish(id, owner, ended.clone()).await {
+        while let Err(error) = self.store.finish(id, owner, &ended).await {
             tracing::error!(job = %id, %error, "a result cannot be stored; trying again");
             tokio::select! {
                 () = tokio::time::sleep(wait) => wait = (wait * 2).min(MAX_WRITE_AGAIN),

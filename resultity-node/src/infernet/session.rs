@@ -16,6 +16,7 @@ use resultity_core::infernet::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+use super::chain::Chain;
 use super::node::{Admitted, InfernetNode, Inner, VERSION};
 use super::pipeline::{Lane, Location, Work};
 use super::store::{NewJob, Recorded, StoreError};
@@ -85,6 +86,9 @@ fn gone<E>(_: E) -> NodeError {
 }
 
 fn unreadable(error: StoreError) -> NodeError {
+    if let StoreError::TooMuch { .. } = error {
+        return NodeError::new(NodeErrorKind::TooLarge, error.to_string());
+    }
     tracing::error!(%error, "results cannot be read");
     NodeError::new(NodeErrorKind::Internal, "Results cannot be read right now")
 }
@@ -106,7 +110,7 @@ impl NodeApi for NodeSession {
             containers: inner.containers.info(),
             pending: PendingJobs {
                 offchain: inner.store.pending(),
-                onchain: chain.map_or(0, |chain| chain.pending()),
+                onchain: chain.map_or(0, Chain::pending),
             },
             chain: ChainInfo {
                 enabled: chain.is_some(),
@@ -129,7 +133,7 @@ impl NodeApi for NodeSession {
         let (answer, accepted) = oneshot::channel();
         // From here on a task owns the job: a caller who leaves can't leave it half begun.
         self.inner().tasks.spawn(async move {
-            match inner.accept(vec![job.clone()]).await {
+            match inner.accept([&job]).await {
                 Ok(()) => {
                     // Whoever asked may have left.
                     let _ = answer.send(Ok(()));
@@ -168,8 +172,7 @@ impl NodeApi for NodeSession {
         let inner = Arc::clone(self.inner());
         let (answer, accepted) = oneshot::channel();
         self.inner().tasks.spawn(async move {
-            let jobs = admitted.iter().map(|admitted| admitted.job.clone()).collect();
-            let stored = inner.accept(jobs).await;
+            let stored = inner.accept(admitted.iter().map(|admitted| &admitted.job)).await;
             if stored.is_ok() {
                 for Admitted { place, job } in admitted {
                     inner.tasks.spawn(Arc::clone(&inner).run(place, job));
@@ -194,7 +197,7 @@ impl NodeApi for NodeSession {
         let (answer, accepted) = oneshot::channel();
         let (sender, receiver) = mpsc::channel::<Bytes>(STREAM_AHEAD);
         self.inner().tasks.spawn(async move {
-            if let Err(error) = inner.accept(vec![job.clone()]).await {
+            if let Err(error) = inner.accept([&job]).await {
                 let _ = answer.send(Err(error));
                 return;
             }

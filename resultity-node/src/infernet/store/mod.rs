@@ -118,9 +118,9 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Taken`] for an id that there is already; otherwise the file can't be written to.
-    pub async fn accept(&self, jobs: Vec<NewJob>) -> Result<(), StoreError> {
+    pub async fn accept(&self, jobs: impl IntoIterator<Item = impl Borrow<NewJob>>) -> Result<(), StoreError> {
         let keeps = self.0.keeps_requests;
-        let jobs = jobs.into_iter().map(|job| Accepted::new(job, keeps));
+        let jobs = jobs.into_iter().map(|job| Accepted::new(job.borrow(), keeps));
         let jobs = jobs.collect::<Result<_, _>>()?;
         self.0.writer.call(Operation::Accept(jobs)).await.map(|_| ())
     }

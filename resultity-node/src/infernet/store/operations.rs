@@ -61,12 +61,12 @@ pub(super) const fn status_number(status: JobStatus) -> i64 {
 }
 
 impl Accepted {
-    pub(super) fn new(job: NewJob, keeps_request: bool) -> Result<Self, StoreError> {
+    pub(super) fn new(job: &NewJob, keeps_request: bool) -> Result<Self, StoreError> {
         let request = keeps_request.then(|| json(&job.request)).transpose()?;
         Ok(Self {
             owner: canonical(job.owner),
-            id: job.id,
-            container: job.request.containers.into_iter().next().unwrap_or_default(),
+            id: job.id.clone(),
+            container: job.request.containers.first().cloned().unwrap_or_default(),
             request,
         })
     }

@@ -6,7 +6,7 @@ use super::*;
 async fn end(store: &Store, ids: impl IntoIterator<Item = String>) {
     let me = owner(1);
     let ids = ids.into_iter().collect::<Vec<_>>();
-    store.accept(ids.iter().map(|id| job(id, me)).collect()).await.unwrap();
+    store.accept(ids.iter().map(|id| job(id, me))).await.unwrap();
     let ends = ids
         .into_iter()
         .map(|id| async move { store.finish(&id.as_str().into(), me, success("1")).await });

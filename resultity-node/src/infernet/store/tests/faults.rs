@@ -30,7 +30,7 @@ async fn while_the_disk_is_full_there_are_no_new_jobs_and_nothing_is_lost() {
     assert_eq!(listed(&store, me, None).await, "b a");
     assert_eq!(store.pending(), 2);
     // Many at once: those that fit are not held up by the one that does not.
-    let many = (0..2_000).map(|number| job(&format!("full-{number}"), me)).collect();
+    let many = (0..2_000).map(|number| job(&format!("full-{number}"), me));
     let small = success("1");
     let other = JobId::from("b");
     let (fits, refused) = tokio::join!(store.finish(&other, me, &small), store.accept(many));
