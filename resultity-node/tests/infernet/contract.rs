@@ -11,7 +11,7 @@ use crate::harness::{CALLER, Containers, Served, soon};
 
 async fn check(api: &dyn NodeApi, containers: &Containers) {
     let setting = Setting {
-        caller: CALLER,
+        caller: &CALLER.to_string(),
         open: &|gate| containers.open(gate).boxed(),
         pause: &|| tokio::time::sleep(Duration::from_millis(2)).boxed(),
     };

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long anything in a test may take before it counts as hanging.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Who asks, unless a test says otherwise.
 pub(crate) const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -14,7 +14,6 @@
 //! ```
 
 use std::fmt;
-use std::net::IpAddr;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
@@ -68,8 +67,8 @@ pub const MODEL: &str = "org/a model&x=1#2?%41+é";
 /// What the scenarios need to know of where they run.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
-    /// The caller, as the node sees it.
-    pub caller: IpAddr,
+    /// The caller's address, as the node sees and writes it.
+    pub caller: &'a str,
     /// Opens a gate for good: [`SLOW`] goes on.
     pub open: &'a (dyn Fn(&str) -> BoxFuture<'static, ()> + Sync),
     /// A short pause between two questions, such as 5 ms.

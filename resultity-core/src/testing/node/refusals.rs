@@ -29,7 +29,7 @@ fn refused(setting: &Setting<'_>) -> Vec<(JobRequest, &'static str, Value)> {
     let internal = "First container must be external";
     let unproven = "Container does not generate proof";
     let not_allowed = "Container not allowed for address";
-    let closed = || json!({"container": CLOSED, "address": setting.caller.to_string()});
+    let closed = || json!({"container": CLOSED, "address": setting.caller});
     vec![
         (plain(&[]), none, json!({})),
         (proven(&[]), none, json!({})),

@@ -171,7 +171,7 @@ fn absent_sections_and_nulls_are_the_defaults(#[case] file: Value) {
 #[case(json!({"url": "http://me:secret@h"}), "containers[0].url: has a user name: what the container wants to know goes into `bearer`")]
 #[case(json!({"bearer": "a\nb"}), "containers[0].bearer: has characters that a header cannot carry")]
 #[case(json!({"bearer": 12345}), "containers[0].bearer: expected a text, found something else")]
-#[case(json!({"allowed_ips": ["1.2.3.4", "XX.XX.XX.XXX"]}), "containers[0].allowed_ips[1]: expected an address or a network, such as 10.0.0.1, 10.0.0.0/8, ::1 or fd00::/8, found \"XX.XX.XX.XXX\"")]
+#[case(json!({"allowed_ips": ["1.2.3.4", "X.X.X.X"]}), "containers[0].allowed_ips[1]: expected an address or a network, such as 10.0.0.1, 10.0.0.0/8, ::1 or fd00::/8, found \"X.X.X.X\"")]
 #[case(json!({"allowed_ips": "1.2.3.4"}), "containers[0].allowed_ips: expected a list, found \"1.2.3.4\"")]
 #[case(json!({"allowed_addresses": [""]}), "containers[0].allowed_addresses[0]: expected an address of 20 bytes, such as 0x59F2f1fCfE2474fD5F0b9BA1E73ca90b143Eb8d0, found \"\"")]
 #[case(json!({"accepted_payments": {"0x0": 1}}), "containers[0].accepted_payments.0x0: expected the address of a token, of 20 bytes, as the key")]
