@@ -55,7 +55,16 @@ const ORDER: [(&str, &[&str]); 3] = [
     ),
     (
         "resultity-node",
-        &["hardware", "http_client", "identity", "runtime", "models", "agent"],
+        &[
+            "data_dir",
+            "hardware",
+            "http_client",
+            "identity",
+            "runtime",
+            "models",
+            "agent",
+            "infernet",
+        ],
     ),
     (
         "resultity-server",

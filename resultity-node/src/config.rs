@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use resultity_core::Address;
 use resultity_core::environment::Environment;
-use resultity_core::{Address, PROJECT};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
@@ -17,14 +17,6 @@ use crate::identity::PasswordSource;
 use crate::runtime::openai::{OpenAiRuntime, OpenAiRuntimeError};
 use crate::runtime::several::Several;
 use crate::runtime::{Runtime, RuntimeError};
-
-/// Where a node keeps its files unless it is told: `node` in the platform's data folder.
-pub fn default_data_dir() -> PathBuf {
-    let (qualifier, organisation, application) = PROJECT;
-    directories::ProjectDirs::from(qualifier, organisation, application)
-        .map_or_else(|| PathBuf::from("."), |dirs| dirs.data_dir().to_owned())
-        .join("node")
-}
 
 /// The settings of a node.
 #[derive(Debug, Clone)]

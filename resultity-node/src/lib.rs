@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod config;
+pub mod data_dir;
 pub mod hardware;
 mod http_client;
 pub mod identity;

@@ -24,7 +24,7 @@ use resultity_node::agent::Agent;
 use resultity_node::infernet::config::settings::{ContainerModel, ContainerSettings, Settings, Takes};
 use resultity_node::infernet::containers::Containers;
 use resultity_node::infernet::pipeline::Pipeline;
-use resultity_node::runtime::container::ContainerRuntime;
+use resultity_node::infernet::runtime::ContainerRuntime;
 use resultity_server::assemble::Offer;
 use serde::Deserialize;
 use serde_json::json;

@@ -10,8 +10,8 @@ use super::{NodeConfig, RunError, join, own_runtime};
 use crate::infernet::config::{Overrides, load};
 use crate::infernet::node::InfernetNode;
 use crate::infernet::run::{RunOptions, Running};
+use crate::infernet::runtime::ContainerRuntime;
 use crate::runtime::Runtime;
-use crate::runtime::container::ContainerRuntime;
 use crate::runtime::several::Several;
 
 /// Runs both until they are cancelled, or one of them fails. Containers that were started are stopped after both.

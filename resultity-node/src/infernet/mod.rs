@@ -4,6 +4,8 @@
 //! http ─▶ session ─▶ guardian ─▶ store ─▶ pipeline ─▶ containers
 //!         (one caller)  (rules)   (durable)  (hops)     (slots, HTTP)
 //! ```
+//!
+//! [`runtime`] is the other way in: jobs of the network, for containers that serve it.
 
 pub mod chain;
 pub mod config;
@@ -18,5 +20,6 @@ pub mod node;
 pub mod pipeline;
 mod room;
 pub mod run;
+pub mod runtime;
 pub mod session;
 pub mod store;

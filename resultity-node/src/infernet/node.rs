@@ -225,6 +225,7 @@ impl Inner {
             id: job.id,
             owner: job.owner,
             request: job.request,
+            is_stream: false,
         };
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {

@@ -50,6 +50,7 @@ impl NodeSession {
             id: JobId::new(id.to_string()),
             owner: self.caller,
             request,
+            is_stream: false,
         })
     }
 
@@ -192,7 +193,8 @@ impl NodeApi for NodeSession {
     }
 
     async fn stream_job(&self, request: JobRequest) -> Result<JobStream, NodeError> {
-        let Admitted { place, job } = self.admit(request).await?;
+        let Admitted { place, mut job } = self.admit(request).await?;
+        job.is_stream = true;
         let (inner, id) = (Arc::clone(self.inner()), job.id.clone());
         let (answer, accepted) = oneshot::channel();
         let (sender, receiver) = mpsc::channel::<Bytes>(STREAM_AHEAD);
@@ -202,6 +204,8 @@ impl NodeApi for NodeSession {
                 return;
             }
             let _ = answer.send(Ok(()));
+            // The stream ends once its result can be fetched.
+            let open = sender.clone();
             let work = Work {
                 containers: job.request.containers,
                 data: job.request.data,
@@ -214,7 +218,7 @@ impl NodeApi for NodeSession {
                 ended = inner.pipeline.stream(work, sender, inner.cut()) => inner.end(&job.id, job.owner, ended).await,
                 () = inner.cut().cancelled() => {}
             }
-            drop(place);
+            drop((open, place));
         });
         accepted.await.map_err(gone)??;
         let pieces = futures::stream::unfold(receiver, |mut receiver| async move {

@@ -11,8 +11,6 @@ use resultity_core::openai::embedding::EmbeddingRequest;
 use resultity_core::wire::Failed;
 use serde_json::value::RawValue;
 
-#[cfg(feature = "infernet")]
-pub mod container;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod openai;

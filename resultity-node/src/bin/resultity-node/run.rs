@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use resultity_core::Address;
 use resultity_core::environment::Environment;
-use resultity_node::config::{NodeConfig, RunError, default_data_dir};
+use resultity_node::config::{NodeConfig, RunError};
+use resultity_node::data_dir::default_data_dir;
 use resultity_node::identity::PasswordSource;
 use tokio_util::sync::CancellationToken;
 

@@ -18,7 +18,7 @@ pub(super) fn settings(mut root: Object<'_>, overrides: &Overrides, report: &Rep
     let listen = listen(overrides.listen.or(own.listen), port, report);
     let data_dir = overrides.data_dir.clone().or(own.data_dir.clone());
     let data_dir = data_dir.or_else(|| overrides.default_data_dir.clone());
-    let results = own.results(data_dir.unwrap_or_else(crate::config::default_data_dir));
+    let results = own.results(data_dir.unwrap_or_else(crate::data_dir::default_data_dir));
     not_needed(&mut root, report, &results.path);
     chain(&mut root, report);
     let docker = managed(&mut root, overrides, report);

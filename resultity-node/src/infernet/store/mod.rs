@@ -52,8 +52,10 @@ pub struct NewJob {
     pub id: JobId,
     /// Who asked for it, and so who can see it.
     pub owner: IpAddr,
-    /// What was asked. Kept on disk only if jobs begin anew after a restart.
+    /// What was asked. Kept on disk only if it begins anew after a restart.
     pub request: JobRequest,
+    /// Whether it is streamed: then it can't begin anew, because its reader is gone with the node.
+    pub is_stream: bool,
 }
 
 /// A job that a stopped node left, to be begun anew.

@@ -62,6 +62,7 @@ pub(super) const fn status_number(status: JobStatus) -> i64 {
 
 impl Accepted {
     pub(super) fn new(job: &NewJob, keeps_request: bool) -> Result<Self, StoreError> {
+        let keeps_request = keeps_request && !job.is_stream;
         let request = keeps_request.then(|| json(&job.request)).transpose()?;
         Ok(Self {
             owner: canonical(job.owner),

@@ -16,7 +16,7 @@ use crate::runtime::{RuntimeError, RuntimeEvent, RuntimeStream};
 const DEFAULT_MAX_TOKENS: u64 = 16;
 
 /// The events of all prompts, one after the other.
-pub(in crate::runtime) async fn complete(
+pub(crate) async fn complete(
     engine: Arc<dyn Engine>,
     request: CompletionRequest,
 ) -> Result<RuntimeStream, RuntimeError> {

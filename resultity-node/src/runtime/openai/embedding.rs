@@ -40,10 +40,7 @@ struct Counts {
 }
 
 /// Asks the engine, in base64 if it knows that.
-pub(in crate::runtime) async fn embed(
-    engine: &dyn Engine,
-    mut request: EmbeddingRequest,
-) -> Result<Embeddings, RuntimeError> {
+pub(crate) async fn embed(engine: &dyn Engine, mut request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
     request.encoding_format = Some(EncodingFormat::Base64);
     let body = match ask(engine, &request).await {
         Err(RuntimeError::InvalidRequest { .. }) => {

@@ -14,31 +14,31 @@ use crate::runtime::{RuntimeError, RuntimeStream};
 
 /// An engine that takes the bodies of OpenAI's requests.
 #[async_trait]
-pub(in crate::runtime) trait Engine: Send + Sync + 'static {
+pub(crate) trait Engine: Send + Sync + 'static {
     /// Asks it once. Refusals are errors in our words. Dropping the future, or the stream that comes of it, ends the work.
     async fn ask(&self, ask: Ask<'_>) -> Result<Said, RuntimeError>;
 }
 
 /// What is asked of an engine.
 #[derive(Debug)]
-pub(in crate::runtime) struct Ask<'a> {
-    pub(in crate::runtime) endpoint: Endpoint,
-    pub(in crate::runtime) model: &'a str,
-    pub(in crate::runtime) body: Box<RawValue>,
-    pub(in crate::runtime) stream: bool,
+pub(crate) struct Ask<'a> {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) model: &'a str,
+    pub(crate) body: Box<RawValue>,
+    pub(crate) stream: bool,
     /// How many choices.
     #[cfg_attr(
         not(feature = "infernet"),
         expect(dead_code, reason = "only containers answer with one whatever is asked")
     )]
-    pub(in crate::runtime) choices: u64,
+    pub(crate) choices: u64,
     /// The most bytes of an answer that comes whole.
-    pub(in crate::runtime) limit: usize,
+    pub(crate) limit: usize,
 }
 
 /// What kind of answer is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::runtime) enum Endpoint {
+pub(crate) enum Endpoint {
     Chat,
     Completions,
     Embeddings,
@@ -56,7 +56,7 @@ impl Endpoint {
 }
 
 /// What an engine answers.
-pub(in crate::runtime) enum Said {
+pub(crate) enum Said {
     /// All of it, as JSON.
     Whole(Bytes),
     /// Server-sent events with OpenAI's chunks.
@@ -66,7 +66,7 @@ pub(in crate::runtime) enum Said {
     Text(BytesStream),
 }
 
-pub(in crate::runtime) type BytesStream = BoxStream<'static, Result<Bytes, RuntimeError>>;
+pub(crate) type BytesStream = BoxStream<'static, Result<Bytes, RuntimeError>>;
 
 impl<'a> Ask<'a> {
     pub(super) fn new(

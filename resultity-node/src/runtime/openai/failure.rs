@@ -37,7 +37,7 @@ pub(super) fn of_status(status: StatusCode, body: &[u8], model: &str) -> Runtime
 
 /// Of a refusal whose body is not all there, or whose error was taken out of it already.
 #[cfg(feature = "infernet")]
-pub(in crate::runtime) fn of_text(status: u16, text: &str, model: &str) -> RuntimeError {
+pub(crate) fn of_text(status: u16, text: &str, model: &str) -> RuntimeError {
     let body = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
     of_error(status, body.get("error").unwrap_or(&body), model)
 }

@@ -22,15 +22,15 @@ mod echo;
 mod embedding;
 mod engine;
 mod event;
-pub(super) mod failure;
+pub(crate) mod failure;
 mod legacy;
 mod plain;
 
-pub(super) use completion::complete;
-pub(super) use embedding::embed;
-pub(super) use engine::{Ask, Endpoint, Engine};
+pub(crate) use completion::complete;
+pub(crate) use embedding::embed;
+pub(crate) use engine::{Ask, Endpoint, Engine};
 #[cfg(feature = "infernet")]
-pub(super) use engine::{BytesStream, Said};
+pub(crate) use engine::{BytesStream, Said};
 
 use connection::{Connection, read};
 
@@ -169,7 +169,7 @@ impl Runtime for OpenAiRuntime {
 }
 
 /// The events of a chat.
-pub(super) async fn chat(engine: &dyn Engine, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
+pub(crate) async fn chat(engine: &dyn Engine, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
     let expected = Expected::of_chat(&request);
     let ask = Ask::new(Endpoint::Chat, &as_sent(request), &expected, ANSWER_LIMIT)?;
     let said = engine.ask(ask).await?;

@@ -67,6 +67,7 @@ fn job(id: &str, owner: IpAddr) -> NewJob {
         id: id.into(),
         owner,
         request: request(r#"{"n":123456789012345678901234567890.50}"#),
+        is_stream: false,
     }
 }
 

@@ -73,6 +73,20 @@ async fn jobs_that_begin_anew_are_given_with_every_digit() {
 }
 
 #[tokio::test]
+async fn a_stream_has_failed_even_where_jobs_begin_anew() {
+    let place = Place::new().rerun();
+    let store = place.open();
+    let me = owner(1);
+    let mut stream = job("a", me);
+    stream.is_stream = true;
+    store.accept([stream]).await.unwrap();
+    drop(store);
+    let (store, left) = place.try_open().unwrap();
+    assert!(left.is_empty(), "its reader is gone");
+    assert!(shown(&store, me, &["a"]).await.contains("interrupted"));
+}
+
+#[tokio::test]
 async fn whether_jobs_begin_anew_can_be_changed() {
     let mut place = Place::new();
     let me = owner(1);

@@ -26,11 +26,11 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::openai::{self, Ask, BytesStream, Endpoint, Engine, OpenAiRuntime, Said, failure};
-use super::{ContainerRequest, Embeddings, EngineModel, Runtime, RuntimeError, RuntimeStream};
 use crate::infernet::config::settings::Takes;
 use crate::infernet::containers::{CallError, Content};
 use crate::infernet::pipeline::{Hop, Lane, Location, Open, Pipeline};
+use crate::runtime::openai::{self, Ask, BytesStream, Endpoint, Engine, OpenAiRuntime, Said, failure};
+use crate::runtime::{ContainerRequest, Embeddings, EngineModel, Runtime, RuntimeError, RuntimeStream};
 
 /// How long a container may take to accept a connection, to count as there.
 const REACH_TIMEOUT: Duration = Duration::from_secs(2);
