@@ -413,16 +413,22 @@ async fn wait(
 /// An answer for people; of a container what it gave, with every digit.
 fn shown(result: &RawJson) -> Result<String, Failure> {
     #[derive(serde::Deserialize)]
+    struct Kind {
+        object: Option<String>,
+    }
+    #[derive(serde::Deserialize)]
     struct Computed<'a> {
         #[serde(borrow)]
         output: &'a RawValue,
     }
     let unreadable = |error| Failure::new(format!("the answer is not JSON: {error}"));
-    let value: Value = result.read().map_err(unreadable)?;
-    if value["object"] == "compute" {
+    // What a container gave is not looked into: not every JSON is a value here.
+    let kind: Kind = result.read().map_err(unreadable)?;
+    if kind.object.as_deref() == Some("compute") {
         let computed: Computed<'_> = result.read().map_err(unreadable)?;
         return Ok(computed.output.get().to_owned());
     }
+    let value: Value = result.read().map_err(unreadable)?;
     text_of(&value).map_or_else(|| table::json(&value), Ok)
 }
 
@@ -466,8 +472,11 @@ mod tests {
 
     #[test]
     fn of_a_container_every_digit_is_shown() {
-        let result = r#"{"id":"compute-1","object":"compute","output":{"n":123456789012345678901234567890}}"#;
-        let shown = shown(&result.parse().unwrap());
-        assert_eq!(shown.unwrap_or_default(), r#"{"n":123456789012345678901234567890}"#);
+        // Also of what not every reader of JSON takes.
+        for output in [r#"{"n":123456789012345678901234567890}"#, "1E999", r#""\ud800""#, "null"] {
+            let result = format!(r#"{{"id":"compute-1","object":"compute","output":{output}}}"#);
+            let shown = shown(&result.parse().unwrap());
+            assert_eq!(shown.unwrap_or_default(), output);
+        }
     }
 }
