@@ -473,7 +473,12 @@ mod tests {
     #[test]
     fn of_a_container_every_digit_is_shown() {
         // Also of what not every reader of JSON takes.
-        for output in [r#"{"n":123456789012345678901234567890}"#, "1E999", r#""\ud800""#, "null"] {
+        for output in [
+            r#"{"n":123456789012345678901234567890}"#,
+            "1E999",
+            r#""\ud800""#,
+            "null",
+        ] {
             let result = format!(r#"{{"id":"compute-1","object":"compute","output":{output}}}"#);
             let shown = shown(&result.parse().unwrap());
             assert_eq!(shown.unwrap_or_default(), output);
