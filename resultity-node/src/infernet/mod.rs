@@ -15,6 +15,7 @@ pub mod ended;
 pub mod guardian;
 pub mod http;
 pub mod log_file;
+mod memory;
 pub mod networks;
 pub mod node;
 pub mod pipeline;

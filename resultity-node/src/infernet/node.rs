@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use resultity_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use resultity_core::infernet::{JobId, JobStatus, NodeError, NodeErrorKind};
+use resultity_core::infernet::{ContainerResult, JobId, JobStatus, NodeError, NodeErrorKind};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -234,13 +234,8 @@ impl Inner {
                 // The queue is smaller than it was.
                 Err(error) => {
                     let container = job.request.containers.into_iter().next().unwrap_or_default();
-                    let ended = Ended {
-                        status: JobStatus::Failed,
-                        results: vec![resultity_core::infernet::ContainerResult::error(
-                            container,
-                            error.message(),
-                        )],
-                    };
+                    let failed = ContainerResult::error(container, error.message());
+                    let ended = Ended::new(JobStatus::Failed, vec![failed]);
                     inner.end(&job.id, job.owner, ended).await;
                 }
             }

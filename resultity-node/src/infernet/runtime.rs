@@ -153,8 +153,9 @@ impl Runtime for ContainerRuntime {
             data: &request.data,
             requires_proof: request.requires_proof,
         };
-        let output = self.pipeline.ask(&model.container, hop, Lane::Network).await;
-        output.map_err(|error| explain(error, &request.model))
+        let output = self.pipeline.ask(&model.container, hop, Lane::Network, 0).await;
+        let (output, _) = output.map_err(|error| explain(error, &request.model))?;
+        Ok(output)
     }
 }
 
@@ -178,10 +179,11 @@ impl Engine for Caller {
             requires_proof: false,
         };
         if !ask.stream {
-            let answer = self.pipeline.ask(&self.container, hop, Lane::Network).await;
-            return whole(answer.map_err(|error| explain(error, ask.model))?, &ask);
+            let answer = self.pipeline.ask(&self.container, hop, Lane::Network, 0).await;
+            let (answer, _share) = answer.map_err(|error| explain(error, ask.model))?;
+            return whole(answer, &ask);
         }
-        let open = self.pipeline.open(&self.container, hop, Lane::Network).await;
+        let open = self.pipeline.open(&self.container, hop, Lane::Network, 0).await;
         let open = open.map_err(|error| explain(error, ask.model))?;
         match open.answer.content() {
             Content::Json => whole(open.json().await.map_err(|error| explain(error, ask.model))?, &ask),
@@ -223,11 +225,13 @@ fn whole(answer: Box<RawValue>, ask: &Ask<'_>) -> Result<Said, RuntimeError> {
     let said = inner.and_then(|parts| parts.output).unwrap_or(&answer);
     let body = if said.get().starts_with('"') {
         only_one(ask)?;
+        // Half a character passes as JSON, but is no text.
+        let text: String = serde_json::from_str(said.get()).map_err(|_| unreadable())?;
         let choice = match ask.endpoint {
             Endpoint::Chat => {
-                json!({"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"})
+                json!({"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"})
             }
-            Endpoint::Completions => json!({"index": 0, "text": said, "finish_reason": "stop"}),
+            Endpoint::Completions => json!({"index": 0, "text": text, "finish_reason": "stop"}),
             Endpoint::Embeddings => return Err(unreadable()),
         };
         to_raw_value(&json!({ "choices": [choice] })).map_err(|_| unreadable())?
@@ -261,7 +265,9 @@ fn explain(error: CallError, model: &str) -> RuntimeError {
         CallError::Unreachable(_) => RuntimeError::Unavailable("no connection".to_owned()),
         CallError::Cut(_) => RuntimeError::Failed("the connection was cut".to_owned()),
         CallError::Timeout { .. } => RuntimeError::Failed("it took too long".to_owned()),
-        CallError::TooLarge { .. } => RuntimeError::Failed("its answer is too long".to_owned()),
+        CallError::TooLarge { .. } | CallError::TooMuch { .. } => {
+            RuntimeError::Failed("its answer is too long".to_owned())
+        }
         CallError::Refused { status, text } => failure::of_text(status, &text, model),
         CallError::NotJson(_) => unreadable(),
         CallError::Cancelled => RuntimeError::Failed("it was cancelled".to_owned()),

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use tokio::time::{Instant, Sleep};
 
 use super::error::{self, CallError};
+use crate::infernet::memory::{Memory, Share};
 
 /// The most bytes that are read of a refusal.
 const REFUSAL_LIMIT: usize = 64 * 1024;
@@ -23,6 +24,11 @@ pub(crate) struct Answer {
     content: Content,
     seen: usize,
     bounds: Bounds,
+    memory: Memory,
+    /// What this answer has of it.
+    share: Share,
+    /// How many bytes of answers the job has already.
+    before: usize,
 }
 
 /// How long an answer may take, and how large it may be.
@@ -52,7 +58,13 @@ impl Bounds {
 
 impl Answer {
     /// The answer, if it is one with success; else what the container says about it.
-    pub(super) async fn read(id: &str, response: Response<Incoming>, bounds: Bounds) -> Result<Self, CallError> {
+    pub(super) async fn read(
+        id: &str,
+        response: Response<Incoming>,
+        bounds: Bounds,
+        memory: &Memory,
+        before: usize,
+    ) -> Result<Self, CallError> {
         let (parts, body) = response.into_parts();
         let content = parts
             .headers
@@ -64,6 +76,9 @@ impl Answer {
             content,
             seen: 0,
             bounds,
+            memory: memory.clone(),
+            before,
+            share: Share::after(before),
         };
         if parts.status.is_success() {
             return Ok(answer);
@@ -102,11 +117,14 @@ impl Answer {
                 continue;
             }
             self.seen += bytes.len();
-            if self.seen > self.bounds.bytes {
-                return Err(self.too_large());
-            }
+            self.make_room(self.seen).await?;
             return Ok(Some(bytes));
         }
+    }
+
+    /// What it has of the memory.
+    pub(crate) fn into_share(self) -> Share {
+        self.share
     }
 
     /// The whole of it, which has to be JSON.
@@ -123,10 +141,9 @@ impl Answer {
     }
 
     async fn whole(&mut self) -> Result<Bytes, CallError> {
-        let announced = self.body.size_hint().lower();
-        if announced > self.bounds.bytes as u64 {
-            return Err(self.too_large());
-        }
+        let announced = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
+        // All at once: who has some and waits for more holds up others.
+        self.make_room(announced).await?;
         let Some(first) = self.chunk().await? else {
             return Ok(Bytes::new());
         };
@@ -134,7 +151,7 @@ impl Answer {
         let Some(second) = self.chunk().await? else {
             return Ok(first);
         };
-        let mut all = Vec::with_capacity((announced as usize).max(first.len() + second.len()));
+        let mut all = Vec::with_capacity(announced.max(first.len() + second.len()));
         all.extend_from_slice(&first);
         all.extend_from_slice(&second);
         while let Some(bytes) = self.chunk().await? {
@@ -155,11 +172,19 @@ impl Answer {
         all
     }
 
-    fn too_large(&self) -> CallError {
-        CallError::TooLarge {
-            id: self.id.clone(),
-            limit: self.bounds.bytes,
+    /// Waits until an answer of so many bytes can be held.
+    async fn make_room(&mut self, bytes: usize) -> Result<(), CallError> {
+        let limit = self.bounds.bytes;
+        if bytes > limit {
+            let id = self.id.clone();
+            return Err(CallError::TooLarge { id, limit });
         }
+        let all = self.before.saturating_add(bytes);
+        if all > limit {
+            return Err(CallError::TooMuch { limit });
+        }
+        let room = self.memory.cover(&mut self.share, all);
+        self.bounds.within(&self.id, room).await
     }
 }
 

@@ -49,6 +49,12 @@ pub enum CallError {
         /// The most bytes.
         limit: usize,
     },
+    /// It and those before it said too much together.
+    #[error("the answers of the job's containers are larger than {limit} bytes together")]
+    TooMuch {
+        /// The most bytes.
+        limit: usize,
+    },
     /// It answered with an HTTP status that is no success.
     #[error("{text}")]
     Refused {
@@ -74,7 +80,7 @@ impl CallError {
             Self::Unreachable(_) => "unreachable",
             Self::Cut(_) => "cut",
             Self::Timeout { .. } => "timeout",
-            Self::TooLarge { .. } => "too large",
+            Self::TooLarge { .. } | Self::TooMuch { .. } => "too large",
             Self::Refused { .. } => "refused",
             Self::NotJson(_) => "no JSON",
             Self::Cancelled => "cancelled",

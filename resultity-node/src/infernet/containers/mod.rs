@@ -11,6 +11,7 @@ use resultity_core::infernet::resources::{ModelSupport, Said, ServiceResources};
 use serde_json::value::RawValue;
 
 use crate::infernet::config::settings::{CallSettings, ContainerSettings, Settings};
+use crate::infernet::memory::{Memory, Share};
 
 mod answer;
 mod client;
@@ -45,6 +46,8 @@ pub struct Containers {
     running: Option<RwLock<HashSet<String>>>,
     resources_timeout: Duration,
     client: Client,
+    /// Where answers are.
+    memory: Memory,
 }
 
 /// One container.
@@ -85,6 +88,8 @@ impl Containers {
             client: Client::new(settings.queue.max_running, with_tls).map_err(ContainersError::Tls)?,
             running: settings.docker.as_ref().map(|_| RwLock::default()),
             resources_timeout: settings.calls.resources_timeout,
+            // Whatever others hold, one job with answers as large as they may be goes on.
+            memory: Memory::new(settings.queue.max_pending_bytes.max(settings.calls.max_answer_bytes)),
             list,
             places,
         })
@@ -159,7 +164,9 @@ impl Containers {
             return None;
         }
         let bounds = Bounds::new(self.resources_timeout, RESOURCES_LIMIT);
-        let mut answer = Answer::read(container.id(), response, bounds).await.ok()?;
+        let mut answer = Answer::read(container.id(), response, bounds, &self.memory, 0)
+            .await
+            .ok()?;
         answer.json().await.ok()
     }
 
@@ -180,19 +187,29 @@ impl Containers {
         self.places.get(id).copied()
     }
 
-    /// Calls the container at a place of the list, for its whole answer.
+    /// Calls the container at a place of the list, for its whole answer. `before` is how many bytes of answers the
+    /// job has already; the share is what this one adds.
     pub(crate) async fn call(
         &self,
         place: usize,
         hop: Hop<'_>,
         calls: &CallSettings,
-    ) -> Result<Box<RawValue>, CallError> {
-        self.open_within(place, hop, calls.timeout, calls).await?.json().await
+        before: usize,
+    ) -> Result<(Box<RawValue>, Share), CallError> {
+        let mut answer = self.open_within(place, hop, calls.timeout, calls, before).await?;
+        let json = answer.json().await?;
+        Ok((json, answer.into_share()))
     }
 
     /// Calls the container at a place of the list, for an answer that is read along.
-    pub(crate) async fn open(&self, place: usize, hop: Hop<'_>, calls: &CallSettings) -> Result<Answer, CallError> {
-        self.open_within(place, hop, calls.stream_timeout, calls).await
+    pub(crate) async fn open(
+        &self,
+        place: usize,
+        hop: Hop<'_>,
+        calls: &CallSettings,
+        before: usize,
+    ) -> Result<Answer, CallError> {
+        self.open_within(place, hop, calls.stream_timeout, calls, before).await
     }
 
     async fn open_within(
@@ -201,13 +218,14 @@ impl Containers {
         hop: Hop<'_>,
         timeout: Duration,
         calls: &CallSettings,
+        before: usize,
     ) -> Result<Answer, CallError> {
         let container = &self.list[place];
         let id = container.id();
         let mut bounds = Bounds::new(container.settings.timeout.unwrap_or(timeout), calls.max_answer_bytes);
         let response = self.client.send(container.endpoint.output(hop.body()));
         match bounds.within(id, response).await? {
-            Ok(response) => Answer::read(id, response, bounds).await,
+            Ok(response) => Answer::read(id, response, bounds, &self.memory, before).await,
             Err(error) => {
                 // Callers are told neither addresses nor certificates; who runs the node needs them.
                 let connecting = error.is_connect();

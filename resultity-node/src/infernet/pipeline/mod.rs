@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::infernet::config::settings::{CallSettings, QueueSettings};
 use crate::infernet::containers::{Answer, CallError, Container, Containers};
 use crate::infernet::ended::Ended;
+use crate::infernet::memory::Share;
 
 mod queue;
 mod slots;
@@ -128,9 +129,10 @@ impl Pipeline {
     /// Runs a job to its end. Cancelled, it is failed with the error `cancelled`, and the call ends at once.
     pub async fn run(&self, work: Work, cancel: &CancellationToken) -> Ended {
         let mut results = Vec::with_capacity(work.containers.len());
-        let done = cancel.run_until_cancelled(self.each(&work, &work.containers, &mut results));
+        let mut share = Share::default();
+        let done = cancel.run_until_cancelled(self.each(&work, &work.containers, &mut results, &mut share));
         let done = done.await.unwrap_or(Err(CallError::Cancelled));
-        ended(&work, results, done)
+        ended(&work, results, done, share)
     }
 
     /// Runs a job whose last container streams: its bytes go to `to` as they come, and are kept as `{"output": text}`, with
@@ -140,12 +142,16 @@ impl Pipeline {
     /// failed with the error `cancelled`. Keep a clone of `to` to let the reader see the end only once the result is stored.
     pub async fn stream(&self, work: Work, to: mpsc::Sender<Bytes>, cancel: &CancellationToken) -> Ended {
         let mut results = Vec::with_capacity(work.containers.len());
+        let mut share = Share::default();
         let all = async {
             let Some((last, before)) = work.containers.split_last() else {
                 return Ok(());
             };
-            self.each(&work, before, &mut results).await?;
-            let said = self.pass_on(last, work.hop(&results), work.lane, &to).await?;
+            self.each(&work, before, &mut results, &mut share).await?;
+            let (said, mine) = self
+                .pass_on(last, work.hop(&results), work.lane, &to, share.bytes())
+                .await?;
+            share.join(mine);
             results.push(ContainerResult::output(last, kept(&said)));
             Ok(())
         };
@@ -155,7 +161,7 @@ impl Pipeline {
             () = cancel.cancelled() => Err(CallError::Cancelled),
             () = to.closed() => Err(CallError::Cancelled),
         };
-        ended(&work, results, done)
+        ended(&work, results, done, share)
     }
 
     async fn each(
@@ -163,25 +169,33 @@ impl Pipeline {
         work: &Work,
         containers: &[String],
         results: &mut Vec<ContainerResult>,
+        share: &mut Share,
     ) -> Result<(), CallError> {
         for id in containers {
-            let output = self.ask(id, work.hop(results), work.lane).await?;
+            let (output, mine) = self.ask(id, work.hop(results), work.lane, share.bytes()).await?;
+            share.join(mine);
             results.push(ContainerResult::output(id, output));
         }
         Ok(())
     }
 
     /// Asks one container for its whole answer, when there is a slot.
-    pub(crate) async fn ask(&self, id: &str, hop: Hop<'_>, lane: Lane) -> Result<Box<RawValue>, CallError> {
+    pub(crate) async fn ask(
+        &self,
+        id: &str,
+        hop: Hop<'_>,
+        lane: Lane,
+        before: usize,
+    ) -> Result<(Box<RawValue>, Share), CallError> {
         let (place, _slot) = self.slot(id, lane).await?;
         // On the heap once it begins: those that wait for a slot are many, and should be small.
-        Box::pin(self.containers.call(place, hop, &self.calls)).await
+        Box::pin(self.containers.call(place, hop, &self.calls, before)).await
     }
 
     /// Asks one container for an answer that is read along, when there is a slot.
-    pub(crate) async fn open(&self, id: &str, hop: Hop<'_>, lane: Lane) -> Result<Open, CallError> {
+    pub(crate) async fn open(&self, id: &str, hop: Hop<'_>, lane: Lane, before: usize) -> Result<Open, CallError> {
         let (place, slot) = self.slot(id, lane).await?;
-        let answer = Box::pin(self.containers.open(place, hop, &self.calls)).await?;
+        let answer = Box::pin(self.containers.open(place, hop, &self.calls, before)).await?;
         Ok(Open { answer, _slot: slot })
     }
 
@@ -197,8 +211,9 @@ impl Pipeline {
         hop: Hop<'_>,
         lane: Lane,
         to: &mpsc::Sender<Bytes>,
-    ) -> Result<Vec<u8>, CallError> {
-        let Open { mut answer, _slot } = self.open(id, hop, lane).await?;
+        before: usize,
+    ) -> Result<(Vec<u8>, Share), CallError> {
+        let Open { mut answer, _slot } = self.open(id, hop, lane, before).await?;
         let mut said = Vec::new();
         while let Some(bytes) = answer.chunk().await? {
             said.extend_from_slice(&bytes);
@@ -212,7 +227,7 @@ impl Pipeline {
                 Err(mpsc::error::TrySendError::Closed(_)) => return Err(CallError::Cancelled),
             }
         }
-        Ok(said)
+        Ok((said, answer.into_share()))
     }
 }
 
@@ -236,7 +251,7 @@ fn kept(said: &[u8]) -> Box<RawValue> {
     to_raw_value(&Kept { output: &text, lossy }).expect("a text and a flag can be written as JSON")
 }
 
-fn ended(work: &Work, mut results: Vec<ContainerResult>, done: Result<(), CallError>) -> Ended {
+fn ended(work: &Work, mut results: Vec<ContainerResult>, done: Result<(), CallError>, share: Share) -> Ended {
     let status = match done {
         Ok(()) if !results.is_empty() => JobStatus::Success,
         Ok(()) => JobStatus::Failed,
@@ -249,5 +264,7 @@ fn ended(work: &Work, mut results: Vec<ContainerResult>, done: Result<(), CallEr
             JobStatus::Failed
         }
     };
-    Ended { status, results }
+    let mut ended = Ended::new(status, results);
+    ended.hold(share);
+    ended
 }

@@ -277,3 +277,47 @@ async fn jobs_that_wait_are_small() {
     let size = size_of_val(&pipeline.run(work(&["a"]), &cancel));
     assert!(size < 1024, "{size} bytes, ten thousand times");
 }
+
+#[tokio::test]
+async fn the_answers_of_a_job_are_bounded_together() {
+    let server = Server::start().await;
+    let mut settings = server.settings(&["echo", "a"]);
+    settings.calls.max_answer_bytes = 2_000;
+    let pipeline = pipeline(&settings);
+    // Each repeats what the one before it said, and adds to it.
+    let ended = run(&pipeline, &["echo"; 20]).await;
+    let (container, error) = error(&ended);
+    assert_eq!(
+        (container, error),
+        (
+            "echo",
+            "the answers of the job's containers are larger than 2000 bytes together"
+        )
+    );
+    assert!((5..20).contains(&ended.results.len()), "{}", ended.results.len());
+    assert!(shown(&ended).len() < 3_000);
+    assert_eq!(run(&pipeline, &["a", "a"]).await.status, JobStatus::Success);
+}
+
+#[tokio::test]
+async fn large_answers_wait_until_others_are_kept() {
+    let server = Server::start().await;
+    let mut settings = server.settings(&["echo"]);
+    settings.calls.max_answer_bytes = 150_000;
+    settings.queue.max_pending_bytes = 150_000;
+    let pipeline = pipeline(&settings);
+    let large = || {
+        let data = RawValue::from_string(format!(r#"{{"text":"{}"}}"#, "x".repeat(100_000))).unwrap();
+        Work::new(vec!["echo".to_owned()], data)
+    };
+    let cancel = CancellationToken::new();
+    let first = pipeline.run(large(), &cancel).await;
+    assert_eq!(first.status, JobStatus::Success);
+    let mut second = Box::pin(pipeline.run(large(), &cancel));
+    let waits = tokio::time::timeout(Duration::from_millis(300), &mut second).await;
+    assert!(waits.is_err(), "the first is still there");
+    // What is small never waits.
+    assert_eq!(run(&pipeline, &["echo"]).await.status, JobStatus::Success);
+    drop(first);
+    assert_eq!(second.await.status, JobStatus::Success);
+}

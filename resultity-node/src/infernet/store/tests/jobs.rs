@@ -35,14 +35,12 @@ async fn intermediate_results_come_when_they_are_asked_for() {
     let store = place.open();
     let me = owner(1);
     store.accept(vec![job("a", me), job("b", me)]).await.unwrap();
-    let ended = Ended {
-        status: JobStatus::Failed,
-        results: vec![
-            output("x", "1"),
-            output("y", "null"),
-            ContainerResult::error("z", "no \"luck\""),
-        ],
-    };
+    let results = vec![
+        output("x", "1"),
+        output("y", "null"),
+        ContainerResult::error("z", "no \"luck\""),
+    ];
+    let ended = Ended::new(JobStatus::Failed, results);
     store.finish(&"a".into(), me, &ended).await.unwrap();
     let results = store.results(me, &["a".into(), "b".into()], true).await.unwrap();
     assert_eq!(
@@ -102,10 +100,7 @@ async fn the_first_end_counts() {
     let me = owner(1);
     store.accept(vec![job("a", me)]).await.unwrap();
     store.finish(&"a".into(), me, success("1")).await.unwrap();
-    let failed = Ended {
-        status: JobStatus::Failed,
-        results: vec![ContainerResult::error("last", "late")],
-    };
+    let failed = Ended::new(JobStatus::Failed, vec![ContainerResult::error("last", "late")]);
     store.finish(&"a".into(), me, &failed).await.unwrap();
     store.finish(&"nobody".into(), me, &failed).await.unwrap();
     assert_eq!(

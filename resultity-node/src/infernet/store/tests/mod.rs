@@ -81,10 +81,7 @@ fn output(container: &str, json: &str) -> ContainerResult {
 }
 
 fn success(json: &str) -> Ended {
-    Ended {
-        status: JobStatus::Success,
-        results: vec![output("last", json)],
-    }
+    Ended::new(JobStatus::Success, vec![output("last", json)])
 }
 
 fn update(id: &str, status: JobStatus) -> StatusUpdate {

@@ -133,10 +133,7 @@ async fn compare(steps: Vec<Step>) {
                 let (ended, status, result) = if good {
                     (success("1"), JobStatus::Success, r#"{"container":"last","output":1}"#)
                 } else {
-                    let ended = Ended {
-                        status: JobStatus::Failed,
-                        results: vec![ContainerResult::error("last", "no")],
-                    };
+                    let ended = Ended::new(JobStatus::Failed, vec![ContainerResult::error("last", "no")]);
                     (ended, JobStatus::Failed, r#"{"container":"last","error":"no"}"#)
                 };
                 store
