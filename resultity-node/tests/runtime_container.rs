@@ -352,6 +352,9 @@ async fn bytes_that_are_no_events_are_the_text() {
 #[case(200, "text/plain", "secret-host", "can't be read")]
 #[case(200, "application/json", r#"{"error":"secret-host"}"#, "failed")]
 #[case(200, "application/json", r#"{"choices":[]}"#, "empty")]
+// Half a character, which only some readers of JSON take.
+#[case(200, "application/json", r#""\ud800""#, "can't be read")]
+#[case(200, "application/json", r#"{"output":"secret-host \ud800"}"#, "can't be read")]
 #[tokio::test]
 async fn faults_are_told_in_our_words(
     #[case] status: u16,
