@@ -17,7 +17,7 @@ use super::containers::{Containers, ContainersError};
 use super::ended::Ended;
 use super::guardian::Guardian;
 use super::pipeline::{Lane, Location, Pipeline, Work};
-use super::room::{Place, Room};
+use super::room::{self, Place, Room};
 use super::session::NodeSession;
 use super::store::{NewJob, Store, StoreError, Unfinished};
 
@@ -229,7 +229,7 @@ impl Inner {
         };
         let inner = Arc::clone(self);
         self.tasks.spawn(async move {
-            match inner.room.try_enter(job.request.data.get().len()) {
+            match inner.room.try_enter(room::bytes(&job.request)) {
                 Ok(place) => inner.run(place, job).await,
                 // The queue is smaller than it was.
                 Err(error) => {

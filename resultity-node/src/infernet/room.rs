@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use resultity_core::infernet::{NodeError, NodeErrorKind};
+use resultity_core::infernet::{JobRequest, NodeError, NodeErrorKind};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::config::settings::QueueSettings;
@@ -17,6 +17,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What a place costs in bytes, so that a permit can count them: the semaphore takes 32 bits at once.
 const UNIT: usize = 256;
+
+/// What a job's input takes in memory.
+pub(super) fn bytes(request: &JobRequest) -> usize {
+    let containers = request.containers.iter().map(|id| size_of::<String>() + id.len());
+    request.data.get().len() + containers.sum::<usize>()
+}
 
 /// Places for jobs that have not ended.
 #[derive(Debug)]

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::chain::Chain;
 use super::node::{Admitted, InfernetNode, Inner, VERSION};
 use super::pipeline::{Lane, Location, Work};
+use super::room;
 use super::store::{NewJob, Recorded, StoreError};
 
 /// Pieces of a stream that wait for whoever asked; then the container waits.
@@ -56,13 +57,13 @@ impl NodeSession {
 
     async fn admit(&self, request: JobRequest) -> Result<Admitted, NodeError> {
         let job = self.named(request)?;
-        let place = self.inner().room.enter(job.request.data.get().len()).await?;
+        let place = self.inner().room.enter(room::bytes(&job.request)).await?;
         Ok(Admitted { place, job })
     }
 
     fn admit_now(&self, request: JobRequest) -> Result<Admitted, NodeError> {
         let job = self.named(request)?;
-        let place = self.inner().room.try_enter(job.request.data.get().len())?;
+        let place = self.inner().room.try_enter(room::bytes(&job.request))?;
         Ok(Admitted { place, job })
     }
 

@@ -15,16 +15,20 @@ use serde::Serialize;
 
 use super::limits::Left;
 use super::stream::JobBody;
+use crate::infernet::memory::{Memory, Share};
 
 /// An answer on its way out.
 pub(super) type Answer = Response<AnswerBody>;
+
+/// How long to wait for room in memory.
+const ROOM_PATIENCE: Duration = Duration::from_millis(500);
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The body of an answer.
 pub(super) enum AnswerBody {
     /// It is there already.
-    Whole(Full<Bytes>),
+    Whole(Full<Bytes>, Share),
     /// A job's bytes, as they come.
     Stream(JobBody),
 }
@@ -35,21 +39,21 @@ impl Body for AnswerBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(context),
+            Self::Whole(body, _) => Pin::new(body).poll_frame(context),
             Self::Stream(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body) => body.is_end_stream(),
+            Self::Whole(body, _) => body.is_end_stream(),
             Self::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body) => body.size_hint(),
+            Self::Whole(body, _) => body.size_hint(),
             Self::Stream(body) => body.size_hint(),
         }
     }
@@ -65,9 +69,27 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Answer, NodeError
 
 /// 200 with this text, which is JSON.
 pub(super) fn json_text(text: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(AnswerBody::Whole(Full::new(text.into())));
+    let mut answer = Response::new(AnswerBody::Whole(Full::new(text.into()), Share::default()));
     answer.headers_mut().insert(CONTENT_TYPE, JSON);
     answer
+}
+
+/// Counts the memory that an answer takes until it is sent, however slowly that is read.
+pub(super) async fn hold(answered: Result<Answer, NodeError>, memory: &Memory) -> Result<Answer, NodeError> {
+    let mut answer = answered?;
+    if let AnswerBody::Whole(body, share) = answer.body_mut() {
+        let length = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if !memory.cover_within(ROOM_PATIENCE, share, length).await {
+            return Err(crowded());
+        }
+    }
+    Ok(answer)
+}
+
+/// 503: there is no room for so much.
+pub(super) fn crowded() -> NodeError {
+    let message = "The node holds too many large requests and results right now";
+    NodeError::new(NodeErrorKind::Busy, message).retry_after(Duration::from_secs(1))
 }
 
 /// 200 with a job's bytes. What they are is the container's affair.
@@ -127,4 +149,20 @@ pub(super) fn describe_limit(answer: &mut Answer, left: &Left) {
 /// Rounded up.
 fn whole_seconds(duration: Duration) -> u64 {
     duration.as_secs() + u64::from(duration.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn large_answers_take_bounded_memory_until_they_are_sent() {
+        let memory = Memory::new(100_000);
+        let large = || hold(Ok(json_text(vec![b' '; 60_000])), &memory);
+        let sending = large().await.unwrap();
+        assert_eq!(large().await.err().map(|error| error.kind()), Some(NodeErrorKind::Busy));
+        assert!(hold(Ok(json_text("{}")), &memory).await.is_ok(), "it is small");
+        drop(sending);
+        assert!(large().await.is_ok());
+    }
 }

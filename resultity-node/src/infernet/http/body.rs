@@ -10,6 +10,9 @@ use hyper::body::Body;
 use resultity_core::infernet::{NodeError, NodeErrorKind};
 use tokio::time::timeout;
 
+use super::answer;
+use crate::infernet::memory::{Memory, Share};
+
 /// How long a body may take to arrive, however steadily it comes.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -19,6 +22,9 @@ const MAX_REST: u64 = 64 * 1024;
 /// How long such a rest may take.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long to wait for room in memory: other bodies are there for moments.
+const ROOM_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The most that is set aside for a body before it comes.
 const MAX_SET_ASIDE: usize = 1024 * 1024;
 
@@ -26,14 +32,21 @@ const MAX_SET_ASIDE: usize = 1024 * 1024;
 pub(super) struct Unread<'a, B> {
     headers: &'a HeaderMap,
     body: B,
+    memory: &'a Memory,
+    share: Share,
 }
 
 impl<'a, B> Unread<'a, B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    pub(super) const fn new(headers: &'a HeaderMap, body: B) -> Self {
-        Self { headers, body }
+    pub(super) fn new(headers: &'a HeaderMap, body: B, memory: &'a Memory) -> Self {
+        Self {
+            headers,
+            body,
+            memory,
+            share: Share::default(),
+        }
     }
 
     /// Reads it whole, if it says that it is JSON.
@@ -77,8 +90,13 @@ where
             let Ok(piece) = frame.map_err(broken)?.into_data() else {
                 continue;
             };
-            if first.len() + all.len() + piece.len() > max_bytes {
+            let length = first.len() + all.len() + piece.len();
+            if length > max_bytes {
                 return Err(too_large(max_bytes));
+            }
+            // As it comes: whoever only announces much holds nothing up.
+            if !self.memory.cover_within(ROOM_PATIENCE, &mut self.share, length).await {
+                return Err(answer::crowded());
             }
             // Most bodies come in one piece, which needs no copy.
             if first.is_empty() && all.is_empty() {
@@ -133,6 +151,12 @@ mod tests {
     use hyper::body::Frame;
     use rstest::rstest;
     use std::convert::Infallible;
+    use std::sync::LazyLock;
+
+    fn unread<B: Body<Data = Bytes> + Unpin>(headers: &HeaderMap, body: B) -> Unread<'_, B> {
+        static MEMORY: LazyLock<Memory> = LazyLock::new(|| Memory::new(1 << 20));
+        Unread::new(headers, body, &MEMORY)
+    }
 
     fn pieces(pieces: &'static [&'static str]) -> impl Body<Data = Bytes, Error = Infallible> + Unpin {
         let frames = pieces
@@ -154,7 +178,7 @@ mod tests {
     #[tokio::test]
     async fn only_json_is_json(#[case] kind: &str, #[case] expected: bool) {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_str(kind).unwrap())]);
-        let read = Unread::new(&headers, pieces(&["{}"])).read_json(10).await;
+        let read = unread(&headers, pieces(&["{}"])).read_json(10).await;
         assert_eq!(read.is_ok(), expected);
     }
 
@@ -167,7 +191,7 @@ mod tests {
     #[tokio::test]
     async fn a_body_is_read_whole_up_to_the_limit(#[case] sent: &'static [&str], #[case] expected: Option<&str>) {
         let headers = HeaderMap::new();
-        match (Unread::new(&headers, pieces(sent)).read(8).await, expected) {
+        match (unread(&headers, pieces(sent)).read(8).await, expected) {
             (Ok(read), Some(expected)) => assert_eq!(read, expected),
             (Err(error), None) => assert_eq!(error.kind(), NodeErrorKind::TooLarge),
             (read, _) => panic!("{read:?}"),
@@ -178,7 +202,7 @@ mod tests {
     async fn a_declared_length_over_the_limit_is_not_waited_for() {
         let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(9))]);
         let body = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        let error = Unread::new(&headers, body).read(8).await.unwrap_err();
+        let error = unread(&headers, body).read(8).await.unwrap_err();
         assert_eq!(error.kind(), NodeErrorKind::TooLarge);
     }
 
@@ -191,19 +215,34 @@ mod tests {
         });
         let headers = HeaderMap::new();
         let body = StreamBody::new(Box::pin(trickle));
-        let error = Unread::new(&headers, body).read(1000).await.unwrap_err();
+        let error = unread(&headers, body).read(1000).await.unwrap_err();
         assert_eq!((error.kind(), begun.elapsed()), (NodeErrorKind::Slow, TIMEOUT));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_rest_is_read_only_if_it_is_small_and_comes() {
         let headers = HeaderMap::new();
-        assert!(Unread::new(&headers, pieces(&["a", "b"])).finish().await);
+        assert!(unread(&headers, pieces(&["a", "b"])).finish().await);
         let large = Full::new(Bytes::from(vec![0; MAX_REST as usize + 1]));
-        assert!(!Unread::new(&headers, large).finish().await);
+        assert!(!unread(&headers, large).finish().await);
         let stuck = StreamBody::new(futures::stream::pending::<Result<Frame<Bytes>, Infallible>>());
-        assert!(!Unread::new(&headers, stuck).finish().await);
+        assert!(!unread(&headers, stuck).finish().await);
         let headers = HeaderMap::from_iter([(EXPECT, HeaderValue::from_static("100-continue"))]);
-        assert!(!Unread::new(&headers, pieces(&["a"])).finish().await);
+        assert!(!unread(&headers, pieces(&["a"])).finish().await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn large_bodies_take_bounded_memory() {
+        let (headers, memory) = (HeaderMap::new(), Memory::new(100_000));
+        let large = || Full::new(Bytes::from(vec![b' '; 60_000]));
+        let mut first = Unread::new(&headers, large(), &memory);
+        first.read(100_000).await.unwrap();
+        let error = Unread::new(&headers, large(), &memory).read(100_000).await;
+        assert_eq!(error.unwrap_err().kind(), NodeErrorKind::Busy);
+        // Small ones always find room.
+        let mut small = Unread::new(&headers, pieces(&["{}"]), &memory);
+        small.read(100_000).await.unwrap();
+        first.finish().await;
+        Unread::new(&headers, large(), &memory).read(100_000).await.unwrap();
     }
 }

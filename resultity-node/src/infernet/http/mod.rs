@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::infernet::config::settings::Settings;
+use crate::infernet::memory::Memory;
 use crate::infernet::networks::Networks;
 use crate::infernet::node::InfernetNode;
 use crate::infernet::session::NodeSession;
@@ -74,6 +75,10 @@ struct Api<S> {
     proxies: Networks,
     status_networks: Networks,
     max_body_bytes: usize,
+    /// Where bodies are until they are jobs.
+    bodies: Memory,
+    /// Where answers are until they are sent.
+    answers: Memory,
 }
 
 impl<S: Sessions> Api<S> {
@@ -84,6 +89,8 @@ impl<S: Sessions> Api<S> {
             proxies: settings.trusted_proxies.clone(),
             status_networks: settings.status_networks.clone(),
             max_body_bytes: settings.max_body_bytes,
+            bodies: Memory::new(settings.queue.max_pending_bytes),
+            answers: Memory::new(settings.queue.max_pending_bytes),
         }
     }
 }

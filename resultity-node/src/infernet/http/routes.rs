@@ -80,7 +80,7 @@ impl<S: Sessions> Api<S> {
         B: Body<Data = Bytes> + Unpin,
     {
         let (parts, body) = request.into_parts();
-        let mut unread = Unread::new(&parts.headers, body);
+        let mut unread = Unread::new(&parts.headers, body, &self.bodies);
         let mut answer = self.routed(peer, &parts, &mut unread).await;
         if !unread.finish().await {
             let close = HeaderValue::from_static("close");
@@ -113,7 +113,8 @@ impl<S: Sessions> Api<S> {
             let error = NodeError::new(NodeErrorKind::RateLimited, "Too many requests");
             Err(error.retry_after(wait))
         } else {
-            self.done(route, caller, &parts.uri, unread).await
+            let answered = self.done(route, caller, &parts.uri, unread).await;
+            answer::hold(answered, &self.answers).await
         };
         let mut answer = answered.unwrap_or_else(|error| answer::error(&error));
         answer::describe_limit(&mut answer, &left);
