@@ -13,6 +13,7 @@ use harness::{TestServer, container, model, soon};
 use resultity_core::api::cloud::CallOptions;
 use resultity_core::api::compute::ComputeApi;
 use resultity_core::api::jobs::{JobRequest, JobsApi};
+use resultity_core::capability::Capability;
 use resultity_core::clock::SystemEntropy;
 use resultity_core::compute::{Compute, ComputeRequest};
 use resultity_core::credits::Credits;
@@ -250,6 +251,25 @@ async fn other_endpoints_ask_no_container() {
         }
     }
     server.assert_charged(Credits::ZERO).await;
+}
+
+/// Else a request for a proof would depend on which node gets it.
+#[tokio::test]
+async fn a_node_has_to_prove_before_it_serves_a_container_with_proofs() {
+    for (capabilities, body) in [
+        (vec![Capability::Container], r#"{"model":"c","data":{"ready":true}}"#),
+        (
+            vec![Capability::Container, Capability::Proofs],
+            r#"{"model":"c","data":{"ready":true},"requires_proof":true}"#,
+        ),
+    ] {
+        let mut model = container(NAME);
+        model.capabilities = Capability::names(capabilities);
+        let server = TestServer::with(Offer::new(vec![model])).await;
+        let key = Keypair::generate(&SystemEntropy);
+        let mut node = TestNode::connect(&server.io_url(), key, NAME, 1, None).await;
+        assert_eq!(node.next_job().await.body.get(), body);
+    }
 }
 
 /// What is asked in `/v1/jobs` is read as strictly as everywhere.

@@ -38,7 +38,10 @@ fn question(model: &ModelSpec) -> Result<ValidJob, NotReady> {
     let question = if model.can(Capability::Container) {
         let data = model.test_prompt.parse();
         let data = data.map_err(|error| NotReady(format!("its test prompt is no JSON: {error}")))?;
-        validate::compute(ComputeRequest::of(&model.name, data), find)
+        let request = ComputeRequest::of(&model.name, data);
+        // Else a request for a proof would depend on which node gets it.
+        let with_proof = model.can(Capability::Proofs);
+        validate::compute(if with_proof { request.with_proof() } else { request }, find)
     } else if model.can(Capability::Completions) && !model.can(Capability::Chat) {
         let request = CompletionRequest::new(&model.name, model.test_prompt.as_str())
             .max_tokens(TOKENS)
