@@ -20,9 +20,8 @@ use resultity_core::credits::Credits;
 use resultity_core::job::JobState;
 use resultity_core::openai::chat::{ChunkChoice, Usage};
 use resultity_core::signing::{Keypair, Outcome};
-use resultity_core::wire::{AckOutcome, Chunk, Job, JobResult, Transcript, output_hash};
+use resultity_core::wire::{AckOutcome, Chunk, Job, JobResult};
 use resultity_server::assemble::Offer;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 const NAME: &str = "c";
@@ -33,37 +32,15 @@ fn offer() -> Offer {
     Offer::new(vec![model("m"), container(NAME)])
 }
 
-/// A result whose output is this text, hashed as if `json` were what the container gave.
-fn result(node: &TestNode, job: &Job, output: &str, json: &str) -> JobResult {
-    let mut result = node.result(job, "");
-    let mut transcript = Transcript::default();
-    transcript.add(output);
-    result.transcript_hash = transcript.finish();
-    result.output_hash = output_hash([(0, json)]);
-    (result.prompt_tokens, result.completion_tokens) = (0, 0);
-    result.output = Some(RawValue::from_string(output.to_owned()).unwrap());
-    node.sign(&mut result);
-    result
-}
-
-/// What a good node sends.
-fn computed(node: &TestNode, job: &Job, json: &str) -> JobResult {
-    result(node, job, &format!("[{json}]"), json)
-}
-
 async fn answer(node: &mut TestNode, job: &Job, json: &str) {
     node.accept(job).await;
-    let result = computed(node, job, json);
+    let result = node.computed(job, json);
     node.send(result).await;
 }
 
 /// A node that is in rotation with the container.
 async fn ready(server: &TestServer) -> TestNode {
-    let mut node = TestNode::connect(&server.io_url(), Keypair::generate(&SystemEntropy), NAME, 1, None).await;
-    let job = node.next_job().await;
-    answer(&mut node, &job, "{}").await;
-    server.until_served(NAME).await;
-    node
+    TestNode::ready_to_compute(&server.io_url(), NAME, 1).await
 }
 
 fn asking() -> ComputeRequest {
@@ -74,23 +51,25 @@ fn asking() -> ComputeRequest {
 async fn what_breaks_the_rules_is_not_paid_for() {
     type Make = fn(&TestNode, &Job) -> JobResult;
     let cases: [(&str, Make); 9] = [
-        ("two answers", |node, job| result(node, job, "[1,2]", "1")),
-        ("no answer", |node, job| result(node, job, "[]", "")),
-        ("no array", |node, job| result(node, job, "{}", "{}")),
+        ("two answers", |node, job| node.computed_as(job, "[1,2]", "1")),
+        ("no answer", |node, job| node.computed_as(job, "[]", "")),
+        ("no array", |node, job| node.computed_as(job, "{}", "{}")),
         ("choices", |node, job| node.result(job, "text")),
-        ("white space", |node, job| computed(node, job, r#"{"a": 1}"#)),
-        ("hashed in another form", |node, job| result(node, job, "[1.0]", "1")),
+        ("white space", |node, job| node.computed(job, r#"{"a": 1}"#)),
+        ("hashed in another form", |node, job| {
+            node.computed_as(job, "[1.0]", "1")
+        }),
         ("too deep", |node, job| {
-            computed(node, job, &format!("{}{}", "[".repeat(101), "]".repeat(101)))
+            node.computed(job, &format!("{}{}", "[".repeat(101), "]".repeat(101)))
         }),
         ("a part", |node, job| {
-            let mut result = computed(node, job, "1");
+            let mut result = node.computed(job, "1");
             result.outcome = Outcome::Partial;
             node.sign(&mut result);
             result
         }),
         ("nothing at all", |node, job| {
-            let mut result = computed(node, job, "1");
+            let mut result = node.computed(job, "1");
             result.output = None;
             result
         }),
@@ -139,7 +118,7 @@ async fn tokens_that_a_node_makes_up_cost_nothing() {
     let (answer, ()) = tokio::join!(client.compute(asking()), async {
         let job = node.next_job().await;
         node.accept(&job).await;
-        let mut result = computed(&node, &job, "1");
+        let mut result = node.computed(&job, "1");
         (result.prompt_tokens, result.completion_tokens) = (u64::MAX, u64::MAX);
         node.sign(&mut result);
         node.send(result).await;

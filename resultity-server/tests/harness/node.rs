@@ -12,7 +12,7 @@ use resultity_core::openai::chat::ChunkChoice;
 use resultity_core::signing::{Domain, HeartbeatData, HelloData, Keypair, Outcome, TypedData};
 use resultity_core::wire::{
     Accept, Ack, Chunk, Failed, FailureCode, Heartbeat, Hello, Job, JobResult, NodeFrame, NodeModel, OutputHasher,
-    Resume, ServerFrame, Timings, Transcript, Welcome, body_hash,
+    Resume, ServerFrame, Timings, Transcript, Welcome, body_hash, output_hash,
 };
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
@@ -47,6 +47,17 @@ impl TestNode {
     pub async fn ready(io_url: &str, model: &str, slots: u32) -> Self {
         let mut node = Self::connect(io_url, Keypair::generate(&SystemEntropy), model, slots, None).await;
         node.pass_readiness().await;
+        node
+    }
+
+    /// The same with a container.
+    pub async fn ready_to_compute(io_url: &str, model: &str, slots: u32) -> Self {
+        let mut node = Self::connect(io_url, Keypair::generate(&SystemEntropy), model, slots, None).await;
+        let job = node.next_job().await;
+        node.accept(&job).await;
+        let result = node.computed(&job, "{}");
+        node.send(result).await;
+        node.until_acknowledged(&job).await;
         node
     }
 
@@ -139,6 +150,10 @@ impl TestNode {
     pub async fn pass_readiness(&mut self) {
         let job = self.next_job().await;
         self.answer(&job, "yes").await;
+        self.until_acknowledged(&job).await;
+    }
+
+    async fn until_acknowledged(&mut self, job: &Job) {
         // A job that waits for the node may be on its way before the ack is.
         loop {
             match self.next().await {
@@ -241,6 +256,24 @@ impl TestNode {
         sent.transcript.add(output.get());
         sent.output.add(&[ChunkChoice::text(0, text)]);
         self.signed(job, &sent, Outcome::Complete, Some(output))
+    }
+
+    /// What a container gave.
+    pub fn computed(&self, job: &Job, json: &str) -> JobResult {
+        self.computed_as(job, &format!("[{json}]"), json)
+    }
+
+    /// This output, hashed as if `json` were what the container gave.
+    pub fn computed_as(&self, job: &Job, output: &str, json: &str) -> JobResult {
+        let mut result = self.result(job, "");
+        let mut transcript = Transcript::default();
+        transcript.add(output);
+        result.transcript_hash = transcript.finish();
+        result.output_hash = output_hash([(0, json)]);
+        (result.prompt_tokens, result.completion_tokens) = (0, 0);
+        result.output = Some(RawValue::from_string(output.to_owned()).unwrap());
+        self.sign(&mut result);
+        result
     }
 
     /// Sends a piece of a stream.
