@@ -46,7 +46,7 @@ pub enum Command {
 #[cfg(feature = "dev")]
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  resultity-server dev\n  resultity-server dev --engine http://127.0.0.1:11434     (an Ollama beside it)\n  resultity-server dev --listen 127.0.0.1:0 --json         (for scripts)"
+    after_help = "Examples:\n  resultity-server dev\n  resultity-server dev --engine http://127.0.0.1:11434     (an Ollama beside it)\n  resultity-server dev --listen 127.0.0.1:0 --json         (for scripts)\n  resultity-server dev --no-node --container-model summarise='{\"text\": \"…\"}'\n      (containers of a node: resultity-node run --infernet config.json)"
 )]
 pub struct DevArguments {
     /// Where to listen; port 0 picks a free one
@@ -67,6 +67,9 @@ pub struct DevArguments {
     /// Which of the models of engines and nodes makes embeddings, not text (repeatable)
     #[arg(long, value_name = "NAME")]
     embedding_model: Vec<String>,
+    /// Offer a container that nodes bring, and what tests it if `{}` does not: NAME='{"text": "…"}' (repeatable)
+    #[arg(long, value_name = "NAME[=JSON]")]
+    container_model: Vec<String>,
     /// Start the servers only
     #[arg(long)]
     no_node: bool,
@@ -236,6 +239,7 @@ async fn dev(arguments: DevArguments) -> Result<ExitCode, CommandError> {
         engine_key: arguments.engine_key,
         models: arguments.model,
         embedding_models: arguments.embedding_model,
+        container_models: arguments.container_model,
         no_node: arguments.no_node,
         model_file: arguments.model_file,
     };

@@ -31,6 +31,7 @@ use crate::session::new_key;
 use crate::store::Store;
 use crate::tenant::{self, Tenant};
 
+mod container;
 #[cfg(feature = "embedded")]
 mod model;
 mod report;
@@ -68,6 +69,9 @@ pub struct DevOptions {
     pub models: Vec<String>,
     /// Which of the models of engines and nodes make embeddings rather than text.
     pub embedding_models: Vec<String>,
+    /// Containers that nodes bring: the model's name, and after `=` the JSON object that such a container has to answer
+    /// before it may serve; without it, `{}`.
+    pub container_models: Vec<String>,
     /// Start no node.
     pub no_node: bool,
     /// A model file that is there already.
@@ -111,6 +115,14 @@ pub enum DevError {
     /// A model for embeddings that nobody has.
     #[error("--embedding-model {0}: no engine lists it; a model that nodes bring needs --model {0} too")]
     NoEmbeddingModel(String),
+    /// A container whose test is none.
+    #[error(
+        "--container-model {0}: expected NAME or NAME={{…}}, with the JSON object that the container has to answer"
+    )]
+    ContainerModel(String),
+    /// A name that is used before.
+    #[error("--container-model {0}: another model has this name")]
+    ContainerName(String),
     /// The node.
     #[error("the node did not start: {0}")]
     Agent(#[from] AgentError),
@@ -150,6 +162,9 @@ pub struct DevDescription {
     /// The model to ask for embeddings.
     #[serde(default)]
     pub embedding_model: Option<String>,
+    /// The container to ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container_model: Option<String>,
     /// `testnet`.
     pub environment: Environment,
     /// The address of the network's key.
@@ -212,13 +227,15 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     // First of all, because it is what fails most often and costs nothing.
     let listener = assemble::listen(options.listen).await?;
     let (models, runtime) = models_and_runtime(&options).await?;
-    let [model, embedding_model] = [Capability::Chat, Capability::Embeddings].map(|wanted| {
+    let kinds = [Capability::Chat, Capability::Embeddings, Capability::Container];
+    let [model, embedding_model, container_model] = kinds.map(|wanted| {
         let mut able = models
             .iter()
             .filter(|model| model.capabilities.iter().any(|name| name == wanted.as_str()));
         able.next().map(|model| model.name.clone())
     });
-    let model = model.or_else(|| embedding_model.clone()).unwrap_or_default();
+    let model = model.or_else(|| embedding_model.clone());
+    let model = model.or_else(|| container_model.clone()).unwrap_or_default();
 
     let (clock, entropy) = (SystemClock, SystemEntropy);
     let credentials = Credentials::open(&data_dir, &entropy)?;
@@ -282,6 +299,7 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
             admin_token: credentials.admin_token,
             model,
             embedding_model,
+            container_model,
             environment: ENVIRONMENT,
             network_key: format!("{network_key:#x}"),
             node_id,
@@ -349,6 +367,13 @@ async fn models_and_runtime(options: &DevOptions) -> Result<(Vec<ModelSpec>, Opt
     let mut models: Vec<ModelSpec> = Vec::new();
     for name in &options.models {
         models.push(external(&EngineModel::new(name)));
+    }
+    for text in &options.container_models {
+        let model = container::spec(text).ok_or_else(|| DevError::ContainerModel(text.clone()))?;
+        if models.iter().any(|known| known.name == model.name) {
+            return Err(DevError::ContainerName(model.name));
+        }
+        models.push(model);
     }
     if options.engines.is_empty() {
         check_embedding_models(options, &models)?;

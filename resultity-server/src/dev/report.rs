@@ -37,6 +37,10 @@ fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -
         Some(name) if name != model => format!("  embeddings       {name}\n"),
         _ => String::new(),
     };
+    let container = match &description.container_model {
+        Some(name) if name != model => format!("  container        {name}\n"),
+        _ => String::new(),
+    };
     let docs = if cfg!(feature = "docs") {
         format!("  docs             {base_url}/docs\n")
     } else {
@@ -46,7 +50,16 @@ fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -
         Some(data_dir) => format!("--data-dir {} ", data_dir.display()),
         None => String::new(),
     };
-    let other_node = format!("resultity-node run --io {io} --data-dir ./node2");
+    let containers = match &description.container_model {
+        Some(_) => " --infernet config.json",
+        None => "",
+    };
+    let other_node = format!("resultity-node run --io {io} --data-dir ./node2{containers}");
+    let asking = if description.container_model.as_ref() == Some(model) {
+        containers_alone(description, &found, bold, plain)
+    } else {
+        models(description, &found, bold, plain)
+    };
     format!(
         r#"
 {bold}Resultity is ready{plain} at {base_url} ({environment}: credits for trying)
@@ -54,9 +67,22 @@ fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -
   OpenAI base URL  {cloud}
   API key          {api_key}
   model            {model}
-{embeddings}  node             {node}
+{embeddings}{container}  node             {node}
 {docs}
-{bold}Ask with curl{plain}
+{asking}  {other_node}
+  Ctrl-C stops everything; the same key works after the next start.
+"#,
+        environment = description.environment,
+    )
+}
+
+/// How models are asked.
+fn models(description: &DevDescription, found: &str, bold: &str, plain: &str) -> String {
+    let DevDescription {
+        cloud, api_key, model, ..
+    } = description;
+    format!(
+        r#"{bold}Ask with curl{plain}
   curl {cloud}/chat/completions \
     -H "Authorization: Bearer {api_key}" \
     -H "Content-Type: application/json" \
@@ -73,10 +99,25 @@ fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -
 {bold}Next{plain}
   resultity {found}chat "Tell me a story"       streams to the terminal; or
   cargo run --release -p resultity-client -- {found}chat "Tell me a story"
-  {other_node}
-  Ctrl-C stops everything; the same key works after the next start.
-"#,
-        environment = description.environment,
+"#
+    )
+}
+
+/// How containers are asked, where there are no models.
+fn containers_alone(description: &DevDescription, found: &str, bold: &str, plain: &str) -> String {
+    let DevDescription {
+        cloud, api_key, model, ..
+    } = description;
+    format!(
+        r#"{bold}Ask with curl{plain}, once a node is there
+  curl {cloud}/compute \
+    -H "Authorization: Bearer {api_key}" \
+    -H "Content-Type: application/json" \
+    -d '{{"model": "{model}", "data": {{}}}}'
+
+{bold}Next{plain}
+  resultity {found}compute --model {model} --data '{{}}'
+"#
     )
 }
 
@@ -85,10 +126,9 @@ mod tests {
     use super::*;
     use resultity_core::environment::Environment;
 
-    #[test]
-    fn the_block_fits_a_terminal_and_holds_what_is_needed() {
+    fn description() -> DevDescription {
         let base_url = "http://127.0.0.1:8080".to_owned();
-        let description = DevDescription {
+        DevDescription {
             cloud: format!("{base_url}/v1"),
             gate: format!("{base_url}/gate/v1"),
             io: "ws://127.0.0.1:8080/io/v1/ws".into(),
@@ -98,12 +138,30 @@ mod tests {
             admin_token: "secret".into(),
             model: "smollm2-135m".into(),
             embedding_model: Some("all-minilm-l6-v2".into()),
+            container_model: None,
             environment: Environment::Testnet,
             network_key: "0x".into(),
             node_id: Some(format!("0x{}", "0".repeat(40))),
             pid: 1,
-        };
-        let block = block(&description, None, false);
+        }
+    }
+
+    #[test]
+    fn containers_alone_are_asked_as_containers() {
+        let mut description = description();
+        description.container_model = Some("summarise".into());
+        let text = block(&description, None, false);
+        assert!(text.contains("  container        summarise\n") && text.contains("/chat/completions"));
+
+        description.model = "summarise".into();
+        let text = block(&description, None, false);
+        assert!(text.contains("/v1/compute") && !text.contains("/chat/completions"));
+        assert!(text.contains("--infernet config.json"));
+    }
+
+    #[test]
+    fn the_block_fits_a_terminal_and_holds_what_is_needed() {
+        let block = block(&description(), None, false);
         assert!(block.contains("curl http://127.0.0.1:8080/v1/chat/completions"));
         assert!(!block.contains("secret"), "the administrator's token is for scripts");
         for line in block.lines() {
