@@ -1,6 +1,7 @@
 //! The containers of this node: who they are, which run, and how one is asked.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub struct Containers {
 pub struct Container {
     settings: ContainerSettings,
     endpoint: Endpoint,
+    /// Whether the last connection failed: told once.
+    down: AtomicBool,
 }
 
 impl Container {
@@ -66,6 +69,22 @@ impl Container {
     /// What the configuration says of it.
     pub const fn settings(&self) -> &ContainerSettings {
         &self.settings
+    }
+
+    /// It was reached, which is told where it was not before.
+    fn reached(&self) {
+        // Nearly always up: the line of memory stays shared between the cores.
+        if self.down.load(Ordering::Relaxed) && self.down.swap(false, Ordering::Relaxed) {
+            tracing::info!(container = self.id(), "the container can be reached again");
+        }
+    }
+
+    /// It was not reached, which is told the first time. Callers are told no addresses; who runs the node needs them.
+    fn not_reached(&self, error: &(dyn std::error::Error + 'static)) {
+        if !self.down.swap(true, Ordering::Relaxed) {
+            let (url, reason) = (&self.settings.url, innermost(error));
+            tracing::warn!(container = self.id(), %url, %reason, "the container cannot be reached: its jobs fail until it can");
+        }
     }
 }
 
@@ -81,6 +100,7 @@ impl Containers {
             list.push(Container {
                 endpoint: Endpoint::new(container)?,
                 settings: container.clone(),
+                down: AtomicBool::new(false),
             });
         }
         let with_tls = list.iter().any(|container| container.endpoint.has_tls());
@@ -225,10 +245,16 @@ impl Containers {
         let mut bounds = Bounds::new(container.settings.timeout.unwrap_or(timeout), calls.max_answer_bytes);
         let response = self.client.send(container.endpoint.output(hop.body()));
         match bounds.within(id, response).await? {
-            Ok(response) => Answer::read(id, response, bounds, &self.memory, before).await,
+            Ok(response) => {
+                container.reached();
+                Answer::read(id, response, bounds, &self.memory, before).await
+            }
             Err(error) => {
                 // Callers are told neither addresses nor certificates; who runs the node needs them.
                 let connecting = error.is_connect();
+                if connecting {
+                    container.not_reached(&error);
+                }
                 tracing::debug!(
                     container = id,
                     error = &error as &dyn std::error::Error,
@@ -243,4 +269,12 @@ impl Containers {
             }
         }
     }
+}
+
+/// What was behind an error in the end, such as the system's own words.
+fn innermost<'a>(mut error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error
 }
