@@ -168,6 +168,7 @@ fn an_address_in_use_is_named() {
 #[case(&["--listen", "here"])]
 #[case(&["--json"])]
 #[case(&["--log-level", "infernet=loud"])]
+#[case(&["--log-level", "loud"])]
 #[case(&["--unknown"])]
 fn wrong_usage_has_its_own_exit_code(#[case] arguments: &[&str]) {
     let dir = folder(&containers(1).to_string());

@@ -104,13 +104,14 @@ impl Running {
             notes,
             drain_timeout,
         } = options;
+        // First of all, because it is what fails most often: the reason is then alone.
+        let listener = listen(settings.listen).await?;
         for note in &notes {
             match note.level {
                 NoteLevel::Note => tracing::info!("{note}"),
                 NoteLevel::Warning => tracing::warn!("{note}"),
             }
         }
-        let listener = listen(settings.listen).await?;
         if let Some(folder) = settings.results.path.parent() {
             make_folder(folder).await?;
         }

@@ -14,6 +14,7 @@ use std::sync::Mutex;
 
 use clap::{Parser, Subcommand};
 use tracing::Subscriber;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -79,15 +80,20 @@ fn terminal<S: Subscriber + for<'a> LookupSpan<'a>>() -> impl Layer<S> {
         .with_target(false)
 }
 
-/// What is logged: `RUST_LOG`, else this level.
+/// What is logged: `RUST_LOG`, else this level. A single word that is no level would be the name of a module, and all
+/// else would be silent: it is a mistake.
 fn filter(level: &str) -> Option<EnvFilter> {
+    let is_list = level.contains(['=', ',']);
+    if !is_list && level.parse::<LevelFilter>().is_err() {
+        return None;
+    }
     EnvFilter::try_from_default_env()
         .or_else(|_| EnvFilter::try_new(level))
         .ok()
 }
 
 fn wrong_log_level() -> ExitCode {
-    eprintln!("resultity-node: --log-level: expected error, warn, info, debug or trace");
+    eprintln!("resultity-node: --log-level: expected error, warn, info, debug, trace or off");
     ExitCode::from(2)
 }
 

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::report::{Note, NoteLevel, Problem};
 use super::settings::{OnRestart, Settings};
-use super::{ConfigFileError, Overrides, load};
+use super::{ConfigFileError, Overrides, hint, load};
 
 /// What a file would do, or what is wrong with it. Shows no secrets.
 #[derive(Debug, Clone, Serialize)]
@@ -79,10 +79,10 @@ impl Check {
         let (plan, errors, notes) = match load(path, overrides) {
             Ok((settings, notes)) => (Some(Plan::of(&settings)), Vec::new(), notes),
             Err(ConfigFileError::Invalid { errors, .. }) => (None, errors.problems, errors.notes),
-            Err(error) => {
+            Err(ConfigFileError::Read { source, .. }) => {
                 let problem = Problem {
                     path: path.display().to_string(),
-                    message: error.to_string(),
+                    message: format!("cannot be read: {source}{}", hint(&source)),
                 };
                 (None, vec![problem], Vec::new())
             }
@@ -164,7 +164,11 @@ impl fmt::Display for Plan {
             writeln!(f, "Log         {}, and the terminal", log.display())?;
         }
         writeln!(f, "Containers  {}", self.containers.len())?;
-        let width = self.containers.iter().map(|container| container.id.len()).max();
+        let width = self
+            .containers
+            .iter()
+            .map(|container| container.id.chars().count())
+            .max();
         for container in &self.containers {
             let (id, url, width) = (&container.id, &container.url, width.unwrap_or_default());
             write!(f, "  {id:width$}  {url}")?;

@@ -83,8 +83,10 @@ fn container(item: &Item<'_>, common: &Common<'_>) -> Option<Entry> {
             None
         }
     };
-    let address = object.take("url").and_then(|item| address(&item, report));
-    let has_url = address.is_some();
+    let url_item = object.take("url").filter(|item| !item.is_empty());
+    let address = url_item.as_ref().and_then(|item| address(item, report));
+    // One that is wrong is told already.
+    let has_url = url_item.is_some();
     let port_item = object.take("port").filter(|item| !item.is_absent_number());
     let port = port_item.as_ref().and_then(port);
     let needs_image = common.managed && !has_url;
@@ -160,9 +162,6 @@ fn is_id(id: &str, item: &Item<'_>, managed: bool) -> bool {
 fn address(item: &Item<'_>, report: &Report) -> Option<Url> {
     const EXPECTED: &str = "an address such as http://10.0.0.5:3000";
     let text = item.text()?;
-    if text.is_empty() {
-        return None;
-    }
     let url = Url::parse(&text).ok();
     let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let Some(mut url) = url else {

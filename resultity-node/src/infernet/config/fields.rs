@@ -144,6 +144,11 @@ impl<'a> Item<'a> {
         digits
     }
 
+    /// Whether it is the empty text.
+    pub(super) fn is_empty(&self) -> bool {
+        self.raw.get() == "\"\""
+    }
+
     /// Whether it is -1, which the original takes for an absent number.
     pub(super) fn is_absent_number(&self) -> bool {
         self.number().is_some_and(|number| number == "-1")

@@ -93,7 +93,7 @@ impl std::str::FromStr for Listen {
 #[non_exhaustive]
 pub enum ConfigFileError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}", .path.display())]
+    #[error("cannot read {}: {source}{}", .path.display(), hint(.source))]
     Read {
         /// The file.
         path: PathBuf,
@@ -108,6 +108,14 @@ pub enum ConfigFileError {
         /// What is wrong.
         errors: ConfigErrors,
     },
+}
+
+/// What to do about a file that is not there.
+fn hint(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => ". Say with --config where it is",
+        _ => "",
+    }
 }
 
 /// Problems, each with the file that they are in: one a line.
@@ -148,7 +156,11 @@ pub fn read(text: &str, overrides: &Overrides) -> Result<(Settings, Vec<Note>), 
             let place = format!("line {}, column {}", error.line(), error.column());
             let message = error.to_string();
             let message = message.split(" at line ").next().unwrap_or_default();
-            report.problem(place, format!("this is not JSON: {message}"));
+            if text.trim().is_empty() {
+                report.problem("the file", "is empty");
+            } else {
+                report.problem(place, format!("this is not JSON: {message}"));
+            }
             None
         }
     };

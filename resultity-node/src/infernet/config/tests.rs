@@ -167,6 +167,7 @@ fn absent_sections_and_nulls_are_the_defaults(#[case] file: Value) {
 #[case(json!({"id": "a,b"}), "containers[0].id: has a comma, which separates the containers of a pipeline")]
 #[case(json!({"external": "perhaps"}), "containers[0].external: expected true or false, found \"perhaps\"")]
 #[case(json!({"url": "localhost:3000"}), "containers[0].url: expected an address such as http://10.0.0.5:3000, found \"localhost:3000\"")]
+#[case(json!({"port": null, "url": "localhost:3000"}), "containers[0].url: expected an address such as http://10.0.0.5:3000, found \"localhost:3000\"")]
 #[case(json!({"url": "http://h?x=1"}), "containers[0].url: expected an address such as http://10.0.0.5:3000, without `?` and `#`, found \"http://h?x=1\"")]
 #[case(json!({"url": "http://me:secret@h"}), "containers[0].url: has a user name: what the container wants to know goes into `bearer`")]
 #[case(json!({"bearer": "a\nb"}), "containers[0].bearer: has characters that a header cannot carry")]
@@ -209,7 +210,8 @@ fn what_is_wrong_in_a_section_is_named(#[case] file: Value, #[case] expected: &s
     "{\"server\": {\"port\": 4000,}}",
     "line 1, column 26: this is not JSON: trailing comma"
 )]
-#[case("", "line 1, column 0: this is not JSON: EOF while parsing a value")]
+#[case(" \n", "the file: is empty")]
+#[case("{\"containers\":", "line 1, column 14: this is not JSON: EOF while parsing a value")]
 #[case("{}\n{}", "line 2, column 1: this is not JSON: trailing characters")]
 #[case("[]", "the file: expected an object, found a list")]
 fn what_is_no_json_is_told_with_its_place(#[case] text: &str, #[case] expected: &str) {

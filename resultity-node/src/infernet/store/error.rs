@@ -10,7 +10,7 @@ use rusqlite::ffi::ErrorCode;
 #[non_exhaustive]
 pub enum StoreError {
     /// Another process has the file open.
-    #[error("another process uses the results in {0}: stop it, or give this node a data_dir of its own")]
+    #[error("another process uses the results in {0}: stop it, or give this node a folder of its own with --data-dir")]
     InUse(PathBuf),
     /// The file was made by a newer version.
     #[error(
@@ -26,7 +26,7 @@ pub enum StoreError {
     },
     /// The file is the database of something else.
     #[error(
-        "{0} is a database, but not one of a node's results: move it away, or give this node a data_dir of its own"
+        "{0} is a database, but not one of a node's results: move it away, or give this node a folder of its own with --data-dir"
     )]
     Foreign(PathBuf),
     /// The file can't be made, opened or read.
