@@ -203,7 +203,7 @@ impl ClientBuilder<InfernetClient> {
 
 fn parse_base_url(text: String) -> Result<Url, ConfigError> {
     let check = || -> Result<Url, &'static str> {
-        let url = Url::parse(text.trim()).map_err(|_| "expected something like http://127.0.0.1:8080/v1")?;
+        let url = Url::parse(text.trim()).map_err(|_| "it must begin with http:// or https:// and a host")?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err("it must begin with http:// or https://");
         }

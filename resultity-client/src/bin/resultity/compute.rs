@@ -18,13 +18,13 @@ use crate::table::json;
 #[command(after_help = "\
 Examples:
   resultity compute --model summarise --data '{\"text\": \"…\"}'
-  resultity compute --model classify --data @input.json > output.json
+  resultity compute --model classify --data input.json > output.json
   jq '{n: .}' numbers.json | resultity compute --data -
 
 Prints what the container answered, as it gave it: every digit of a number
 stays.")]
 pub(crate) struct ComputeArguments {
-    /// What the container gets: a JSON object, `@FILE`, or `-` for standard input
+    /// What the container gets: a JSON object, a file that holds it, or `-` for standard input
     #[arg(short, long, value_name = "JSON")]
     data: String,
     /// The model [default: the first container that the server lists]
@@ -63,6 +63,10 @@ async fn read(data: &str) -> Result<String, Failure> {
     match data.strip_prefix('@') {
         Some(path) => read_file(Path::new(path)).await,
         None if data == "-" => read_all().await,
+        // As for `resultity node`. What begins like JSON is never a file.
+        None if !data.trim_start().starts_with(['{', '[', '"']) && Path::new(data).is_file() => {
+            read_file(Path::new(data)).await
+        }
         None => Ok(data.to_owned()),
     }
 }

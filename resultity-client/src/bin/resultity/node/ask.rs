@@ -70,7 +70,8 @@ pub(crate) async fn read_object(text: &str) -> Result<Box<RawValue>, Failure> {
     if trimmed.starts_with(['{', '[', '"']) {
         return object(trimmed, "--data").map_err(Failure::usage);
     }
-    let (content, place) = read_text(text).await?;
+    // As for `resultity compute`, and as others write it.
+    let (content, place) = read_text(text.strip_prefix('@').unwrap_or(text)).await?;
     object(&content, &place).map_err(Failure::new)
 }
 

@@ -59,6 +59,9 @@ impl Node {
             NodeErrorKind::NotFound | NodeErrorKind::InvalidAnswer => {
                 format!("Check --url ({url}): it has to be where a node's REST API is.")
             }
+            NodeErrorKind::Refused if error.message().starts_with("Container not allowed") => {
+                "The node's configuration says who may ask it: its `allowed_ips`.".to_owned()
+            }
             NodeErrorKind::Refused if error.message().contains("ontainer") => {
                 "`resultity node info` lists the containers.".to_owned()
             }
