@@ -31,6 +31,11 @@ impl Share {
         self.bytes
     }
 
+    /// Whether there is anything to give back.
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.permit.is_some()
+    }
+
     /// A share of its own for what comes after so many bytes.
     pub(crate) const fn after(bytes: usize) -> Self {
         Self { bytes, permit: None }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 use resultity_core::infernet::{NodeError, NodeErrorKind};
 use serde::Serialize;
@@ -27,8 +26,8 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The body of an answer.
 pub(super) enum AnswerBody {
-    /// It is there already.
-    Whole(Full<Bytes>, Share),
+    /// It is there already. Empty: it was given out.
+    Whole(Bytes),
     /// A job's bytes, as they come.
     Stream(JobBody),
 }
@@ -39,21 +38,24 @@ impl Body for AnswerBody {
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
-            Self::Whole(body, _) => Pin::new(body).poll_frame(context),
+            Self::Whole(body) => {
+                let body = std::mem::take(body);
+                Poll::Ready((!body.is_empty()).then(|| Ok(Frame::data(body))))
+            }
             Self::Stream(body) => Pin::new(body).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Whole(body, _) => body.is_end_stream(),
+            Self::Whole(body) => body.is_empty(),
             Self::Stream(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(body, _) => body.size_hint(),
+            Self::Whole(body) => SizeHint::with_exact(body.len() as u64),
             Self::Stream(body) => body.size_hint(),
         }
     }
@@ -69,7 +71,7 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<Answer, NodeError
 
 /// 200 with this text, which is JSON.
 pub(super) fn json_text(text: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(AnswerBody::Whole(Full::new(text.into()), Share::default()));
+    let mut answer = Response::new(AnswerBody::Whole(text.into()));
     answer.headers_mut().insert(CONTENT_TYPE, JSON);
     answer
 }
@@ -77,13 +79,32 @@ pub(super) fn json_text(text: impl Into<Bytes>) -> Answer {
 /// Counts the memory that an answer takes until it is sent, however slowly that is read.
 pub(super) async fn hold(answered: Result<Answer, NodeError>, memory: &Memory) -> Result<Answer, NodeError> {
     let mut answer = answered?;
-    if let AnswerBody::Whole(body, share) = answer.body_mut() {
-        let length = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-        if !memory.cover_within(ROOM_PATIENCE, share, length).await {
+    if let AnswerBody::Whole(body) = answer.body_mut() {
+        let mut share = Share::default();
+        if !memory.cover_within(ROOM_PATIENCE, &mut share, body.len()).await {
             return Err(crowded());
+        }
+        if share.is_counted() {
+            let counted = Counted {
+                bytes: std::mem::take(body),
+                _share: share,
+            };
+            *body = Bytes::from_owner(counted);
         }
     }
     Ok(answer)
+}
+
+/// Bytes that are counted for as long as they are anywhere: the connection takes them out of a body at once.
+struct Counted {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// 503: there is no room for so much.
@@ -154,12 +175,14 @@ fn whole_seconds(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http_body_util::BodyExt as _;
 
     #[tokio::test(start_paused = true)]
     async fn large_answers_take_bounded_memory_until_they_are_sent() {
         let memory = Memory::new(100_000);
         let large = || hold(Ok(json_text(vec![b' '; 60_000])), &memory);
-        let sending = large().await.unwrap();
+        let mut sending = large().await.unwrap();
+        let sending = sending.body_mut().frame().await;
         assert_eq!(large().await.err().map(|error| error.kind()), Some(NodeErrorKind::Busy));
         assert!(hold(Ok(json_text("{}")), &memory).await.is_ok(), "it is small");
         drop(sending);
