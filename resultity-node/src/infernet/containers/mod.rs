@@ -10,6 +10,7 @@ use futures::stream;
 use resultity_core::infernet::ContainerInfo;
 use resultity_core::infernet::resources::{ModelSupport, Said, ServiceResources};
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
 use crate::infernet::config::settings::{CallSettings, ContainerSettings, Settings};
 use crate::infernet::memory::{Memory, Share};
@@ -35,6 +36,9 @@ use endpoint::Endpoint;
 /// Containers that are asked for their resources at once.
 const ASKED_AT_ONCE: usize = 32;
 
+/// The same, over all who want to know: each takes a file descriptor, of which a process often has 1,024.
+const ASKED_IN_ALL: usize = 128;
+
 /// The most bytes that a container may say of its resources.
 const RESOURCES_LIMIT: usize = 4 << 20;
 
@@ -46,6 +50,7 @@ pub struct Containers {
     /// Those that run, where an engine starts them; else all of them do.
     running: Option<RwLock<HashSet<String>>>,
     resources_timeout: Duration,
+    asked: Semaphore,
     client: Client,
     /// Where answers are.
     memory: Memory,
@@ -108,6 +113,7 @@ impl Containers {
             client: Client::new(settings.queue.max_running, with_tls).map_err(ContainersError::Tls)?,
             running: settings.docker.as_ref().map(|_| RwLock::default()),
             resources_timeout: settings.calls.resources_timeout,
+            asked: Semaphore::new(ASKED_IN_ALL),
             // Whatever others hold, one job with answers as large as they may be goes on.
             memory: Memory::new(settings.queue.max_pending_bytes.max(settings.calls.max_answer_bytes)),
             list,
@@ -179,6 +185,7 @@ impl Containers {
 
     async fn ask_resources(&self, container: &Container, model_id: Option<&str>) -> Option<Box<RawValue>> {
         let request = container.endpoint.resources(model_id)?;
+        let _turn = self.asked.acquire().await.ok()?;
         let response = self.client.send(request).await.ok()?;
         if response.status() != http::StatusCode::OK {
             return None;

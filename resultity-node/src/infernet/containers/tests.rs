@@ -45,3 +45,15 @@ async fn two_containers_never_have_one_id() {
     let error = Containers::new(&server.settings(&["a", "b", "a"])).unwrap_err();
     assert!(matches!(&error, ContainersError::Duplicate(id) if id == "a"), "{error}");
 }
+
+#[tokio::test]
+async fn many_who_ask_for_resources_take_bounded_connections() {
+    let server = Server::start().await;
+    let mut settings = server.settings(&["gate"]);
+    settings.calls.resources_timeout = Duration::from_millis(500);
+    let containers = Containers::new(&settings).unwrap();
+    let asked = futures::future::join_all((0..2 * ASKED_IN_ALL).map(|_| containers.resources())).await;
+    assert!(asked.iter().all(BTreeMap::is_empty));
+    let peak = server.seen.peak.load(std::sync::atomic::Ordering::Relaxed);
+    assert!((1..=ASKED_IN_ALL).contains(&peak), "{peak}");
+}
