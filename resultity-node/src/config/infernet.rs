@@ -60,8 +60,20 @@ pub(super) async fn run(config: &NodeConfig, path: &Path, cancel: CancellationTo
 /// there is neither, or if their file is named.
 async fn runtime(config: &NodeConfig, node: &InfernetNode) -> Result<Arc<dyn Runtime>, RunError> {
     let Some(containers) = ContainerRuntime::new(node.pipeline().clone()) else {
+        tracing::warn!(
+            "no container has a `model`: they serve their own callers, not the network. It takes \"resultity\": {{\"containers\": {{ID: {{\"model\": NAME}}}}}} in the file"
+        );
         return own_runtime(config).await;
     };
+    for container in &node.settings().containers {
+        if let Some(model) = &container.model {
+            tracing::info!(
+                container = container.id,
+                model = model.name,
+                "the container can serve the network, where it has this model"
+            );
+        }
+    }
     let containers: Arc<dyn Runtime> = Arc::new(containers);
     if config.engines.is_empty() && config.model_file.is_none() {
         return Ok(containers);

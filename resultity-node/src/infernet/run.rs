@@ -45,7 +45,7 @@ impl RunOptions {
 pub enum RunError {
     /// The address is taken.
     #[error(
-        "{address} is in use: another program listens there, maybe the original node. Stop it, or choose another address with --listen"
+        "{address} is in use: another program listens there, maybe the original node. Stop it, or choose another address with --listen, or with `listen` in the file's object `resultity`"
     )]
     AddressInUse {
         /// The address.

@@ -260,6 +260,17 @@ fn unreadable() -> RuntimeError {
 
 /// What became of a call, in our words.
 fn explain(error: CallError, model: &str) -> RuntimeError {
+    let status = match &error {
+        CallError::Refused { status, .. } => Some(*status),
+        _ => None,
+    };
+    // The network's askers are told less: who runs the node has only this, and what the container itself logs.
+    tracing::debug!(
+        model,
+        reason = error.kind(),
+        status,
+        "a container failed a job of the network"
+    );
     match error {
         CallError::Unknown(_) => RuntimeError::ModelMissing(model.to_owned()),
         CallError::Unreachable(_) => RuntimeError::Unavailable("no connection".to_owned()),

@@ -1,11 +1,12 @@
 //! `resultity-node infernet`.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 use resultity_node::infernet::config::settings::LogSettings;
-use resultity_node::infernet::config::{Check, Listen, Note, Overrides, load, settings::Settings};
+use resultity_node::infernet::config::{Check, ConfigFileError, Listen, Note, Overrides, load, settings::Settings};
 use resultity_node::infernet::log_file::LogFile;
 use resultity_node::infernet::run::{RunError, RunOptions, run};
 use tokio_util::sync::CancellationToken;
@@ -20,13 +21,34 @@ pub(crate) const EXAMPLES: &str = "Examples:
   What the file would do, and what is wrong with it:
     resultity-node infernet --config config.json --check
 
+Keys of its own, in the file's object \"resultity\" (the original ignores it):
+  listen, data_dir            as --listen and --data-dir
+  trusted_proxies             networks whose X-Forwarded-For is believed
+  status_networks             who may PUT /api/status, beside this machine
+  max_running, max_pending, max_pending_bytes
+                              jobs at once; jobs that wait, and their bytes
+  timeout, stream_timeout, resources_timeout
+                              seconds that a container has to answer
+  max_answer_bytes, max_body_bytes
+                              of a container's answer, and of a request
+  keep_results_for, max_results
+                              seconds that results are kept, and how many
+  on_restart                  what becomes of jobs that a stop interrupts:
+                              \"fail\" or \"rerun\"
+  containers                  {ID: {max_concurrency, timeout, model, takes}};
+                              with `model` and `resultity-node run --infernet`
+                              it serves the network under that name
+
 Environment:
   INFERNET_CONFIG_PATH  the file, where --config is not given
-  RUNTIME=docker        the node itself runs in a container: containers are at host.docker.internal
-  DOCKER_HOST           where the Docker engine is, such as unix:///run/podman/podman.sock
+  RUNTIME=docker        the node itself runs in a container: those that it asks
+                        are at host.docker.internal
+  DOCKER_HOST           where the Docker engine is, such as
+                        unix:///run/podman/podman.sock
   RUST_LOG              what is logged, instead of --log-level
 
-Exit codes: 0 done, 1 an error, 2 wrong usage. Ctrl-C: finishes running jobs; twice: stops at once.";
+Exit codes: 0 done, 1 an error, 2 wrong usage.
+Ctrl-C: finishes running jobs; twice: stops at once.";
 
 #[derive(Args)]
 pub(crate) struct Infernet {
@@ -76,7 +98,12 @@ impl Infernet {
             }
             ExitCode::FAILURE
         };
-        let (settings, notes) = load(&self.config, &overrides).map_err(|error| failed(&error))?;
+        let (settings, notes) = load(&self.config, &overrides).map_err(|error| match &error {
+            ConfigFileError::Read { source, .. } if source.kind() == ErrorKind::NotFound => {
+                failed(&format!("{error}\nSay with --config where the node's file is"))
+            }
+            _ => failed(&error),
+        })?;
         let log = settings.log.clone().map(|log: LogSettings| {
             let path = log.path.display().to_string();
             LogFile::open(log).map_err(|error| failed(&format!("cannot write the log to {path}: {error}")))

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::report::{Note, NoteLevel, Problem};
 use super::settings::{OnRestart, Settings};
-use super::{ConfigFileError, Overrides, hint, load};
+use super::{ConfigFileError, Overrides, load};
 
 /// What a file would do, or what is wrong with it. Shows no secrets.
 #[derive(Debug, Clone, Serialize)]
@@ -82,7 +82,7 @@ impl Check {
             Err(ConfigFileError::Read { source, .. }) => {
                 let problem = Problem {
                     path: path.display().to_string(),
-                    message: format!("cannot be read: {source}{}", hint(&source)),
+                    message: format!("cannot be read: {source}"),
                 };
                 (None, vec![problem], Vec::new())
             }

@@ -93,7 +93,7 @@ impl std::str::FromStr for Listen {
 #[non_exhaustive]
 pub enum ConfigFileError {
     /// It cannot be read.
-    #[error("cannot read {}: {source}{}", .path.display(), hint(.source))]
+    #[error("cannot read {}: {source}", .path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -108,14 +108,6 @@ pub enum ConfigFileError {
         /// What is wrong.
         errors: ConfigErrors,
     },
-}
-
-/// What to do about a file that is not there.
-fn hint(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => ". Say with --config where it is",
-        _ => "",
-    }
 }
 
 /// Problems, each with the file that they are in: one a line.
