@@ -113,12 +113,13 @@ fn a_container_s_answer_is_printed_as_it_gave_it() {
         .with_body(format!(
             r#"{{"id":"compute-1","object":"compute","created":1,"model":"c","output":{GIVEN}}}"#
         ))
-        .expect(2)
+        .expect(3)
         .create();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("data.json");
     std::fs::write(&file, GIVEN).unwrap();
-    for data in [GIVEN.to_owned(), format!("@{}", file.display())] {
+    let path = file.display();
+    for data in [GIVEN.to_owned(), path.to_string(), format!("@{path}")] {
         let output = at(&server)
             .args(["compute", "--proof", "--data", &data])
             .output()
@@ -126,7 +127,7 @@ fn a_container_s_answer_is_printed_as_it_gave_it() {
         assert_success(&output, &format!("{GIVEN}\n"));
     }
     mock.assert();
-    for data in ["[1]", "{", "a"] {
+    for data in ["[1]", "{", "\"a\""] {
         let output = at(&server).args(["compute", "--data", data]).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{data}");
         assert!(
@@ -171,9 +172,11 @@ fn models_are_told_with_what_they_can_do() {
     assert_eq!(
         words(&list),
         [
-            vec!["MODEL", "MAKES", "CONTEXT", "MILLION", "IN", "MILLION", "OUT"],
-            vec!["m", "chat,", "completions", "2048", "1", "2.5"],
-            vec!["e", "embeddings", "512", "1", "2.5"],
+            vec![
+                "MODEL", "MAKES", "CONTEXT", "MILLION", "IN", "MILLION", "OUT", "A", "REQUEST"
+            ],
+            vec!["m", "chat,", "completions", "2048", "1", "2.5", "0.00001"],
+            vec!["e", "embeddings", "512", "1", "2.5", "0.00001"],
         ]
     );
     let one = at(&server).args(["models", "m"]).output().unwrap();

@@ -63,11 +63,9 @@ async fn read(data: &str) -> Result<String, Failure> {
     match data.strip_prefix('@') {
         Some(path) => read_file(Path::new(path)).await,
         None if data == "-" => read_all().await,
-        // As for `resultity node`. What begins like JSON is never a file.
-        None if !data.trim_start().starts_with(['{', '[', '"']) && Path::new(data).is_file() => {
-            read_file(Path::new(data)).await
-        }
-        None => Ok(data.to_owned()),
+        // As for `resultity node`: what begins like JSON is never a file.
+        None if data.trim_start().starts_with(['{', '[', '"']) => Ok(data.to_owned()),
+        None => read_file(Path::new(data)).await,
     }
 }
 

@@ -75,9 +75,11 @@ fn table(models: &ModelList) -> String {
             field(model, "context_length"),
             price(model, "input_per_million"),
             price(model, "output_per_million"),
+            price(model, "per_request"),
         ]
     });
-    list(&["MODEL", "MAKES", "CONTEXT", "MILLION IN", "MILLION OUT"], rows)
+    let titles = ["MODEL", "MAKES", "CONTEXT", "MILLION IN", "MILLION OUT", "A REQUEST"];
+    list(&titles, rows)
 }
 
 fn details(model: &Model) -> String {

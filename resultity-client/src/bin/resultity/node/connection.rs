@@ -66,7 +66,7 @@ impl Node {
                 "`resultity node info` lists the containers.".to_owned()
             }
             NodeErrorKind::Refused if error.message() == "Chain not enabled" => {
-                "The node's configuration has to enable its chain: \"chain\": {\"enabled\": true, …}.".to_owned()
+                "It takes a node that delivers to a chain: `resultity node info` says whether it does.".to_owned()
             }
             NodeErrorKind::Unauthorized => "The node takes this only from its own machine.".to_owned(),
             NodeErrorKind::Timeout => again(", or allow more with --timeout"),
