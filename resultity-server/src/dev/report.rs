@@ -51,8 +51,13 @@ fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -
         None => String::new(),
     };
     let containers = match &description.container_model {
-        Some(_) => " --infernet config.json",
-        None => "",
+        Some(name) => format!(
+            r#" \
+    --infernet config.json
+  where that file has
+    "resultity": {{"containers": {{"ID": {{"model": "{name}"}}}}}}"#
+        ),
+        None => String::new(),
     };
     let other_node = format!("resultity-node run --io {io} --data-dir ./node2{containers}");
     let asking = if description.container_model.as_ref() == Some(model) {
@@ -157,6 +162,9 @@ mod tests {
         let text = block(&description, None, false);
         assert!(text.contains("/v1/compute") && !text.contains("/chat/completions"));
         assert!(text.contains("--infernet config.json"));
+        for line in text.lines() {
+            assert!(line.len() <= 80, "{} columns: {line}", line.len());
+        }
     }
 
     #[test]
