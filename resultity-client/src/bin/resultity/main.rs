@@ -24,7 +24,7 @@ use clap::{Parser, Subcommand};
 use crate::connection::ConnectionArguments;
 use crate::output::{Failure, Output};
 
-/// Talk to language models on a Resultity network.
+/// Talk to language models and containers on a Resultity network.
 #[derive(Parser)]
 #[command(name = "resultity", version, term_width = 80, after_help = EXAMPLES, subcommand_required = true)]
 struct Arguments {
@@ -69,9 +69,11 @@ const EXAMPLES: &str = "\
 Examples:
   resultity chat \"Name the capital of France.\"
   resultity models
+  resultity compute --model summarise --data '{\"text\": \"…\"}'
   resultity batch submit requests.jsonl --wait > answers.jsonl
   resultity usage --by model
   RESULTITY_API_KEY=rk_... resultity --base-url https://HOST/v1 chat \"hi\"
+  resultity node info                     a node itself, without the network
 
 Without --base-url and --api-key it finds a `resultity-server dev` that runs on
 this machine. RESULTITY_LOG=debug shows what happens underneath.
