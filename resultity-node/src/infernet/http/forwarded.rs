@@ -20,9 +20,20 @@ pub(super) struct Caller {
     peer: IpAddr,
     /// Whether there is, or may be, somebody between the two.
     is_forwarded: bool,
+    /// Whether a configured proxy is between the two, and does not say who asks.
+    is_unnamed: bool,
 }
 
 impl Caller {
+    /// Refuses those behind a proxy that names nobody: they would all be one caller, and see each other's jobs.
+    pub(super) fn check_named(&self) -> Result<(), NodeError> {
+        if self.is_unnamed {
+            let message = "X-Forwarded-For: missing, the proxy has to say who asks";
+            return Err(NodeError::invalid(message));
+        }
+        Ok(())
+    }
+
     /// Whether the request comes from this machine or one of these networks.
     ///
     /// A proxy on this machine makes nobody local: what it passes on has to come from one of the networks. Nor does a proxy
@@ -45,11 +56,13 @@ pub(super) fn caller(peer: IpAddr, headers: &HeaderMap, proxies: &Networks) -> R
         address: peer,
         peer,
         is_forwarded: traces.into_iter().any(|name| headers.contains_key(name)),
+        is_unnamed: false,
     };
     if !caller.is_forwarded || !proxies.contain(peer) {
         return Ok(caller);
     }
     let values: Vec<_> = headers.get_all(&X_FORWARDED_FOR).iter().collect();
+    caller.is_unnamed = values.is_empty();
     let hops = values
         .iter()
         .rev()
@@ -127,6 +140,21 @@ mod tests {
     #[case("é")]
     fn a_proxy_that_names_no_address_is_not_guessed_at(#[case] forwarded: &str) {
         ask("127.0.0.1", forwarded).unwrap_err();
+    }
+
+    #[rstest]
+    #[case("x-real-ip", "1.1.1.1")]
+    #[case("forwarded", "for=1.1.1.1")]
+    #[case("via", "1.1 proxy")]
+    fn those_behind_a_proxy_that_names_nobody_are_not_one_caller(#[case] name: &str, #[case] value: &str) {
+        let proxies = Networks::parse(["127.0.0.1"]).unwrap();
+        let name: HeaderName = name.parse().unwrap();
+        let headers = HeaderMap::from_iter([(name, HeaderValue::from_str(value).unwrap())]);
+        let behind = caller("127.0.0.1".parse().unwrap(), &headers, &proxies).unwrap();
+        behind.check_named().unwrap_err();
+        let of_nobody = caller("9.9.9.9".parse().unwrap(), &headers, &proxies).unwrap();
+        of_nobody.check_named().unwrap();
+        assert_eq!(of_nobody.address, "9.9.9.9".parse::<IpAddr>().unwrap());
     }
 
     #[rstest]

@@ -108,6 +108,9 @@ impl<S: Sessions> Api<S> {
             let answered = self.set_status(caller, unread).await;
             return answered.unwrap_or_else(|error| answer::error(&error));
         }
+        if let Err(error) = caller.check_named() {
+            return answer::error(&error);
+        }
         let (left, wait) = self.limits.count(route, caller.address);
         let answered = if let Some(wait) = wait {
             let error = NodeError::new(NodeErrorKind::RateLimited, "Too many requests");
