@@ -68,7 +68,8 @@ pub struct QueueSettings {
     pub max_running: usize,
     /// Jobs that have not ended: beyond that, 503.
     pub max_pending: usize,
-    /// Bytes of `data` of jobs that have not ended: beyond that, 503.
+    /// Bytes of `data` of jobs that have not ended: beyond that, 503. As many of large answers of containers (they wait for room),
+    /// of bodies that come in and of answers that go out (503) may be in memory.
     pub max_pending_bytes: usize,
 }
 
@@ -91,7 +92,7 @@ pub struct CallSettings {
     pub stream_timeout: Duration,
     /// For what a container says of its resources.
     pub resources_timeout: Duration,
-    /// The largest answer: bytes.
+    /// The largest answer, and the most that the answers of one job's containers may be together: bytes.
     pub max_answer_bytes: usize,
 }
 
