@@ -120,6 +120,10 @@ impl Refusal {
                 ErrorCode::InvalidValue,
                 format!("{param}: the model or its engine cannot do what this asks for"),
             ),
+            (_, None) if kind == JobKind::Container => ApiError::new(
+                ErrorCode::InvalidValue,
+                "the container does not take this data, or its answer is too large to be sent",
+            ),
             (_, None) => ApiError::new(
                 ErrorCode::InvalidValue,
                 "the model cannot answer this request: it asks for something that the model or its engine does not support",

@@ -292,7 +292,7 @@ impl JobTask {
                 message = self.inbox.next() => match message {
                     Some(JobMessage::Assigned(node)) => return Ok(node),
                     Some(JobMessage::Stranded) => {
-                        let gone = || no_capacity("the nodes that could have served it are gone");
+                        let gone = || no_capacity("every node that could have served it is gone or failed at it");
                         let refused = self.refused.take().map(|refusal| refusal.into_error(self.work.kind));
                         break End::failed(refused.unwrap_or_else(gone));
                     }
