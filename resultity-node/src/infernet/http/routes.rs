@@ -1,6 +1,7 @@
 //! The routes: which there are, and what each does.
 
 use std::net::IpAddr;
+use std::sync::Once;
 
 use bytes::Bytes;
 use http::request::Parts;
@@ -172,6 +173,14 @@ impl<S: Sessions> Api<S> {
         B: Body<Data = Bytes> + Unpin,
     {
         if !caller.is_local(&self.status_networks) {
+            // Once, as anybody can cause it. The original lets the usual networks of Docker in.
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    peer = %caller.address,
+                    "PUT /api/status is refused: it is for this machine and `status_networks` of the file's object `resultity`, such as 172.17.0.0/16 for Docker's containers; told once"
+                );
+            });
             return Err(NodeError::new(NodeErrorKind::Unauthorized, "Unauthorized"));
         }
         let body = unread.read(self.max_body_bytes).await?;
