@@ -87,8 +87,13 @@ impl Memory {
         tokio::time::timeout(patience, self.cover(share, bytes)).await.is_ok()
     }
 
+    /// Whether so many bytes are counted at all.
+    pub(crate) const fn counts(bytes: usize) -> bool {
+        bytes > SMALL
+    }
+
     fn units_of(&self, bytes: usize) -> u32 {
-        if bytes <= SMALL {
+        if !Self::counts(bytes) {
             return 0;
         }
         u32::try_from(bytes.div_ceil(UNIT)).map_or(self.all, |units| units.min(self.all))

@@ -279,6 +279,7 @@ fn explain(error: CallError, model: &str) -> RuntimeError {
         CallError::TooLarge { .. } | CallError::TooMuch { .. } => {
             RuntimeError::Failed("its answer is too long".to_owned())
         }
+        CallError::Crowded => RuntimeError::Failed("there is no room for its answer".to_owned()),
         CallError::Refused { status, text } => failure::of_text(status, &text, model),
         CallError::NotJson(_) => unreadable(),
         CallError::Cancelled => RuntimeError::Failed("it was cancelled".to_owned()),

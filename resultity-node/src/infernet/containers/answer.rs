@@ -13,6 +13,9 @@ use tokio::time::{Instant, Sleep};
 use super::error::{self, CallError};
 use crate::infernet::memory::{Memory, Share};
 
+/// How long a job that has large answers already waits for room for more.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// The most bytes that are read of a refusal.
 const REFUSAL_LIMIT: usize = 64 * 1024;
 
@@ -182,6 +185,12 @@ impl Answer {
         let all = self.before.saturating_add(bytes);
         if all > limit {
             return Err(CallError::TooMuch { limit });
+        }
+        if Memory::counts(self.share.bytes()) {
+            // Those who have some and wait for more could wait for one another.
+            let room = self.memory.cover_within(PATIENCE, &mut self.share, all);
+            let is_room = self.bounds.within(&self.id, room).await?;
+            return is_room.then_some(()).ok_or(CallError::Crowded);
         }
         let room = self.memory.cover(&mut self.share, all);
         self.bounds.within(&self.id, room).await

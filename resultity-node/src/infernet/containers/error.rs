@@ -55,6 +55,9 @@ pub enum CallError {
         /// The most bytes.
         limit: usize,
     },
+    /// The job has some of the room for large answers, and there is no more.
+    #[error("the node holds too many large answers right now")]
+    Crowded,
     /// It answered with an HTTP status that is no success.
     #[error("{text}")]
     Refused {
@@ -81,6 +84,7 @@ impl CallError {
             Self::Cut(_) => "cut",
             Self::Timeout { .. } => "timeout",
             Self::TooLarge { .. } | Self::TooMuch { .. } => "too large",
+            Self::Crowded => "crowded",
             Self::Refused { .. } => "refused",
             Self::NotJson(_) => "no JSON",
             Self::Cancelled => "cancelled",

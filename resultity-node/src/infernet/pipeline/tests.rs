@@ -299,6 +299,12 @@ async fn the_answers_of_a_job_are_bounded_together() {
     assert_eq!(run(&pipeline, &["a", "a"]).await.status, JobStatus::Success);
 }
 
+/// A job whose answers are each about as large.
+fn large(containers: &[&str], bytes: usize) -> Work {
+    let data = RawValue::from_string(format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes))).unwrap();
+    Work::new(containers.iter().map(|id| (*id).to_owned()).collect(), data)
+}
+
 #[tokio::test]
 async fn large_answers_wait_until_others_are_kept() {
     let server = Server::start().await;
@@ -306,18 +312,33 @@ async fn large_answers_wait_until_others_are_kept() {
     settings.calls.max_answer_bytes = 150_000;
     settings.queue.max_pending_bytes = 150_000;
     let pipeline = pipeline(&settings);
-    let large = || {
-        let data = RawValue::from_string(format!(r#"{{"text":"{}"}}"#, "x".repeat(100_000))).unwrap();
-        Work::new(vec!["echo".to_owned()], data)
-    };
     let cancel = CancellationToken::new();
-    let first = pipeline.run(large(), &cancel).await;
+    let first = pipeline.run(large(&["echo"], 100_000), &cancel).await;
     assert_eq!(first.status, JobStatus::Success);
-    let mut second = Box::pin(pipeline.run(large(), &cancel));
+    let mut second = Box::pin(pipeline.run(large(&["echo"], 100_000), &cancel));
     let waits = tokio::time::timeout(Duration::from_millis(300), &mut second).await;
     assert!(waits.is_err(), "the first is still there");
     // What is small never waits.
     assert_eq!(run(&pipeline, &["echo"]).await.status, JobStatus::Success);
     drop(first);
     assert_eq!(second.await.status, JobStatus::Success);
+}
+
+#[tokio::test]
+async fn jobs_with_large_answers_do_not_wait_for_one_another() {
+    let server = Server::start().await;
+    let mut settings = server.settings(&["echo"]);
+    settings.calls.max_answer_bytes = 300_000;
+    settings.queue.max_pending_bytes = 300_000;
+    let pipeline = pipeline(&settings);
+    let cancel = CancellationToken::new();
+    let first = pipeline.run(large(&["echo"], 200_000), &cancel).await;
+    let second = pipeline.run(large(&["echo", "echo"], 60_000), &cancel).await;
+    assert_eq!(
+        error(&second),
+        ("echo", "the node holds too many large answers right now")
+    );
+    drop(first);
+    let third = pipeline.run(large(&["echo", "echo"], 60_000), &cancel).await;
+    assert_eq!(third.status, JobStatus::Success);
 }
