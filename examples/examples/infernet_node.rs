@@ -17,7 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let container = std::env::args().nth(1).unwrap_or_else(|| "http://127.0.0.1:3000".into());
+    let container = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "http://127.0.0.1:3000".into());
     let containers = vec![ContainerSettings::new("mine", container.parse()?)];
     let settings = Settings::new("./own-node/results.db", containers);
     let address = settings.listen;
@@ -31,7 +33,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // In this process: a session is a caller, and a job belongs to its caller.
     let me = node.session(Ipv4Addr::LOCALHOST.into());
-    let id = me.create_job(JobRequest::new(["mine"], &json!({"text": "hello"}))?).await?;
+    let id = me
+        .create_job(JobRequest::new(["mine"], &json!({"text": "hello"}))?)
+        .await?;
     println!("job {id}: results at http://{address}/api/jobs?id={id}");
 
     tokio::signal::ctrl_c().await?;

@@ -162,7 +162,7 @@ mod tests {
         let wait = Duration::from_nanos(3_333_333_333);
         assert_eq!(
             meter.check(Duration::ZERO, rate, 1),
-            Err(Refusal::Wait(wait - Duration::from_nanos(1)))
+            Err(Refusal::Wait(wait.saturating_sub(Duration::from_nanos(1))))
         );
         assert_eq!(meter.check(wait, rate, 1), Ok(()));
         assert_eq!(Rate::per_period(NonZeroU32::MIN, Duration::ZERO).burst(), 1);

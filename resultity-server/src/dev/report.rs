@@ -66,7 +66,7 @@ fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -
         models(description, &found, bold, plain)
     };
     format!(
-        r#"
+        r"
 {bold}Resultity is ready{plain} at {base_url} ({environment}: credits for trying)
 
   OpenAI base URL  {cloud}
@@ -76,7 +76,7 @@ fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -
 {docs}
 {asking}  {other_node}
   Ctrl-C stops everything; the same key works after the next start.
-"#,
+",
         environment = description.environment,
     )
 }

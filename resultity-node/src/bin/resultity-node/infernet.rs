@@ -31,8 +31,9 @@ Keys of its own, in the file's object \"resultity\" (the original ignores it):
                               seconds that a container has to answer
   max_answer_bytes, max_body_bytes
                               of a container's answer, and of a request
-  keep_results_for, max_results
-                              seconds that results are kept, and how many
+  keep_results_for, max_results, max_results_bytes
+                              seconds that results are kept, how many, and
+                              how much of the disk they may take
   on_restart                  what becomes of jobs that a stop interrupts:
                               \"fail\" or \"rerun\"
   containers                  {ID: {max_concurrency, timeout, model, takes}};

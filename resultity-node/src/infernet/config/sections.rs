@@ -178,6 +178,7 @@ pub(super) struct Own {
     pub(super) calls: CallSettings,
     pub(super) keep_for: Option<Duration>,
     pub(super) max_results: Option<u64>,
+    pub(super) max_results_bytes: Option<u64>,
     pub(super) on_restart: OnRestart,
     pub(super) max_body_bytes: Option<usize>,
 }
@@ -223,6 +224,7 @@ pub(super) fn own(object: &mut Object<'_>) -> Own {
         },
         keep_for: object.seconds("keep_results_for", 1.0..=100.0 * YEAR),
         max_results: object.count("max_results", 1_000_000_000_000),
+        max_results_bytes: object.count("max_results_bytes", 1 << 50),
         on_restart: on_restart(object).unwrap_or_default(),
         max_body_bytes: object.count("max_body_bytes", 1 << 32).map(|bytes| bytes as usize),
     }
@@ -234,6 +236,7 @@ impl Own {
         let mut results = ResultSettings::new(data_dir.join("infernet.db"));
         results.keep_for = self.keep_for.unwrap_or(results.keep_for);
         results.max_count = self.max_results.unwrap_or(results.max_count);
+        results.max_bytes = self.max_results_bytes.unwrap_or(results.max_bytes);
         results.on_restart = self.on_restart;
         results
     }

@@ -116,6 +116,8 @@ pub struct ResultSettings {
     pub keep_for: Duration,
     /// How many at most; the oldest go first.
     pub max_count: u64,
+    /// How many bytes of the file they may take at most; the oldest go first.
+    pub max_bytes: u64,
     /// What becomes of jobs that a stopped node left.
     pub on_restart: OnRestart,
 }
@@ -127,6 +129,7 @@ impl ResultSettings {
             path: path.into(),
             keep_for: Duration::from_hours(7 * 24),
             max_count: 1_000_000,
+            max_bytes: 20 * 1024 * 1024 * 1024,
             on_restart: OnRestart::Fail,
         }
     }
@@ -138,7 +141,7 @@ pub enum OnRestart {
     /// They have failed: `interrupted`.
     #[default]
     Fail,
-    /// They begin anew. Their input is kept on disk until they end; a container may see it twice.
+    /// They begin anew, up to five times. Their input is kept on disk until they end; a container may see it twice.
     Rerun,
 }
 
@@ -177,7 +180,7 @@ pub struct ContainerSettings {
     pub volumes: Vec<String>,
     /// Whether it gets the machine's graphics cards.
     pub gpu: bool,
-    /// How many calls at once; none: as many as the node makes.
+    /// How many calls at once; none: three quarters of those that the node makes, or all where it is the only container.
     pub max_concurrency: Option<usize>,
     /// How long a call may take, where that is not the node's `timeout`.
     pub timeout: Option<Duration>,

@@ -106,7 +106,13 @@ struct Kept<'a> {
 impl Pipeline {
     /// A pipeline with nothing in it.
     pub fn new(containers: Arc<Containers>, queue: QueueSettings, calls: CallSettings) -> Self {
-        let limit = |container: &Container| container.settings().max_concurrency.unwrap_or(queue.max_running);
+        // One that hangs must not hold all slots of the node.
+        let most = if containers.all().len() > 1 {
+            queue.max_running - queue.max_running / 4
+        } else {
+            queue.max_running
+        };
+        let limit = |container: &Container| container.settings().max_concurrency.unwrap_or(most.max(1));
         let slots = Slots::new(queue.max_running, containers.all().iter().map(limit));
         Self {
             containers,

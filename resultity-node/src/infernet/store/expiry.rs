@@ -24,6 +24,8 @@ pub(super) struct Expiry {
     keep_for: i64,
     /// Rows.
     max_count: i64,
+    /// Bytes of the file.
+    max_bytes: i64,
 }
 
 impl Expiry {
@@ -31,6 +33,7 @@ impl Expiry {
         Self {
             keep_for: i64::try_from(settings.keep_for.as_millis()).unwrap_or(i64::MAX),
             max_count: i64::try_from(settings.max_count).unwrap_or(i64::MAX),
+            max_bytes: i64::try_from(settings.max_bytes).unwrap_or(i64::MAX),
         }
     }
 
@@ -54,6 +57,7 @@ impl Expiry {
             .query_row([], |row| row.get::<_, i64>(0))?
             .saturating_sub(self.max_count);
         let too_old = now.as_millis().saturating_sub(self.keep_for);
+        let too_large = used(connection)?.saturating_sub(self.max_bytes);
         let mut front = connection.prepare_cached(
             "SELECT number, ended_at, id, ifnull(octet_length(result), 0) + ifnull(octet_length(intermediate), 0)
                 FROM ended ORDER BY number",
@@ -64,7 +68,7 @@ impl Expiry {
         let mut rows = front.query([])?;
         while let Some(row) = rows.next()? {
             let (number, ended_at) = (row.get::<_, i64>(0)?, row.get::<_, i64>(1)?);
-            if number > too_many && ended_at > too_old {
+            if number > too_many && ended_at > too_old && bytes >= too_large {
                 if ended_at > now.after(SKEW).as_millis() {
                     correct(connection, now)?;
                 }
@@ -84,6 +88,12 @@ impl Expiry {
         }
         Ok(is_more)
     }
+}
+
+/// How many bytes of the file are in use.
+fn used(connection: &Connection) -> rusqlite::Result<i64> {
+    let sql = "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }
 
 /// Ends that were written while the clock was ahead would hold up all that come after them.

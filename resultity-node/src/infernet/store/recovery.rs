@@ -10,6 +10,9 @@ use super::Unfinished;
 use super::operations::status_number;
 use crate::infernet::config::settings::OnRestart;
 
+/// How many starts take up a job again.
+const MAX_TAKEN_UP: u32 = 5;
+
 /// Ends all jobs that are left running, but for those that can begin anew and should: these are given. Registered jobs are not
 /// the node's own, so they stay as they are.
 pub(super) fn run(
@@ -24,7 +27,13 @@ pub(super) fn run(
             transaction.execute("UPDATE running SET request = NULL WHERE request IS NOT NULL", [])?;
             Vec::new()
         }
-        OnRestart::Rerun => unfinished(&transaction)?,
+        OnRestart::Rerun => {
+            // A job that brings the node down must not do so for ever.
+            let again = "UPDATE running SET taken_up = taken_up + 1,
+                request = CASE WHEN taken_up < ?1 THEN request END WHERE request IS NOT NULL";
+            transaction.execute(again, [MAX_TAKEN_UP])?;
+            unfinished(&transaction)?
+        }
     };
     transaction.execute(
         "INSERT INTO ended (owner, id, status, ended_at, result)

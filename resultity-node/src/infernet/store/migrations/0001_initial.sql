@@ -7,6 +7,8 @@ CREATE TABLE running (
     container  TEXT,
     -- The job's request as JSON, where jobs begin anew after a restart.
     request    TEXT,
+    -- How many starts have taken it up again.
+    taken_up   INTEGER NOT NULL DEFAULT 0,
     -- Milliseconds; NULL for a job that the node itself runs: that one never just vanishes.
     expires_at INTEGER,
     CONSTRAINT running_once PRIMARY KEY (owner, id)

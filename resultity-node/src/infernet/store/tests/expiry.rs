@@ -43,6 +43,22 @@ async fn results_are_kept_for_their_time() {
 }
 
 #[tokio::test]
+async fn results_take_no_more_of_the_disk_than_is_said() {
+    let mut place = Place::new();
+    place.settings.max_bytes = 4_000_000;
+    let store = place.open();
+    let me = owner(1);
+    let large = format!("\"{}\"", "x".repeat(500_000));
+    for id in ids("a", 20) {
+        store.accept([job(&id, me)]).await.unwrap();
+        store.finish(&id.as_str().into(), me, success(&large)).await.unwrap();
+    }
+    let left = listed(&store, me, None).await;
+    assert!((4..=8).contains(&left.split(' ').count()), "{left}");
+    assert!(left.starts_with("a00019 a00018 a00017"), "{left}");
+}
+
+#[tokio::test]
 async fn no_more_results_are_kept_than_is_said() {
     let mut place = Place::new();
     place.settings.max_count = 5;

@@ -73,6 +73,19 @@ async fn jobs_that_begin_anew_are_given_with_every_digit() {
 }
 
 #[tokio::test]
+async fn a_job_does_not_begin_anew_for_ever() {
+    let place = Place::new().rerun();
+    let me = owner(1);
+    place.open().accept([job("a", me)]).await.unwrap();
+    for _ in 0..5 {
+        assert_eq!(place.try_open().unwrap().1.len(), 1);
+    }
+    let (store, left) = place.try_open().unwrap();
+    assert!(left.is_empty());
+    assert!(shown(&store, me, &["a"]).await.contains("interrupted"));
+}
+
+#[tokio::test]
 async fn a_stream_has_failed_even_where_jobs_begin_anew() {
     let place = Place::new().rerun();
     let store = place.open();
