@@ -5,7 +5,6 @@
 //! ```
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use resultity_core::api::node::NodeApi;
 use resultity_core::infernet::JobRequest;
@@ -40,7 +39,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     tokio::signal::ctrl_c().await?;
     stop.cancel();
+    node.drain().await;
     served.await??;
-    node.stop(Duration::from_secs(30)).await;
+    node.close().await;
     Ok(())
 }

@@ -23,13 +23,12 @@ pub(super) async fn run(config: &NodeConfig, path: &Path, cancel: CancellationTo
     overrides.default_data_dir = Some(config.data_dir.clone());
     let file = path.to_owned();
     let loaded = tokio::task::spawn_blocking(move || load(&file, &overrides)).await;
-    let (settings, notes) = loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+    let (mut settings, notes) = loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
     if settings.log.is_some() {
         tracing::info!("log: an agent of the network logs to its standard error, not to that file");
     }
-    let mut options = RunOptions::new(settings, notes);
-    options.drain_timeout = config.drain_timeout;
-    let mut running = Running::start(options).await?;
+    settings.drain = config.drain_timeout;
+    let mut running = Running::start(RunOptions::new(settings, notes)).await?;
     let node = running.node().clone();
 
     // Whichever ends first ends the other.

@@ -64,7 +64,7 @@ pub enum InfernetError {
 
 /// A node that serves containers. Clones are the same node.
 ///
-/// It works from [`start`](Self::start) to [`stop`](Self::stop). Callers get a [`session`](Self::session) each; over HTTP,
+/// It works from [`start`](Self::start) to [`drain`](Self::drain) and [`close`](Self::close). Callers get a [`session`](Self::session) each; over HTTP,
 /// [`http::serve`](super::http::serve) opens them.
 #[derive(Clone)]
 pub struct InfernetNode(pub(super) Arc<Inner>);
@@ -139,12 +139,16 @@ impl InfernetNode {
         &self.0.pipeline
     }
 
-    /// Takes no more jobs, lets those that run end within this time, leaves the rest to the next start, and closes the store.
-    pub async fn stop(&self, drain: Duration) {
+    /// Takes no more jobs, and lets those that run end within [`Settings::drain`]; the rest is left to the next start. Results
+    /// can still be fetched.
+    pub async fn drain(&self) {
         let inner = &self.0;
         inner.stopping.store(true, Ordering::Release);
         inner.tasks.close();
-        if tokio::time::timeout(drain, inner.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(inner.settings.drain, inner.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!(
                 jobs = inner.tasks.len(),
                 "jobs were cut off; the next start takes care of them"
@@ -152,7 +156,11 @@ impl InfernetNode {
             inner.cut.cancel();
             inner.tasks.wait().await;
         }
-        inner.store.close().await;
+    }
+
+    /// Closes the store, once nobody is served any more.
+    pub async fn close(&self) {
+        self.0.store.close().await;
     }
 }
 

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +13,6 @@ use super::config::{Note, NoteLevel};
 use super::docker;
 use super::http;
 use super::node::{InfernetError, InfernetNode, Parts};
-use crate::agent::DEFAULT_DRAIN_TIMEOUT;
 
 /// What to run.
 #[derive(Debug, Clone)]
@@ -24,18 +22,12 @@ pub struct RunOptions {
     pub settings: Settings,
     /// What there is to say of them, which is logged once.
     pub notes: Vec<Note>,
-    /// How long running jobs may go on after a stop.
-    pub drain_timeout: Duration,
 }
 
 impl RunOptions {
-    /// What a configuration says; 30 s to finish at a stop.
+    /// What a configuration says.
     pub fn new(settings: Settings, notes: Vec<Note>) -> Self {
-        Self {
-            settings,
-            notes,
-            drain_timeout: DEFAULT_DRAIN_TIMEOUT,
-        }
+        Self { settings, notes }
     }
 }
 
@@ -90,7 +82,6 @@ pub async fn run(options: RunOptions, cancel: CancellationToken) -> Result<(), R
 pub(crate) struct Running {
     node: InfernetNode,
     listener: Option<TcpListener>,
-    drain_timeout: Duration,
     /// Those that look after containers.
     tasks: TaskTracker,
     stop_containers: CancellationToken,
@@ -99,11 +90,7 @@ pub(crate) struct Running {
 impl Running {
     /// Listens, and begins to start containers where that is its part.
     pub(crate) async fn start(options: RunOptions) -> Result<Self, RunError> {
-        let RunOptions {
-            settings,
-            notes,
-            drain_timeout,
-        } = options;
+        let RunOptions { settings, notes } = options;
         // First of all, because it is what fails most often: the reason is then alone.
         let listener = listen(settings.listen).await?;
         for note in &notes {
@@ -129,7 +116,6 @@ impl Running {
         Ok(Self {
             node,
             listener: Some(listener),
-            drain_timeout,
             tasks,
             stop_containers,
         })
@@ -145,11 +131,14 @@ impl Running {
         let Some(listener) = self.listener.take() else {
             return Ok(());
         };
-        let served = http::serve(self.node.clone(), listener, cancel.clone()).await;
-        if cancel.is_cancelled() {
+        let drain = async {
+            cancel.cancelled().await;
             tracing::info!("stopping: running jobs may finish");
-        }
-        self.node.stop(self.drain_timeout).await;
+            self.node.drain().await;
+        };
+        // At once, with one limit of time: a stream is both a job and a connection.
+        let (served, ()) = tokio::join!(http::serve(self.node.clone(), listener, cancel.clone()), drain);
+        self.node.close().await;
         served.map_err(RunError::Serve)
     }
 

@@ -36,6 +36,8 @@ pub struct Settings {
     pub results: ResultSettings,
     /// The largest body of a request: bytes.
     pub max_body_bytes: usize,
+    /// How long what is under way may go on after a stop.
+    pub drain: Duration,
     /// What a Docker engine needs to start the containers; none: they run already.
     pub docker: Option<DockerSettings>,
     /// The file that the log is written to, beside the terminal.
@@ -286,6 +288,7 @@ impl Settings {
             calls: CallSettings::default(),
             results: ResultSettings::new(results),
             max_body_bytes: 16 * 1024 * 1024,
+            drain: Duration::from_secs(30),
             docker: None,
             log: None,
         }

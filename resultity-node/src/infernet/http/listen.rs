@@ -30,14 +30,19 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest head: bytes. What stands in its first line may have 65,534 of them, about 1,600 ids.
 pub(super) const MAX_HEAD: usize = 96 * 1024;
 
-/// How long requests at work may take to end when the node stops.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long answers may take to leave once the last job has ended or was cut off.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// How long to wait when the system has no more file descriptors, say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves until `stop`; then idle connections close, and those at work may finish for a while.
-pub(super) async fn run<S: Sessions>(listener: TcpListener, api: Arc<Api<S>>, stop: CancellationToken) {
+pub(super) async fn run<S: Sessions>(
+    listener: TcpListener,
+    api: Arc<Api<S>>,
+    stop: CancellationToken,
+    drain: Duration,
+) {
     let connections = TaskTracker::new();
     let (places, refusals) = (slots(MAX_CONNECTIONS), slots(MAX_REFUSALS));
     let cut = CancellationToken::new();
@@ -63,7 +68,7 @@ pub(super) async fn run<S: Sessions>(listener: TcpListener, api: Arc<Api<S>>, st
     }
     drop(listener);
     connections.close();
-    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+    if tokio::time::timeout(drain + LEAVE, connections.wait()).await.is_err() {
         tracing::warn!(connections = connections.len(), "connections were cut off");
         cut.cancel();
         connections.wait().await;

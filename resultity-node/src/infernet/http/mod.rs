@@ -47,7 +47,7 @@ pub use requests::read_anything;
 /// None at present: a connection that fails concerns nobody else.
 pub async fn serve(node: InfernetNode, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
     let settings = node.settings().clone();
-    listen::run(listener, Arc::new(Api::new(node, &settings)), stop).await;
+    listen::run(listener, Arc::new(Api::new(node, &settings)), stop, settings.drain).await;
     Ok(())
 }
 

@@ -175,7 +175,7 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         let api = Arc::new(Api::new(told.clone(), settings));
-        let serving = tokio::spawn(listen::run(listener, api, stop.clone()));
+        let serving = tokio::spawn(listen::run(listener, api, stop.clone(), Duration::from_secs(5)));
         Self {
             told,
             address,
