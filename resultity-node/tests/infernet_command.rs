@@ -147,7 +147,10 @@ fn a_file_that_is_not_there_is_named() {
     let ran = output(dir.path(), &["--config", "other.json"]);
     let said = text(&ran.stderr);
     assert!(said.starts_with("resultity-node: cannot read other.json: "), "{said}");
-    assert!(said.lines().nth(1).is_some_and(|hint| hint.contains("--config")), "{said}");
+    assert!(
+        said.lines().nth(1).is_some_and(|hint| hint.contains("--config")),
+        "{said}"
+    );
     assert_eq!((said.lines().count(), ran.status.code()), (2, Some(1)));
 }
 
