@@ -48,6 +48,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "receipt",
             "wire",
             "webhook",
+            "mail",
             "infernet",
             "api",
             "testing",

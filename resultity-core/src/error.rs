@@ -26,6 +26,12 @@ pub enum ErrorCode {
     PreviousResponseNotFound,
     /// No key, or not one of ours.
     InvalidApiKey,
+    /// Not signed in, or with what does not count (any more).
+    NotSignedIn,
+    /// Name and secret do not fit together; which of them is wrong is not said.
+    InvalidCredentials,
+    /// The password or signature is right, and the second factor is due.
+    SecondFactorRequired,
     /// Not enough credits, or the key's own spending cap is reached.
     InsufficientQuota,
     /// The caller is known, but may not do this.
@@ -78,6 +84,9 @@ impl ErrorCode {
             Self::ContextLengthExceeded => ("context_length_exceeded", 400, REQUEST),
             Self::PreviousResponseNotFound => ("previous_response_not_found", 400, REQUEST),
             Self::InvalidApiKey => ("invalid_api_key", 401, "authentication_error"),
+            Self::NotSignedIn => ("not_signed_in", 401, "authentication_error"),
+            Self::InvalidCredentials => ("invalid_credentials", 401, "authentication_error"),
+            Self::SecondFactorRequired => ("second_factor_required", 401, "authentication_error"),
             Self::InsufficientQuota => ("insufficient_quota", 402, "insufficient_quota"),
             Self::PermissionDenied => ("permission_denied", 403, "permission_error"),
             Self::ModelNotFound => ("model_not_found", 404, REQUEST),
@@ -108,6 +117,9 @@ impl ErrorCode {
         Self::ContextLengthExceeded,
         Self::PreviousResponseNotFound,
         Self::InvalidApiKey,
+        Self::NotSignedIn,
+        Self::InvalidCredentials,
+        Self::SecondFactorRequired,
         Self::InsufficientQuota,
         Self::PermissionDenied,
         Self::ModelNotFound,

@@ -185,6 +185,24 @@ prefixed_id! {
     BatchId, "batch id", "batch_";
     /// A response: the id of its job in OpenAI's clothes.
     ResponseId, "response id", "resp_";
+    /// Where somebody is signed in: a browser, or the command.
+    LoginId, "login id", "login_";
+    /// An access token (its record, never the secret).
+    TokenId, "token id", "tok_";
+    /// Once that somebody signed in or failed to.
+    SignInId, "sign-in id", "sgn_";
+    /// A transfer, payout or redemption of an account's own making.
+    TransferId, "transfer id", "trf_";
+    /// A code that is worth credits (its record, never the code).
+    VoucherId, "voucher id", "vch_";
+    /// What keeps a node from work, and why.
+    PenaltyId, "penalty id", "pen_";
+    /// A group of nodes that jobs can be addressed to.
+    SubcloudId, "subcloud id", "sub_";
+    /// Something that an account is told.
+    NotificationId, "notification id", "ntf_";
+    /// What somebody with power did.
+    AuditId, "audit id", "aud_";
 }
 
 impl From<JobId> for ResponseId {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use resultity_core::B256;
 use resultity_core::canonical::CanonicalError;
@@ -18,12 +19,12 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::{CurrentSnapshot, Flow, FlowParts};
+use crate::flow::{CurrentSnapshot, Flow, FlowParts, Flows};
 use crate::http::{self, App, Patience, Role, serve};
 use crate::link::LinkPolicy;
 use crate::network_key::{self, NetworkKeyError};
 use crate::private_file::{self, FileError};
-use crate::session::{Batches, Keys, LimitParameters, Limits};
+use crate::session::{Batches, Gate, GateOptions, GateParts, Keys, LimitParameters, Limits};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::webhook::{WebhookOptions, Worker};
@@ -53,6 +54,9 @@ pub enum StartError {
     /// What was published last.
     #[error("the snapshot in the database is damaged: {0}")]
     DamagedSnapshot(#[from] serde_json::Error),
+    /// Nothing to serve.
+    #[error("no environment is to be served: name testnet or mainnet")]
+    NoEnvironment,
     /// Another server would take this one's jobs for left-overs.
     #[error("another server uses {}: stop it, or use another data directory", .0.display())]
     InUse(PathBuf),
@@ -97,14 +101,14 @@ impl Offer {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// Which network.
-    pub environment: Environment,
+    /// Which environments it serves, and what it offers there. The first is meant where nothing is said; never empty.
+    pub networks: Vec<(Environment, Offer)>,
     /// Where its files are: database, key.
     pub data_dir: PathBuf,
     /// The database file; by default in the data directory.
     pub database: Option<PathBuf>,
-    /// What it offers.
-    pub offer: Offer,
+    /// Accounts and what they may do.
+    pub gate: GateOptions,
     /// SHA-256 of the administrator's token.
     pub admin_token: Option<B256>,
     /// Rules for nodes.
@@ -131,10 +135,10 @@ impl ServerOptions {
     /// A server with its files in `data_dir`; all else as is right for most.
     pub fn new(environment: Environment, data_dir: impl Into<PathBuf>, offer: Offer) -> Self {
         Self {
-            environment,
+            networks: vec![(environment, offer)],
             data_dir: data_dir.into(),
             database: None,
-            offer,
+            gate: GateOptions::default(),
             admin_token: None,
             link_policy: LinkPolicy::default(),
             limits: LimitParameters::default(),
@@ -190,38 +194,54 @@ impl Server {
                 "jobs of an earlier process were cancelled and their holds released"
             );
         }
-        let snapshot = publish(&*store, options.environment, options.offer, &key, &*options.clock).await?;
-        let limits = Limits::new(options.limits, Arc::clone(&options.clock));
-        let webhooks = WebhookOptions {
-            allow_private: options.allow_private_webhooks,
-            backoff: options.webhook_backoff,
-            ..WebhookOptions::default()
-        };
-        let flow = Flow::new(FlowParts {
-            environment: options.environment,
-            store: Arc::clone(&store),
+        let limits = Arc::new(Limits::new(options.limits, Arc::clone(&options.clock)));
+        let mut flows = Vec::new();
+        for (environment, offer) in options.networks {
+            let snapshot = publish(&*store, environment, offer, &key, &*options.clock).await?;
+            let flow = Flow::new(FlowParts {
+                environment,
+                store: Arc::clone(&store),
+                clock: Arc::clone(&options.clock),
+                entropy: Arc::clone(&options.entropy),
+                genesis: key.address(),
+                network_key: key.clone(),
+                snapshot,
+                webhooks: WebhookOptions {
+                    allow_private: options.allow_private_webhooks,
+                    backoff: options.webhook_backoff.clone(),
+                    ..WebhookOptions::default()
+                },
+            });
+            let resumed = flow.resume().await?;
+            if resumed > 0 {
+                tracing::info!(
+                    jobs = resumed,
+                    "jobs that go on without whoever asked were taken up again"
+                );
+            }
+            let tidy = Arc::clone(&flow);
+            flow.background.spawn(async move { tidy.keep_tidy().await });
+            let batches = Batches::new(Arc::clone(&flow), Arc::clone(&limits));
+            flow.background.spawn(batches.run());
+            flows.push(flow);
+        }
+        if flows.is_empty() {
+            return Err(StartError::NoEnvironment);
+        }
+        let flows = Flows::new(flows.remove(0), flows);
+        let keys = Keys::new(Arc::clone(&store));
+        let gate = Gate::new(GateParts {
+            store,
             clock: options.clock,
             entropy: options.entropy,
-            genesis: key.address(),
-            network_key: key,
-            snapshot,
-            webhooks,
+            flows: flows.clone(),
+            keys: keys.clone(),
+            options: options.gate,
         });
-        let resumed = flow.resume().await?;
-        if resumed > 0 {
-            tracing::info!(
-                jobs = resumed,
-                "jobs that go on without whoever asked were taken up again"
-            );
-        }
-        let tidy = Arc::clone(&flow);
-        flow.background.spawn(async move { tidy.keep_tidy().await });
-        let limits = Arc::new(limits);
-        let batches = Batches::new(Arc::clone(&flow), Arc::clone(&limits));
-        flow.background.spawn(batches.run());
         let app = App {
-            flow,
-            keys: Keys::new(store),
+            flows,
+            gate: Arc::new(gate),
+            keys,
             limits,
             admin_token: options.admin_token,
             link_policy: options.link_policy,
@@ -249,15 +269,16 @@ impl Server {
         metrics: Option<TcpListener>,
     ) -> std::io::Result<Running> {
         let address = listener.local_addr()?;
-        let flow = &self.app.flow;
-        let worker = Worker {
-            store: Arc::clone(&flow.store),
-            clock: Arc::clone(&flow.clock),
-            entropy: Arc::clone(&flow.entropy),
-            environment: flow.environment,
-            webhooks: Arc::clone(&flow.webhooks),
-        };
-        flow.background.spawn(worker.run(self.app.stop_links.clone()));
+        for flow in self.app.flows.iter() {
+            let worker = Worker {
+                store: Arc::clone(&flow.store),
+                clock: Arc::clone(&flow.clock),
+                entropy: Arc::clone(&flow.entropy),
+                environment: flow.environment,
+                webhooks: Arc::clone(&flow.webhooks),
+            };
+            flow.background.spawn(worker.run(self.app.stop_links.clone()));
+        }
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let head = self.app.patience.head;
         let router = http::routes(Arc::clone(&self.app), roles, metrics.is_none());
@@ -304,23 +325,17 @@ impl Running {
     /// Stops in two stages: first no new jobs, and those under way may finish for as long as `patience`; then links and
     /// connections end. A job that is cut off all the same is cancelled and its hold released at the next start.
     pub async fn stop(self, patience: Duration) {
-        let flow = &self.app.flow;
         self.app.stop_intake.cancel();
-        flow.stop_intake();
-        flow.tasks.close();
-        if tokio::time::timeout(patience, flow.tasks.wait()).await.is_err() {
-            tracing::warn!(
-                jobs = flow.tasks.len(),
-                "jobs are cut off: they took longer than the stop may"
-            );
-            flow.cut_off();
-            flow.tasks.wait().await;
-        }
+        join_all(self.app.flows.iter().map(|flow| drain(flow, patience))).await;
         self.stop.cancel();
         self.app.stop_links.cancel();
-        flow.background.close();
+        for flow in self.app.flows.iter() {
+            flow.background.close();
+        }
         let goodbye = async {
-            flow.background.wait().await;
+            for flow in self.app.flows.iter() {
+                flow.background.wait().await;
+            }
             let _ = self.listening.await;
             if let Some(metrics) = self.metrics {
                 let _ = metrics.await;
@@ -330,6 +345,20 @@ impl Running {
             self.cut.cancel();
         }
         drop(self.lock);
+    }
+}
+
+/// No new jobs; those under way may finish for as long as `patience`.
+async fn drain(flow: &Flow, patience: Duration) {
+    flow.stop_intake();
+    flow.tasks.close();
+    if tokio::time::timeout(patience, flow.tasks.wait()).await.is_err() {
+        tracing::warn!(
+            jobs = flow.tasks.len(),
+            "jobs are cut off: they took longer than the stop may"
+        );
+        flow.cut_off();
+        flow.tasks.wait().await;
     }
 }
 

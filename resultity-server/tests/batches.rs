@@ -411,7 +411,7 @@ async fn what_has_not_run_when_the_window_ends_is_expired() {
     let server = TestServer::start().await;
     let api = Api::new(&server);
     let file = api.upload(&jsonl(&[chat_line("a", "m"), chat_line("b", "m")])).await;
-    let flow = &server.running.app().flow;
+    let flow = server.running.app().flow();
     let now = flow.clock.now();
     let batch = NewBatch {
         id: BatchId::new(&*flow.clock, &SystemEntropy),

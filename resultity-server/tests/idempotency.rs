@@ -139,7 +139,7 @@ async fn who_waits_when_the_server_stops_is_asked_to_come_back() {
         &[("idempotency-key", "k1")],
         Some(chat()),
     );
-    let flow = std::sync::Arc::clone(&server.running.app().flow);
+    let flow = std::sync::Arc::clone(server.running.app().flow());
     let stop = async {
         while flow.waiting() == 0 {
             tokio::task::yield_now().await;

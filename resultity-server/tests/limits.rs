@@ -137,7 +137,7 @@ async fn a_revoked_key_reads_nothing_after_some_seconds() {
     let now = SystemClock.now();
     let ask = async |now| {
         let key = Some(server.api_key.expose_secret());
-        let principal = keys.principal(key, Environment::Testnet, now).await;
+        let principal = keys.principal(key, now).await;
         principal.map(|_| ()).map_err(|error| error.code)
     };
     assert_eq!(ask(now).await, Ok(()));

@@ -251,7 +251,7 @@ async fn the_end_of_a_response_in_the_background_is_told() {
         .unwrap();
     let address = world.running.address();
     let mut node = TestNode::ready(&format!("ws://{address}/io/v1/ws"), "m", 1).await;
-    soon("a node in rotation", world.running.app().flow.until_served("m")).await;
+    soon("a node in rotation", world.running.app().flow().until_served("m")).await;
     let mut receiver = Receiver::start([]).await;
     let (_, secret) = world.webhook(&receiver.url).await;
     let responses = format!("http://{address}/v1/responses");

@@ -48,6 +48,8 @@ pub mod detached;
 mod end;
 pub(crate) use end::{idempotency_clash, internal, lost};
 pub mod estimate;
+mod flows;
+pub use flows::Flows;
 mod job;
 mod live;
 pub mod readiness;

@@ -1,13 +1,18 @@
 //! Who calls: bearer tokens.
 
+use std::sync::Arc;
+
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use resultity_core::api::gate::Role;
 use resultity_core::canonical::sha256;
 use resultity_core::error::{ApiError, ErrorCode};
 use subtle::ConstantTimeEq;
 
-use crate::flow::Principal;
-use crate::http::App;
+use crate::flow::{Flow, Principal};
+use crate::http::{App, client_address, gate};
+use crate::session::{Authority, Caller};
 
 /// The token of `Authorization: Bearer …`; the scheme in any case (RFC 9110). None of two: whoever stands in front may have
 /// looked at the other one.
@@ -21,25 +26,33 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The holder of the API key that came with the request.
-pub(super) async fn principal(app: &App, headers: &HeaderMap) -> Result<Principal, ApiError> {
-    let now = app.flow.clock.now();
-    app.keys.principal(bearer(headers), app.flow.environment, now).await
+/// The holder of the API key that came with the request, and the flow of the key's environment.
+pub(super) async fn principal<'a>(app: &'a App, headers: &HeaderMap) -> Result<(Principal, &'a Arc<Flow>), ApiError> {
+    let now = app.flow().clock.now();
+    let principal = app.keys.principal(bearer(headers), now).await?;
+    let flow = app.flows.get(principal.environment).ok_or_else(|| {
+        let message = format!(
+            "this API key is for {}, which this server does not serve",
+            principal.environment
+        );
+        ApiError::new(ErrorCode::InvalidApiKey, message)
+    })?;
+    Ok((principal, flow))
 }
 
-/// Checks that the request came with the administrator's token. Compared as hashes in constant time.
-pub(super) fn administrator(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
-    let invalid = || {
-        ApiError::new(
-            ErrorCode::InvalidApiKey,
-            "this needs the administrator's token: send it as `Authorization: Bearer …`",
-        )
-    };
+/// Who calls the Gate API: the operator's token, compared as hashes in constant time.
+pub(super) async fn caller(app: &App, parts: &Parts) -> Result<Caller, ApiError> {
+    let invalid = || ApiError::new(ErrorCode::NotSignedIn, "sign in first: send `Authorization: Bearer …`");
+    let token = sha256(bearer(&parts.headers).ok_or_else(invalid)?);
     let expected = app.admin_token.ok_or_else(invalid)?;
-    let token = sha256(bearer(headers).ok_or_else(invalid)?);
     if bool::from(token.as_slice().ct_eq(expected.as_slice())) {
-        Ok(())
-    } else {
-        Err(invalid())
+        return Ok(Caller {
+            account: None,
+            role: Role::Admin,
+            authority: Authority::Operator,
+            environment: app.flow().environment,
+            address: client_address::of(app, gate::peer(parts), &parts.headers),
+        });
     }
+    Err(invalid())
 }

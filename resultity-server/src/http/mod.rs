@@ -10,13 +10,14 @@ use resultity_core::B256;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
-use crate::flow::Flow;
+use crate::flow::{Flow, Flows};
 use crate::http::table::Table;
 use crate::link::LinkPolicy;
-use crate::session::{Keys, Limits};
+use crate::session::{Gate, Keys, Limits};
 
 mod auth;
 mod body;
+mod client_address;
 mod cloud;
 mod cors;
 mod gate;
@@ -55,13 +56,15 @@ impl Role {
 /// What the handlers share.
 #[derive(Debug)]
 pub struct App {
-    /// Jobs, nodes, money.
-    pub flow: Arc<Flow>,
+    /// Jobs, nodes, money: one flow for each environment.
+    pub flows: Flows,
     /// Who holds which key.
     pub keys: Keys,
     /// How much may be asked.
     pub limits: Arc<Limits>,
-    /// SHA-256 of the administrator's token; nobody is an administrator without.
+    /// Accounts and all that they manage.
+    pub gate: Arc<Gate>,
+    /// SHA-256 of the operator's token, which may do what an administrator may; without it, accounts alone may.
     pub admin_token: Option<B256>,
     /// Rules for nodes.
     pub link_policy: LinkPolicy,
@@ -73,6 +76,13 @@ pub struct App {
     pub metrics: Option<PrometheusHandle>,
     /// How slow a client may be.
     pub patience: Patience,
+}
+
+impl App {
+    /// The flow of the environment that is meant where nothing is said.
+    pub fn flow(&self) -> &Arc<Flow> {
+        self.flows.first()
+    }
 }
 
 /// How slow a client may be.
@@ -190,10 +200,9 @@ fn cloud() -> Table {
 }
 
 fn gate() -> Table {
-    Table::default()
-        .post("/gate/v1/admin/credits", gate::grant_credits)
-        .rest("/gate/v1", problem::not_built)
-        .rest("/gate/v1/{*rest}", problem::not_built)
+    gate::routes(Table::default())
+        .rest("/gate/v1", problem::not_found)
+        .rest("/gate/v1/{*rest}", problem::not_found)
 }
 
 fn io() -> Table {

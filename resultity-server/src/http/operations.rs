@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
+use crate::flow::Flow;
 use crate::http::App;
 
 /// The process runs.
@@ -19,7 +20,7 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
     if app.stop_intake.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "about to stop\n").into_response();
     }
-    match app.flow.store.ping().await {
+    match app.flow().store.ping().await {
         Ok(()) => "ready\n".into_response(),
         Err(error) => {
             tracing::error!(%error, "not ready");
@@ -30,8 +31,9 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
 
 /// Counters, in Prometheus' text format.
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    metrics::gauge!("resultity_jobs_waiting").set(app.flow.waiting() as f64);
-    metrics::gauge!("resultity_jobs_under_way").set(app.flow.tasks.len() as f64);
+    let sum = |of: fn(&Flow) -> usize| app.flows.iter().map(|flow| of(flow)).sum::<usize>() as f64;
+    metrics::gauge!("resultity_jobs_waiting").set(sum(Flow::waiting));
+    metrics::gauge!("resultity_jobs_under_way").set(sum(|flow| flow.tasks.len()));
     let text = app
         .metrics
         .as_ref()

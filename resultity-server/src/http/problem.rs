@@ -50,7 +50,7 @@ impl IntoResponse for Problem {
         if is_final || is_too_much {
             headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
-        if error.code == ErrorCode::InvalidApiKey {
+        if matches!(error.code, ErrorCode::InvalidApiKey | ErrorCode::NotSignedIn) {
             headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
         }
         response

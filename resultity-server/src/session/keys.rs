@@ -58,12 +58,7 @@ impl Keys {
     }
 
     /// Who holds this key. The comparison is one of hashes, so its time tells nothing of the key.
-    pub async fn principal(
-        &self,
-        key: Option<&str>,
-        environment: Environment,
-        now: Timestamp,
-    ) -> Result<Principal, ApiError> {
+    pub async fn principal(&self, key: Option<&str>, now: Timestamp) -> Result<Principal, ApiError> {
         let invalid = |message: &str| ApiError::new(ErrorCode::InvalidApiKey, message);
         let key = key.ok_or_else(|| invalid("there is no API key: send it as `Authorization: Bearer rk_…`"))?;
         if key.is_empty() || key.len() > MAX_KEY_BYTES {
@@ -75,11 +70,6 @@ impl Keys {
             .ok_or_else(|| invalid("this is not an API key of this network"))?;
         if record.revoked {
             return Err(invalid("this API key was revoked"));
-        }
-        if record.environment != environment {
-            return Err(invalid(
-                "this API key belongs to the other network (testnet or mainnet)",
-            ));
         }
         if record.limits.is_expired(now) {
             return Err(invalid("this API key has expired: make a new one"));

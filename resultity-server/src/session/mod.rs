@@ -26,7 +26,7 @@ pub use batch::Batches;
 pub use cloud::CloudSession;
 pub use file_writer::FileLimits;
 pub use files::Upload;
-pub use gate::AdminSession;
+pub use gate::{Attempted, Authority, Caller, Gate, GateDoor, GateOptions, GateParts, GateSession, Throttle};
 pub use keys::{Keys, hash_key, new_key};
 pub use limits::{LimitParameters, Limits, Rates};
 #[cfg(any(test, feature = "testing"))]

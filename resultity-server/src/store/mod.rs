@@ -12,23 +12,37 @@ use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId};
 
+pub mod admin;
 pub mod batches;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 mod detached;
 pub mod files;
+pub mod fleet;
+pub mod funds;
 mod history;
+pub mod identity;
 mod jobs;
 mod keys;
+pub mod publication;
 pub mod sqlite;
+pub mod tenancy;
+pub mod wallets;
 pub mod webhooks;
 
+pub use admin::{Actor, AdminStore, AuditEntry, NewNotification};
 pub use batches::BatchStore;
 pub use detached::{DetachedRecord, DetachedStore, EventSource, Idempotency, NewPayload, Resumable};
 pub use files::FileStore;
+pub use fleet::FleetStore;
+pub use funds::FundsStore;
 pub use history::{AttemptView, HistoryStore, JobFilter, JobView, ReceiptRecord, UsageFilter, UsageRecord};
+pub use identity::IdentityStore;
 pub use jobs::{Admission, Ended, JobEnd, JobRecord, LeaseRef, Leased, NewJob, NewLease, Release, Settle};
 pub use keys::KeyLimits;
+pub use publication::PublicationStore;
+pub use tenancy::TenancyStore;
+pub use wallets::WalletStore;
 pub use webhooks::WebhookStore;
 
 /// What can go wrong below every verb. What a caller decides on is in the answers instead.
@@ -175,7 +189,21 @@ pub struct AuditReport {
 /// The truth. See the module's documentation.
 #[async_trait]
 pub trait Store:
-    DetachedStore + HistoryStore + WebhookStore + FileStore + BatchStore + Send + Sync + std::fmt::Debug
+    DetachedStore
+    + HistoryStore
+    + WebhookStore
+    + FileStore
+    + BatchStore
+    + IdentityStore
+    + WalletStore
+    + TenancyStore
+    + FundsStore
+    + FleetStore
+    + PublicationStore
+    + AdminStore
+    + Send
+    + Sync
+    + std::fmt::Debug
 {
     /// Makes account, namespace and key where they are not there yet, by their names (the key by its hash). Gives the
     /// key's record.

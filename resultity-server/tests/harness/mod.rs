@@ -129,7 +129,7 @@ impl TestServer {
         let running = server.start(listener, &Role::ALL, None).unwrap();
         let keys = Keys::new(Arc::clone(&store));
         let principal = keys
-            .principal(Some(api_key.expose_secret()), Environment::Testnet, SystemClock.now())
+            .principal(Some(api_key.expose_secret()), SystemClock.now())
             .await
             .unwrap();
         Self {
@@ -197,7 +197,7 @@ impl TestServer {
     /// The same API without HTTP.
     pub fn session(&self) -> CloudSession {
         let app = self.running.app();
-        CloudSession::new(Arc::clone(&app.flow), Arc::clone(&app.limits), self.principal.clone())
+        CloudSession::new(Arc::clone(app.flow()), Arc::clone(&app.limits), self.principal.clone())
     }
 
     /// Another key, of an account of this name with credits of its own.
@@ -226,7 +226,7 @@ impl TestServer {
 
     /// Waits until a node in rotation serves the model.
     pub async fn until_served(&self, model: &str) {
-        soon("a node in rotation", self.running.app().flow.until_served(model)).await;
+        soon("a node in rotation", self.running.app().flow().until_served(model)).await;
     }
 
     pub async fn balance(&self) -> Balance {
@@ -235,7 +235,7 @@ impl TestServer {
 
     /// Waits until no job is under way.
     pub async fn until_idle(&self) {
-        let flow = &self.running.app().flow;
+        let flow = self.running.app().flow();
         flow.tasks.close();
         soon("the end of all jobs", flow.tasks.wait()).await;
         flow.tasks.reopen();

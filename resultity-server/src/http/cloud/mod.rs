@@ -32,8 +32,8 @@ pub(super) const REPLAYED: HeaderName = HeaderName::from_static("x-resultity-rep
 
 /// A session of the holder of the key that came with the request.
 async fn session(app: &Arc<App>, headers: &HeaderMap) -> Result<CloudSession, Problem> {
-    let principal = auth::principal(app, headers).await?;
-    let session = CloudSession::new(Arc::clone(&app.flow), Arc::clone(&app.limits), principal);
+    let (principal, flow) = auth::principal(app, headers).await?;
+    let session = CloudSession::new(Arc::clone(flow), Arc::clone(&app.limits), principal);
     Ok(session.with_options(options::read(headers)?))
 }
 

@@ -38,7 +38,7 @@ const WEBHOOKS: &str = "Webhooks";
 const LATER: &str = "Not served yet";
 
 /// The tags of all surfaces with what they are about, in the order in which they are shown.
-pub(super) const TAGS: [(&str, &str); 15] = [
+pub(super) const TAGS: [(&str, &str); 23] = [
     (CHAT, "Conversations."),
     (
         RESPONSES,
@@ -56,7 +56,24 @@ pub(super) const TAGS: [(&str, &str); 15] = [
     ),
     (USAGE, "What was spent and what may be spent."),
     (WEBHOOKS, "Who is told what has happened (Standard Webhooks)."),
-    ("Gate", "Accounts and credits."),
+    ("Gate: signing in", "Sign-up, sign-in, sessions, access tokens."),
+    ("Gate: account", "Credentials: e-mail, wallets, second factor."),
+    (
+        "Gate: namespaces and keys",
+        "Balances of their own, and who may spend them.",
+    ),
+    (
+        "Gate: credits",
+        "Where every credit went; faucet, vouchers, transfers, alerts.",
+    ),
+    ("Gate: nodes", "Machines of the account: binding, control, earnings."),
+    ("Gate: Subclouds", "Groups of nodes that jobs can be addressed to."),
+    (
+        "Gate: configuration",
+        "Snapshots: models, prices, versions; the network's key.",
+    ),
+    ("Gate: administration", "Running the network."),
+    ("Status", "What the public may see."),
     ("IO", "For nodes."),
     ("Operations", "For whoever runs the server."),
     (LATER, "OpenAI's endpoints that no Runtime serves: they answer 501."),

@@ -1,29 +1,16 @@
-//! The operations of all surfaces but the Cloud.
+//! The operations of all surfaces but the Cloud and the Gate.
 
-use resultity_core::api::gate::{CreditGrant, CreditGranted};
 use resultity_core::error::ErrorCode;
-use utoipa::openapi::path::HttpMethod::{Get, Post};
+use utoipa::openapi::path::HttpMethod::Get;
 
 use super::operation::{Access, Operation};
 
-const GATE: &str = "Gate";
 const IO: &str = "IO";
 const OPERATIONS: &str = "Operations";
 
 pub(super) fn operations() -> Vec<Operation> {
     let anyone = |operation: Operation| operation.access(Access::Anyone);
     vec![
-        Operation::new(
-            Post,
-            "/gate/v1/admin/credits",
-            GATE,
-            "grantCredits",
-            "Give credits to a namespace",
-        )
-        .access(Access::Administrator)
-        .takes::<CreditGrant>()
-        .gives::<CreditGranted>("What was granted.")
-        .of_one(),
         anyone(Operation::new(Get, "/io/v1/ws", IO, "nodeLink", "The link of a node"))
             .about("A WebSocket of the network's own subprotocol.")
             .gives_nothing("101", "The link begins.")

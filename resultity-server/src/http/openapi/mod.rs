@@ -11,13 +11,14 @@ use resultity_core::api::usage::UsageScope;
 use resultity_core::error::ErrorCode;
 use resultity_core::openai::error::ErrorBody;
 use utoipa::openapi::path::PathsBuilder;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{ComponentsBuilder, InfoBuilder, License, OpenApi, OpenApiBuilder, PathItem, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 mod cloud;
 mod elsewhere;
+mod gate;
 mod operation;
 mod parameters;
 
@@ -32,7 +33,11 @@ const DESCRIPTION: &str = "A decentralised inference network behind OpenAI's API
 
 /// The document.
 fn document() -> OpenApi {
-    let operations: Vec<Operation> = cloud::operations().into_iter().chain(elsewhere::operations()).collect();
+    let operations: Vec<Operation> = cloud::operations()
+        .into_iter()
+        .chain(gate::operations())
+        .chain(elsewhere::operations())
+        .collect();
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();
     schemas.insert(ErrorBody::name().into_owned(), ErrorBody::schema());
     // What only queries name.
@@ -52,7 +57,11 @@ fn document() -> OpenApi {
     let mut components = ComponentsBuilder::new()
         .schemas_from_iter(schemas)
         .security_scheme("api_key", bearer("An API key: `rk_live_…` or `rk_test_…`."))
-        .security_scheme("administrator", bearer("The administrator's token."));
+        .security_scheme(
+            "session",
+            bearer("What signing in gives, or an access token; for an administrator the operator's token, too."),
+        )
+        .security_scheme("session_cookie", cookie());
     for (status, codes) in error_codes() {
         components = components.response(format!("Error{status}"), operation::error_response(status, &codes));
     }
@@ -89,6 +98,14 @@ fn bearer(description: &str) -> SecurityScheme {
             .description(Some(description))
             .build(),
     )
+}
+
+/// A browser's session.
+fn cookie() -> SecurityScheme {
+    SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+        "resultity_session",
+        "Set by signing in with `cookie: true`. Whatever is not a GET needs the header `x-csrf-token`, too.",
+    )))
 }
 
 /// All codes that answers can have, by their statuses.

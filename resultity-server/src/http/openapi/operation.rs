@@ -22,7 +22,9 @@ const EVENTS: &str = "text/event-stream";
 pub(super) enum Access {
     /// An API key.
     Key,
-    /// The administrator's token.
+    /// A session or an access token.
+    SignedIn,
+    /// The same of an administrator, or the operator's token.
     Administrator,
     /// Nothing.
     Anyone,
@@ -294,11 +296,16 @@ impl Operation {
                 .build()
         });
         let parameters: Vec<Parameter> = path_parameters.chain(std::mem::take(&mut self.parameters)).collect();
-        if self.access != Access::Anyone {
-            self.errors.push(ErrorCode::InvalidApiKey);
-        }
-        if self.access == Access::Key {
-            self.errors.push(ErrorCode::RateLimitExceeded);
+        match self.access {
+            Access::Key => self
+                .errors
+                .extend([ErrorCode::InvalidApiKey, ErrorCode::RateLimitExceeded]),
+            Access::SignedIn | Access::Administrator => self.errors.extend([
+                ErrorCode::NotSignedIn,
+                ErrorCode::PermissionDenied,
+                ErrorCode::RateLimitExceeded,
+            ]),
+            Access::Anyone => {}
         }
         let body = self.body.take().map(|form| {
             RequestBodyBuilder::new()
@@ -319,7 +326,9 @@ impl Operation {
         }
         operation = match self.access {
             Access::Key => operation.security(requires("api_key")),
-            Access::Administrator => operation.security(requires("administrator")),
+            Access::SignedIn | Access::Administrator => {
+                operation.securities(Some([requires("session"), requires("session_cookie")]))
+            }
             Access::Anyone => operation.securities(Some([])),
         };
         (operation.build(), self.schemas)

@@ -1,6 +1,8 @@
 //! The store in one SQLite file: one thread that writes, a few connections that read.
 
+mod admin_verbs;
 mod audit;
+mod audit_log;
 mod batches;
 mod deliveries;
 mod detached;
@@ -8,17 +10,23 @@ mod ends;
 mod enqueued;
 mod file_verbs;
 mod files;
+mod fleet_verbs;
+mod funds_verbs;
 mod history;
+mod identity_verbs;
 mod job_events;
 mod jobs;
 mod ledger;
 mod nodes;
+mod publication_verbs;
 mod readers;
 mod rows;
 mod schema;
+mod tenancy_verbs;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod wallets_verbs;
 mod webhook_verbs;
 mod webhooks;
 mod writer;

@@ -10,11 +10,19 @@ use crate::store::StoreError;
 
 /// Every step from an empty file to the newest schema. `PRAGMA user_version` counts those that were taken. Published
 /// steps are never edited; changes come as new ones.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_jobs.sql"),
     include_str!("migrations/0003_webhooks.sql"),
     include_str!("migrations/0004_files.sql"),
+    include_str!("migrations/0005_gate.sql"),
+    include_str!("migrations/0006_identity.sql"),
+    include_str!("migrations/0007_wallets.sql"),
+    include_str!("migrations/0008_tenants.sql"),
+    include_str!("migrations/0009_credits.sql"),
+    include_str!("migrations/0010_nodes.sql"),
+    include_str!("migrations/0011_config.sql"),
+    include_str!("migrations/0012_admin.sql"),
 ];
 
 /// How long to wait for another process that has the file locked.

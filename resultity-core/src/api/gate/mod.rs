@@ -1,0 +1,128 @@
+//! The Gate API, `/gate/v1`: accounts and their credentials, namespaces, API keys, credits, nodes, the network's
+//! configuration. One file a resource, each with its trait and its types; [`GateApi`] is all of them for a caller who has
+//! signed in, [`DoorApi`] what anybody may ask to get in.
+//!
+//! Objects of other people are not found rather than forbidden. Whatever counts in one environment names it; lists take
+//! `environment`, by default the one that the session looks at.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::environment::Environment;
+use crate::error::{ApiError, ErrorCode};
+
+mod grant;
+
+pub use grant::{CreditGrant, CreditGranted, GrantApi};
+
+/// What an account is in its network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// It owns namespaces, keys and nodes.
+    #[default]
+    User,
+    /// It runs the network, too.
+    Admin,
+}
+
+impl Role {
+    /// The name, as on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+/// What an access token may do. A session of a browser or of the command may do all that its account may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Scope {
+    /// See everything that the account has, but no secret.
+    Read,
+    /// Make, change and revoke namespaces and API keys.
+    Keys,
+    /// Move credits, redeem vouchers, pay earnings out.
+    Credits,
+    /// Bind, control and unbind nodes; Subclouds.
+    Nodes,
+    /// Change the account: credentials, second factor, sessions, tokens.
+    Account,
+    /// What an administrator may do; of use to an administrator's account alone.
+    Admin,
+}
+
+impl Scope {
+    /// All scopes.
+    pub const ALL: [Self; 6] = [
+        Self::Read,
+        Self::Keys,
+        Self::Credits,
+        Self::Nodes,
+        Self::Account,
+        Self::Admin,
+    ];
+
+    /// The name, as on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Keys => "keys",
+            Self::Credits => "credits",
+            Self::Nodes => "nodes",
+            Self::Account => "account",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Scope {
+    type Err = ApiError;
+
+    fn from_str(text: &str) -> Result<Self, ApiError> {
+        let found = Self::ALL.into_iter().find(|scope| scope.as_str() == text);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            ApiError::new(ErrorCode::InvalidValue, format!("expected a scope: {names}")).with_param("scopes")
+        })
+    }
+}
+
+/// Which environment is meant; the one that the session looks at if nothing is said.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
+#[serde(default)]
+pub struct InEnvironment {
+    /// `testnet` or `mainnet`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+}
+
+impl From<Environment> for InEnvironment {
+    fn from(environment: Environment) -> Self {
+        Self {
+            environment: Some(environment),
+        }
+    }
+}
+
+/// What may be asked by whoever has not signed in: signing up and in.
+pub trait DoorApi: Send + Sync {}
+
+/// Everything that a caller who has signed in may ask. Each part is a trait of its own.
+pub trait GateApi: GrantApi {}
+
+impl<T: GrantApi + ?Sized> GateApi for T {}

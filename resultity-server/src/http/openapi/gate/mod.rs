@@ -1,0 +1,10 @@
+//! The operations of the Gate API. One file a resource, as its handlers.
+
+use super::operation::Operation;
+
+mod grant;
+
+pub(super) fn operations() -> Vec<Operation> {
+    let parts = [grant::operations];
+    parts.into_iter().flat_map(|part| part()).collect()
+}

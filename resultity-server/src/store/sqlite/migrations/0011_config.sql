@@ -1,0 +1,1 @@
+-- Added with the Gate API.
