@@ -17,11 +17,13 @@ use crate::error::ConfigError;
 use crate::gate::GateClient;
 use crate::infernet::InfernetClient;
 use crate::retry::RetryPolicy;
+use crate::status::StatusClient;
 use crate::transport::Transport;
 
 /// Where `resultity-server dev` listens unless it is told otherwise.
 const DEFAULT_CLOUD: &str = "http://127.0.0.1:8080/v1";
 const DEFAULT_GATE: &str = "http://127.0.0.1:8080/gate/v1";
+const DEFAULT_STATUS: &str = "http://127.0.0.1:8080/status/v1";
 
 /// Where `resultity-node infernet` listens unless it is told otherwise.
 pub(crate) const DEFAULT_NODE: &str = "http://127.0.0.1:4000";
@@ -191,6 +193,13 @@ impl ClientBuilder<GateClient> {
     /// Builds the client. Nothing is sent yet.
     pub fn build(self) -> Result<GateClient, ConfigError> {
         Ok(GateClient::new(self.transport(DEFAULT_GATE)?))
+    }
+}
+
+impl ClientBuilder<StatusClient> {
+    /// Builds the client. Nothing is sent yet.
+    pub fn build(self) -> Result<StatusClient, ConfigError> {
+        Ok(StatusClient::new(self.transport(DEFAULT_STATUS)?))
     }
 }
 

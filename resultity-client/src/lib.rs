@@ -9,6 +9,7 @@ mod infernet;
 pub mod pages;
 mod retry;
 mod sse;
+mod status;
 mod transport;
 
 pub use builder::ClientBuilder;
@@ -18,6 +19,7 @@ pub use gate::GateClient;
 pub use infernet::{InfernetClient, RunError};
 pub use resultity_core as core;
 pub use resultity_core::webhook;
+pub use status::StatusClient;
 
 /// The traits of the API, for `use resultity_client::prelude::*`.
 pub mod prelude {

@@ -8,6 +8,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use reqwest::Response;
 use resultity_core::api::cloud::Streamed;
+use resultity_core::api::status::StatusEvent;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::openai::chat::ChatChunk;
 use resultity_core::openai::completion::Completion;
@@ -58,6 +59,19 @@ pub(crate) trait Item: DeserializeOwned + Send + 'static {
 impl Item for ChatChunk {}
 
 impl Item for Completion {}
+
+/// It goes on for as long as the server does.
+impl Item for StatusEvent {
+    const ENDS_WITH_DONE: bool = false;
+
+    fn read(data: &str) -> Result<Option<Self>, ApiError> {
+        match serde_json::from_str(data) {
+            Ok(event) => Ok(Some(event)),
+            Err(why) if is_unknown_kind(&why) => Ok(None),
+            Err(why) => Err(error::invalid_answer(format_args!("an event of another shape: {why}")).with_source(why)),
+        }
+    }
+}
 
 impl Item for ResponseEvent {
     const ENDS_WITH_DONE: bool = false;

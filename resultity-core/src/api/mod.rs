@@ -14,5 +14,6 @@ pub mod jobs;
 pub mod node;
 pub mod page;
 pub mod responses;
+pub mod status;
 pub mod usage;
 pub mod webhooks;
