@@ -6,7 +6,10 @@ use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, OneOfBuilder,
 use utoipa::openapi::{Ref, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::id::{BatchId, DeliveryId, EventId, FileId, JobId, KeyId, NamespaceId, ResponseId, WebhookId};
+use crate::id::{
+    AccountId, AuditId, BatchId, DeliveryId, EventId, FileId, JobId, KeyId, LoginId, NamespaceId, NodeId,
+    NotificationId, PenaltyId, ResponseId, SignInId, SubcloudId, TokenId, TransferId, VoucherId, WebhookId,
+};
 use crate::openai::response::{FunctionCall, InputItem, OutputItem, OutputMessage, ReasoningItem};
 use crate::webhook::EventType;
 
@@ -35,6 +38,17 @@ macro_rules! ids {
 }
 
 ids! {
+    AccountId, "an account", "01890a5d-ac96-774b-bcce-b302099a8057";
+    LoginId, "a place where somebody is signed in", "login_01890a5dac96774bbcceb302099a8057";
+    TokenId, "an access token", "tok_01890a5dac96774bbcceb302099a8057";
+    SignInId, "an attempt to sign in", "sgn_01890a5dac96774bbcceb302099a8057";
+    TransferId, "a transfer, payout or redemption", "trf_01890a5dac96774bbcceb302099a8057";
+    VoucherId, "a voucher", "vch_01890a5dac96774bbcceb302099a8057";
+    PenaltyId, "a penalty", "pen_01890a5dac96774bbcceb302099a8057";
+    SubcloudId, "a Subcloud", "sub_01890a5dac96774bbcceb302099a8057";
+    NotificationId, "a notification", "ntf_01890a5dac96774bbcceb302099a8057";
+    AuditId, "a line of the audit log", "aud_01890a5dac96774bbcceb302099a8057";
+    NodeId, "a node: the address of its key", "0xabcdef0000000000000000000000000000000001";
     NamespaceId, "a namespace: a balance with its API keys", "01890a5d-ac96-774b-bcce-b302099a8057";
     KeyId, "an API key", "01890a5d-ac96-774b-bcce-b302099a8057";
     JobId, "a job", "01890a5d-ac96-774b-bcce-b302099a8057";
