@@ -7,6 +7,12 @@ use resultity_core::error::ApiError;
 use crate::builder::ClientBuilder;
 use crate::transport::Transport;
 
+mod admin_accounts;
+mod audit;
+mod notifications;
+mod operations;
+mod plans;
+
 /// The Gate API of one server, for one caller. So far: granting credits as an administrator, by [`GrantApi`].
 ///
 /// ```no_run

@@ -13,9 +13,37 @@ use serde::{Deserialize, Serialize};
 use crate::environment::Environment;
 use crate::error::{ApiError, ErrorCode};
 
+mod account;
+mod admin_accounts;
+mod audit;
+mod dead_letters;
 mod grant;
+mod intake;
+mod logins;
+mod notifications;
+mod overview;
+mod plans;
+mod queue;
+mod second_factor;
+mod sign_in;
+mod tokens;
 
+pub use account::{
+    Account, AccountApi, ChangeEmail, ChangePassword, ConfirmEmail, SignInEvent, UpdateAccount,
+};
+pub use admin_accounts::{AccountsQuery, AdminAccount, AdminAccountsApi, ChangeAccount};
+pub use audit::{AuditApi, AuditLine, AuditQuery};
+pub use dead_letters::{DeadLetter, DeadLetterAction, DeadLetterDropped, DeadLetterQuery, DeadLettersApi, Requeued};
 pub use grant::{CreditGrant, CreditGranted, GrantApi};
+pub use intake::{Intake, IntakeApi, SetIntake};
+pub use logins::{Login, LoginKind, LoginsApi, LoginsEnded, Session, SignInMethod, SwitchEnvironment, UnknownName};
+pub use notifications::{Notification, NotificationQuery, NotificationsApi, ReadNotifications, UnreadNotifications};
+pub use overview::{AccountCounts, CreditTotals, Overview, OverviewApi};
+pub use plans::{AccountPlan, ChoosePlan, Plan, PlanDeleted, Plans, PlansApi, PutPlan};
+pub use queue::{ModelQueue, QueueApi, QueueCounts, QueueHealth, Throughput};
+pub use second_factor::{ConfirmTotp, RecoveryCodes, SecondFactor, SecondFactorApi, SecondFactorStatus, TotpSetup};
+pub use sign_in::{CodeSent, ConfirmReset, ConfirmSignUp, ResetPassword, SignIn, SignInApi, SignUp, SignedIn};
+pub use tokens::{AccessToken, CreateToken, TokenWithSecret, TokensApi};
 
 /// What an account is in its network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -36,6 +64,17 @@ impl Role {
             Self::User => "user",
             Self::Admin => "admin",
         }
+    }
+}
+
+impl FromStr for Role {
+    type Err = ApiError;
+
+    fn from_str(text: &str) -> Result<Self, ApiError> {
+        let found = [Self::User, Self::Admin].into_iter().find(|role| role.as_str() == text);
+        found.ok_or_else(|| {
+            ApiError::new(ErrorCode::InvalidValue, "expected a role: user or admin").with_param("role")
+        })
     }
 }
 
