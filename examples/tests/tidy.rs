@@ -48,7 +48,6 @@ const ORDER: [(&str, &[&str]); 3] = [
             "receipt",
             "wire",
             "webhook",
-            "mail",
             "infernet",
             "api",
             "testing",
@@ -69,7 +68,9 @@ const ORDER: [(&str, &[&str]); 3] = [
     ),
     (
         "resultity-server",
-        &["json", "store", "bus", "webhook", "flow", "session", "link", "http"],
+        &[
+            "json", "seal", "store", "bus", "webhook", "mail", "flow", "session", "link", "http",
+        ],
     ),
 ];
 

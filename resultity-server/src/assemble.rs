@@ -22,15 +22,20 @@ use tokio_util::sync::CancellationToken;
 use crate::flow::{CurrentSnapshot, Flow, FlowParts, Flows};
 use crate::http::{self, App, Patience, Role, serve};
 use crate::link::LinkPolicy;
+use crate::mail::{Mail, MailError, MailOptions};
 use crate::network_key::{self, NetworkKeyError};
 use crate::private_file::{self, FileError};
-use crate::session::{Batches, Gate, GateOptions, GateParts, Keys, LimitParameters, Limits};
+use crate::seal::Sealer;
+use crate::session::{Batches, Gate, GateOptions, GateParts, Keys, LimitParameters, Limits, StatusBoard};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::webhook::{WebhookOptions, Worker};
 
 /// How long links and connections get to say goodbye once no job is left.
 const GOODBYE: Duration = Duration::from_secs(5);
+
+/// Names what the secrets of accounts are sealed for.
+const ACCOUNT_SECRETS: &str = "resultity account secrets v1";
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +59,9 @@ pub enum StartError {
     /// What was published last.
     #[error("the snapshot in the database is damaged: {0}")]
     DamagedSnapshot(#[from] serde_json::Error),
+    /// How letters leave.
+    #[error(transparent)]
+    Mail(#[from] MailError),
     /// Nothing to serve.
     #[error("no environment is to be served: name testnet or mainnet")]
     NoEnvironment,
@@ -230,7 +238,13 @@ impl Server {
         }
         let flows = Flows::new(flows.remove(0), flows);
         let keys = Keys::new(Arc::clone(&store));
+        if let MailOptions::Directory(directory) = &options.gate.mail {
+            private_file::create_dir(directory)?;
+        }
+        let mail = Mail::new(options.gate.mail.clone(), Arc::clone(&options.clock))?;
         let gate = Gate::new(GateParts {
+            mail: Arc::new(mail),
+            sealer: Sealer::new(&key, ACCOUNT_SECRETS),
             store,
             clock: options.clock,
             entropy: options.entropy,
@@ -239,6 +253,7 @@ impl Server {
             options: options.gate,
         });
         let app = App {
+            status: StatusBoard::new(&flows),
             flows,
             gate: Arc::new(gate),
             keys,
@@ -279,6 +294,10 @@ impl Server {
             };
             flow.background.spawn(worker.run(self.app.stop_links.clone()));
         }
+        let mail = Arc::clone(&self.app.gate.mail).run(self.app.stop_links.clone());
+        self.app.flow().background.spawn(mail);
+        let status = self.app.status.clone();
+        self.app.flow().background.spawn(status.run(self.app.stop_links.clone()));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let head = self.app.patience.head;
         let router = http::routes(Arc::clone(&self.app), roles, metrics.is_none());

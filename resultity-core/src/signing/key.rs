@@ -86,6 +86,11 @@ impl Keypair {
         bytes[64] = 27 + recovery.to_byte();
         Signature(bytes)
     }
+
+    /// Signs a text as wallets do (EIP-191, version `E`).
+    pub fn sign_text(&self, text: &str) -> Signature {
+        self.sign(super::eip191_hash(text))
+    }
 }
 
 impl fmt::Debug for Keypair {

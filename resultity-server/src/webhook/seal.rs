@@ -1,23 +1,15 @@
-//! Secrets at rest: XChaCha20-Poly1305 under a key that comes from the network's. A copy of the database alone signs
-//! nothing.
+//! The secrets of webhooks at rest.
 
-use std::fmt;
-
-use chacha20poly1305::aead::{Aead, KeyInit, Payload};
-use chacha20poly1305::{XChaCha20Poly1305, XNonce};
-use hmac::{Hmac, Mac};
 use resultity_core::clock::Entropy;
 use resultity_core::id::WebhookId;
 use resultity_core::signing::Keypair;
 use resultity_core::webhook::SigningSecret;
-use sha2::Sha256;
 
+use crate::seal;
 use crate::store::webhooks::SealedSecret;
 
 /// Names what the key is for, so that no other use of the network's key gives the same.
-const LABEL: &[u8] = b"resultity webhook secrets v1";
-
-const NONCE_BYTES: usize = 24;
+const LABEL: &str = "resultity webhook secrets v1";
 
 /// A secret that can't be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -25,43 +17,25 @@ const NONCE_BYTES: usize = 24;
 pub struct SealError;
 
 /// Encrypts and decrypts secrets.
-pub(super) struct Sealer(XChaCha20Poly1305);
+#[derive(Debug)]
+pub(super) struct Sealer(seal::Sealer);
 
 impl Sealer {
     pub(super) fn new(network_key: &Keypair) -> Self {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(&*network_key.to_bytes())
-            .expect("HMAC takes a key of any length");
-        mac.update(LABEL);
-        Self(XChaCha20Poly1305::new(&mac.finalize().into_bytes()))
+        Self(seal::Sealer::new(network_key, LABEL))
     }
 
     /// The nonce and what is encrypted; bound to the webhook, so that rows can't be exchanged.
     pub(super) fn seal(&self, webhook: WebhookId, secret: &SigningSecret, entropy: &dyn Entropy) -> SealedSecret {
-        let mut nonce = [0; NONCE_BYTES];
-        entropy.fill(&mut nonce);
-        let payload = Payload {
-            msg: secret.as_bytes(),
-            aad: webhook.as_uuid().as_bytes(),
-        };
-        let encrypted = self.0.encrypt(&XNonce::from(nonce), payload);
-        let encrypted = encrypted.expect("a text of some bytes is never too long");
-        [nonce.as_slice(), &encrypted].concat()
+        self.0.seal(webhook.as_uuid().as_bytes(), secret.as_bytes(), entropy)
     }
 
     pub(super) fn open(&self, webhook: WebhookId, sealed: &[u8]) -> Result<SigningSecret, SealError> {
-        let (nonce, encrypted) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SealError)?;
-        let payload = Payload {
-            msg: encrypted,
-            aad: webhook.as_uuid().as_bytes(),
-        };
-        let bytes = self.0.decrypt(&XNonce::from(*nonce), payload).map_err(|_| SealError)?;
+        let bytes = self
+            .0
+            .open(webhook.as_uuid().as_bytes(), sealed)
+            .map_err(|_| SealError)?;
         SigningSecret::from_bytes(&bytes).map_err(|_| SealError)
-    }
-}
-
-impl fmt::Debug for Sealer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sealer([hidden])")
     }
 }
 

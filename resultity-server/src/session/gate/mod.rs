@@ -11,10 +11,13 @@ use resultity_core::id::{AccountId, AuditId, LoginId, TokenId};
 use serde_json::Value;
 
 use crate::flow::{Flow, Flows};
+use crate::mail::{Mail, MailOptions};
+use crate::seal::Sealer;
 use crate::session::Keys;
 use crate::store::{Actor, AuditEntry, Store, StoreError};
 
 mod grant;
+mod second_factor;
 mod throttle;
 
 pub use throttle::{Attempted, Throttle};
@@ -22,7 +25,10 @@ pub use throttle::{Attempted, Throttle};
 /// What an operator decides about accounts.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
-pub struct GateOptions {}
+pub struct GateOptions {
+    /// How letters leave.
+    pub mail: MailOptions,
+}
 
 /// What a [`Gate`] is made of.
 #[derive(Debug)]
@@ -37,6 +43,10 @@ pub struct GateParts {
     pub flows: Flows,
     /// Who holds which API key: what is revoked is forgotten here at once.
     pub keys: Keys,
+    /// What sends letters.
+    pub mail: Arc<Mail>,
+    /// What keeps the secrets of accounts.
+    pub sealer: Sealer,
     /// What the operator decides.
     pub options: GateOptions,
 }
@@ -49,6 +59,8 @@ pub struct Gate {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) flows: Flows,
     pub(crate) keys: Keys,
+    pub(crate) mail: Arc<Mail>,
+    pub(crate) sealer: Sealer,
     pub(crate) throttle: Throttle,
     pub(crate) options: GateOptions,
 }
@@ -63,6 +75,8 @@ impl Gate {
             entropy: parts.entropy,
             flows: parts.flows,
             keys: parts.keys,
+            mail: parts.mail,
+            sealer: parts.sealer,
             options: parts.options,
         }
     }
