@@ -158,10 +158,24 @@ impl From<Environment> for InEnvironment {
     }
 }
 
-/// What may be asked by whoever has not signed in: signing up and in.
-pub trait DoorApi: Send + Sync {}
+macro_rules! all_parts {
+    ($($(#[$doc:meta])* $name:ident: $($part:ident)*;)*) => {$(
+        $(#[$doc])*
+        pub trait $name: Send + Sync $(+ $part)* {}
 
-/// Everything that a caller who has signed in may ask. Each part is a trait of its own.
-pub trait GateApi: GrantApi {}
+        impl<T: Send + Sync + ?Sized $(+ $part)*> $name for T {}
+    )*};
+}
 
-impl<T: GrantApi + ?Sized> GateApi for T {}
+// One part a line, in the order of the alphabet.
+all_parts! {
+    /// What may be asked by whoever has not signed in: signing up and in.
+    DoorApi:
+        SignInApi;
+    /// Everything that a caller who has signed in may ask. Each part is a trait of its own.
+    GateApi:
+        AccountApi
+        GrantApi
+        LoginsApi
+        TokensApi;
+}
