@@ -59,6 +59,32 @@ mod structs {
             string environment;
             uint64 issuedAt;
         }
+        struct Control {
+            address nodeId;
+            string sessionId;
+            string action;
+            bytes32 nonce;
+            uint64 expiresAt;
+        }
+        struct BindConsent {
+            address nodeId;
+            string code;
+            string environment;
+            bytes32 nonce;
+            uint64 expiresAt;
+        }
+        struct StatusRequest {
+            address nodeId;
+            string environment;
+            uint64 issuedAt;
+        }
+        struct KeyRotation {
+            string environment;
+            uint64 sequence;
+            address previous;
+            address next;
+            uint64 issuedAt;
+        }
         struct Receipt {
             string jobId;
             string environment;
@@ -76,8 +102,9 @@ mod structs {
 }
 
 pub use structs::{
-    Failure as FailureData, Heartbeat as HeartbeatData, Hello as HelloData, Receipt as ReceiptData,
-    Result as ResultData, Snapshot as SnapshotData,
+    BindConsent as BindConsentData, Control as ControlData, Failure as FailureData, Heartbeat as HeartbeatData,
+    Hello as HelloData, KeyRotation as KeyRotationData, Receipt as ReceiptData, Result as ResultData, Snapshot as SnapshotData,
+    StatusRequest as StatusRequestData,
 };
 
 /// Where a signature counts: one network, one environment.
@@ -155,7 +182,11 @@ typed_data!(
     ResultData,
     FailureData,
     SnapshotData,
-    ReceiptData
+    KeyRotationData,
+    ReceiptData,
+    ControlData,
+    BindConsentData,
+    StatusRequestData
 );
 
 /// Whether a result is all that was asked for.
@@ -229,7 +260,11 @@ mod tests {
             ResultData::eip712_encode_type(),
             FailureData::eip712_encode_type(),
             SnapshotData::eip712_encode_type(),
+            KeyRotationData::eip712_encode_type(),
             ReceiptData::eip712_encode_type(),
+            ControlData::eip712_encode_type(),
+            BindConsentData::eip712_encode_type(),
+            StatusRequestData::eip712_encode_type(),
         ];
         insta::assert_snapshot!(types.join("\n"));
     }

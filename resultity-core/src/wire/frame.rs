@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::canonical::{CanonicalError, sha256, to_canonical_json};
 use crate::wire::{
-    Accept, Ack, Cancel, Challenge, Chunk, Config, Decline, ErrorFrame, Failed, Heartbeat, HeartbeatAck, Hello, Job,
-    JobResult, Reject, Welcome,
+    Accept, Ack, Cancel, Challenge, Chunk, Config, Control, Decline, ErrorFrame, Failed, Heartbeat, HeartbeatAck,
+    Hello, Job, JobResult, Notice, Reject, Welcome,
 };
 
 /// A text that is no frame.
@@ -114,6 +114,10 @@ frames! {
         HeartbeatAck(HeartbeatAck) = "heartbeat_ack",
         /// A new snapshot is out.
         Config(Config) = "config",
+        /// An order, signed by the network.
+        Control(Control) = "control",
+        /// Something that the node's operator should know.
+        Notice(Notice) = "notice",
         /// Something that was sent could not be used.
         Error(ErrorFrame) = "error",
     }

@@ -49,6 +49,9 @@ pub struct Hello {
     pub region: Option<String>,
     /// How many jobs it takes at once.
     pub max_concurrency: u32,
+    /// Whether it was told to take no jobs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
     /// The snapshot that it works by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_digest: Option<B256>,

@@ -3,18 +3,25 @@
 //! Every frame is an object with `type`. Reading goes in two steps: the type, then the frame's own struct, because bodies
 //! of requests and outputs travel as raw JSON and are hashed as the exact bytes sent. Unknown fields are ignored.
 
+mod control;
 mod frame;
 mod handshake;
 mod hash;
 mod heartbeat;
+mod standing;
 mod work;
 
+pub use control::{Control, ControlAction, Notice};
 pub use frame::{FrameError, NodeFrame, ServerFrame, body_hash};
 pub use handshake::{
     Challenge, Gpu, Hardware, Hello, LeaseView, NodeModel, Reject, RejectCode, Resume, RuntimeInfo, Welcome,
 };
 pub use hash::{OutputHasher, Transcript, output_hash};
 pub use heartbeat::{Config, ErrorFrame, Heartbeat, HeartbeatAck, Load, Renewal, RunningJob};
+pub use standing::{
+    ISSUED_AT_HEADER, JoinAnswer, JoinRequest, MAX_JOIN_LIFETIME_MS, ModelStanding, NodeStatus, Ping, Readiness,
+    Reason, ReasonCode, SIGNATURE_HEADER, status_request,
+};
 pub use work::{
     Accept, Ack, AckOutcome, Cancel, CancelReason, Chunk, Decline, DeclineCode, Failed, FailureCode, Job, JobResult,
     Timings,

@@ -200,6 +200,7 @@ pub(crate) fn hello() -> Hello {
         hardware: hardware(),
         region: Some("eu".into()),
         max_concurrency: 4,
+        paused: false,
         config_digest: Some(B256::repeat_byte(4)),
         resume: Some(Resume {
             session_id: session_id(),

@@ -34,6 +34,7 @@ pub(super) fn hello(
         hardware: offer.hardware.clone(),
         region: about.region.clone(),
         max_concurrency: about.slots,
+        paused: false,
         config_digest: offer.config_digest,
         resume,
         issued_at: now,

@@ -87,6 +87,7 @@ impl TestNode {
             hardware: resultity_core::wire::Hardware::default(),
             region: None,
             max_concurrency: slots,
+            paused: false,
             config_digest: None,
             resume,
             issued_at: SystemClock.now(),
