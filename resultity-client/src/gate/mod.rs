@@ -9,9 +9,12 @@ use crate::transport::Transport;
 
 mod admin_accounts;
 mod audit;
+mod configuration;
 mod notifications;
 mod operations;
 mod plans;
+mod second_factor;
+mod wallets;
 
 /// The Gate API of one server, for one caller. So far: granting credits as an administrator, by [`GrantApi`].
 ///

@@ -17,8 +17,10 @@ mod account;
 mod admin_accounts;
 mod audit;
 mod dead_letters;
+mod configuration;
 mod grant;
 mod intake;
+mod nodes;
 mod logins;
 mod notifications;
 mod overview;
@@ -27,6 +29,7 @@ mod queue;
 mod second_factor;
 mod sign_in;
 mod tokens;
+mod wallets;
 
 pub use account::{
     Account, AccountApi, ChangeEmail, ChangePassword, ConfirmEmail, SignInEvent, UpdateAccount,
@@ -34,9 +37,17 @@ pub use account::{
 pub use admin_accounts::{AccountsQuery, AdminAccount, AdminAccountsApi, ChangeAccount};
 pub use audit::{AuditApi, AuditLine, AuditQuery};
 pub use dead_letters::{DeadLetter, DeadLetterAction, DeadLetterDropped, DeadLetterQuery, DeadLettersApi, Requeued};
+pub use configuration::{
+    ApproveModel, ConfigurationApi, DeprecateModel, DiffSnapshots, NetworkKeyRotated, PriceModel, Publication,
+    PublishSnapshot, PublishedSnapshot, RollBackSnapshot, RotateNetworkKey, SnapshotDiff, SnapshotQuery, SnapshotSummary,
+};
 pub use grant::{CreditGrant, CreditGranted, GrantApi};
 pub use intake::{Intake, IntakeApi, SetIntake};
 pub use logins::{Login, LoginKind, LoginsApi, LoginsEnded, Session, SignInMethod, SwitchEnvironment, UnknownName};
+pub use nodes::{
+    Appeal, AppealDecision, AppealPenalty, IdleCode, IdleReason, NodeAction, NodeFlag, Penalty, PenaltyState, join_code_hash,
+    new_join_code,
+};
 pub use notifications::{Notification, NotificationQuery, NotificationsApi, ReadNotifications, UnreadNotifications};
 pub use overview::{AccountCounts, CreditTotals, Overview, OverviewApi};
 pub use plans::{AccountPlan, ChoosePlan, Plan, PlanDeleted, Plans, PlansApi, PutPlan};
@@ -44,6 +55,9 @@ pub use queue::{ModelQueue, QueueApi, QueueCounts, QueueHealth, Throughput};
 pub use second_factor::{ConfirmTotp, RecoveryCodes, SecondFactor, SecondFactorApi, SecondFactorStatus, TotpSetup};
 pub use sign_in::{CodeSent, ConfirmReset, ConfirmSignUp, ResetPassword, SignIn, SignInApi, SignUp, SignedIn};
 pub use tokens::{AccessToken, CreateToken, TokenWithSecret, TokensApi};
+pub use wallets::{
+    AskWallet, LinkWallet, Wallet, WalletChallenge, WalletSignIn, WalletSignInApi, WalletUnlinked, WalletsApi,
+};
 
 /// What an account is in its network.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -171,11 +185,14 @@ macro_rules! all_parts {
 all_parts! {
     /// What may be asked by whoever has not signed in: signing up and in.
     DoorApi:
-        SignInApi;
+        SignInApi
+        WalletSignInApi;
     /// Everything that a caller who has signed in may ask. Each part is a trait of its own.
     GateApi:
         AccountApi
         GrantApi
         LoginsApi
-        TokensApi;
+        SecondFactorApi
+        TokensApi
+        WalletsApi;
 }
