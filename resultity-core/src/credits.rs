@@ -111,12 +111,16 @@ impl FromStr for Credits {
 
 /// What a model costs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Price {
     /// Micro-credits per one million prompt tokens.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub input_per_million: Credits,
     /// Micro-credits per one million completion tokens.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub output_per_million: Credits,
     /// Micro-credits per request.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub per_request: Credits,
 }
 

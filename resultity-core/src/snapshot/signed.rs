@@ -142,6 +142,8 @@ pub fn accept(current: Option<&Snapshot>, next: &Snapshot, environment: Environm
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::clock::{SeededEntropy, Timestamp};
     use crate::credits::{Credits, Price};
@@ -195,6 +197,8 @@ pub(super) mod tests {
             jobs: JobParameters::default(),
             heartbeat_interval_ms: 10_000,
             min_agent_version: "0.1.0".into(),
+            retiring: BTreeMap::new(),
+            next_network_key: None,
         }
     }
 

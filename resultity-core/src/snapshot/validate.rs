@@ -57,7 +57,15 @@ pub(super) fn validate(snapshot: &Snapshot) -> Result<(), InvalidSnapshot> {
         }
         model(spec, &path)?;
     }
-    Ok(())
+    for (name, until) in &snapshot.retiring {
+        let path = format!("retiring[{name}]");
+        let is_model = snapshot.models.iter().any(|model| model.name == *name);
+        require(is_model, &path, "is no model of this snapshot")?;
+        require(until.as_millis() >= 0, &path, "must not be before 1970")?;
+    }
+    let core = snapshot.min_agent_version.split(['-', '+']).next().unwrap_or_default();
+    let is_version = core.split('.').all(|part| part.parse::<u32>().is_ok());
+    require(is_version, "min_agent_version", "must be a version such as 0.1.0")
 }
 
 fn jobs(jobs: &JobParameters) -> Result<(), InvalidSnapshot> {
@@ -214,6 +222,7 @@ fn model_file(file: &ModelFile, path: &str) -> Result<(), InvalidSnapshot> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use crate::snapshot::signed::tests::snapshot;
     use rstest::rstest;
     use serde_json::{Value, json};
@@ -223,11 +232,26 @@ mod tests {
         assert_eq!(snapshot(3).validate(), Ok(()));
     }
 
+    #[test]
+    fn only_its_own_models_retire() {
+        for (name, wrong) in [
+            ("demo", None),
+            ("tiny", Some("retiring[tiny]")),
+            ("x", Some("retiring[x]")),
+        ] {
+            let mut snapshot = snapshot(3);
+            snapshot.retiring.insert(name.into(), Timestamp::from_millis(1));
+            assert_eq!(snapshot.validate().err().map(|invalid| invalid.path).as_deref(), wrong);
+        }
+    }
+
     #[rstest]
     #[case("/version", json!(0), "version")]
     #[case("/issued_at", json!(-1), "issued_at")]
     #[case("/rolls_back", json!(3), "rolls_back")]
     #[case("/heartbeat_interval_ms", json!(0), "heartbeat_interval_ms")]
+    #[case("/min_agent_version", json!(""), "min_agent_version")]
+    #[case("/min_agent_version", json!("new"), "min_agent_version")]
     #[case("/jobs/deadline_ms", json!(0), "jobs.deadline_ms")]
     #[case("/jobs/queue_ttl_ms", json!(0), "jobs.queue_ttl_ms")]
     #[case("/jobs/lease_ms", json!(0), "jobs.lease_ms")]

@@ -7,6 +7,7 @@
     reason = "tests stop at the first thing that is not as it should be"
 )]
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -308,6 +309,8 @@ fn snapshot() -> Snapshot {
         jobs: JobParameters::default(),
         heartbeat_interval_ms: 500,
         min_agent_version: "0.1.0".into(),
+        retiring: BTreeMap::new(),
+        next_network_key: None,
     }
 }
 
