@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use directories::ProjectDirs;
-use resultity_client::CloudClient;
+use resultity_client::{CloudClient, StatusClient};
 use resultity_client::core::api::cloud::{ModelsApi, ReplyMeta};
 use resultity_client::core::api::jobs::JobsApi;
 use resultity_client::core::capability::Capability;
@@ -145,6 +145,30 @@ impl ConnectionArguments {
     /// How long an answer may take.
     pub(crate) fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout)
+    }
+
+    /// The Status API of the server that is meant, which needs no key: beside its Cloud API.
+    pub(crate) fn status(&self) -> Result<StatusClient, Failure> {
+        let given = self.base_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
+        let cloud = match given {
+            Some(url) => url.to_owned(),
+            None => match DevFile::read(self.data_dir.as_deref())? {
+                Some(dev) => dev.cloud,
+                None => {
+                    return Err(
+                        Failure::new("no server is known: no `resultity-server dev` runs on this machine")
+                            .hint("Start it, or give --base-url (RESULTITY_BASE_URL), such as https://HOST/v1."),
+                    );
+                }
+            },
+        };
+        let url = cloud.trim_end_matches('/').trim_end_matches("/v1");
+        StatusClient::builder()
+            .base_url(format!("{url}/status/v1"))
+            .timeout(self.timeout())
+            .user_agent(concat!("resultity/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// The address of the network of a `dev` that runs here.

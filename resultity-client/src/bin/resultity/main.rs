@@ -13,6 +13,7 @@ mod node;
 mod output;
 mod progress;
 mod receipt;
+mod status;
 mod table;
 mod usage;
 mod webhooks;
@@ -59,6 +60,8 @@ enum Command {
     Credits(usage::CreditsArguments),
     /// Get and check proof of what was asked, answered and paid
     Receipt(receipt::ReceiptArguments),
+    /// See how the network is: nodes, models, load, prices
+    Status(status::StatusArguments),
     /// Be told when jobs, responses and batches have ended
     Webhooks(webhooks::WebhooksArguments),
     /// Ask one node directly, without the network
@@ -72,6 +75,7 @@ Examples:
   resultity compute --model summarise --data '{\"text\": \"…\"}'
   resultity batch submit requests.jsonl --wait > answers.jsonl
   resultity usage --by model
+  resultity status                        how the network is
   RESULTITY_API_KEY=rk_... resultity --base-url https://HOST/v1 chat \"hi\"
   resultity node info                     a node itself, without the network
 
@@ -110,6 +114,7 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Usage(arguments) => usage::run(arguments, connection, output).await,
         Command::Credits(arguments) => usage::run_credits(arguments, connection, output).await,
         Command::Receipt(arguments) => receipt::run(arguments, connection, output).await,
+        Command::Status(arguments) => status::run(arguments, &connection, output).await,
         Command::Webhooks(arguments) => webhooks::run(arguments, connection, output).await,
         Command::Node(arguments) => node::run(*arguments, connection, output).await,
     }
