@@ -18,6 +18,11 @@ mod admin_accounts;
 mod audit;
 mod dead_letters;
 mod configuration;
+mod corrections;
+mod credits;
+mod payments;
+mod reports;
+mod vouchers;
 mod grant;
 mod intake;
 mod nodes;
@@ -41,11 +46,19 @@ pub use configuration::{
     ApproveModel, ConfigurationApi, DeprecateModel, DiffSnapshots, NetworkKeyRotated, PriceModel, Publication,
     PublishSnapshot, PublishedSnapshot, RollBackSnapshot, RotateNetworkKey, SnapshotDiff, SnapshotQuery, SnapshotSummary,
 };
+pub use corrections::{Correction, CorrectionEntry, CorrectionsApi, NewCorrection};
+pub use credits::{
+    AccountCredits, AskFaucet, CreditAlert, CreditHold, CreditQuery, CreditTransfer, CreditsApi, CreditsReceived,
+    LedgerLine, NamespaceCredits, NewTransfer, SetCreditAlert,
+};
+pub use payments::{Payment, PaymentsApi, SignedPayment};
+pub use reports::{AccountUsage, AccountUsageQuery, AccountUsageRow, Activity, NodeRewards, ReportsApi, Rewards};
+pub use vouchers::{CreateVoucher, RedeemVoucher, Voucher, VoucherWithCode, VouchersApi};
 pub use grant::{CreditGrant, CreditGranted, GrantApi};
 pub use intake::{Intake, IntakeApi, SetIntake};
 pub use logins::{Login, LoginKind, LoginsApi, LoginsEnded, Session, SignInMethod, SwitchEnvironment, UnknownName};
 pub use nodes::{
-    Appeal, AppealDecision, AppealPenalty, IdleCode, IdleReason, NodeAction, NodeFlag, Penalty, PenaltyState, join_code_hash,
+    Appeal, AppealDecision, AppealPenalty, NodeAction, NodeFlag, Penalty, PenaltyState, join_code_hash,
     new_join_code,
 };
 pub use notifications::{Notification, NotificationQuery, NotificationsApi, ReadNotifications, UnreadNotifications};

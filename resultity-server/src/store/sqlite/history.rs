@@ -64,7 +64,7 @@ impl HistoryStore for SqliteStore {
 }
 
 /// Milliseconds of a day.
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What [`view`] reads, in its order.
 pub(super) const VIEW_COLUMNS: &str = "jobs.id, jobs.key, jobs.endpoint, jobs.kind, jobs.model, jobs.asked_model, jobs.state,
@@ -246,7 +246,7 @@ pub(super) fn usage(connection: &Connection, filter: &UsageFilter) -> Result<Vec
 
 /// The text below which no id sorts that was made at this time or later: the first 48 bits of a UUID of version 7 are
 /// milliseconds.
-fn least_id(time: Timestamp) -> String {
+pub(super) fn least_id(time: Timestamp) -> String {
     let millis = format!("{:012x}", time.as_millis().max(0));
     format!("{}-{}", &millis[..8], &millis[8..12])
 }
