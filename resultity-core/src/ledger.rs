@@ -4,6 +4,9 @@
 //! is the store's to guarantee, that the amounts are right is decided here.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::credits::Credits;
 use crate::environment::Environment;
@@ -46,10 +49,12 @@ pub struct Entry {
 }
 
 /// Why money moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PostingKind {
-    /// Credits given by an administrator, a faucet or a payment.
+    /// Credits given by an administrator.
     Grant,
     /// The price ceiling of a job put aside.
     Hold,
@@ -57,9 +62,35 @@ pub enum PostingKind {
     Settle,
     /// A hold given back in full.
     Release,
+    /// Moved between two namespaces of one account.
+    Transfer,
+    /// What the testnet gives to whoever asks, once a day.
+    Faucet,
+    /// A voucher redeemed.
+    Voucher,
+    /// Credits that were paid for.
+    Payment,
+    /// A compensating entry of an administrator.
+    Correction,
+    /// What a node has earned, moved to a namespace of its owner.
+    Payout,
 }
 
 impl PostingKind {
+    /// All kinds.
+    pub const ALL: [Self; 10] = [
+        Self::Grant,
+        Self::Hold,
+        Self::Settle,
+        Self::Release,
+        Self::Transfer,
+        Self::Faucet,
+        Self::Voucher,
+        Self::Payment,
+        Self::Correction,
+        Self::Payout,
+    ];
+
     /// The name, as in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -67,7 +98,27 @@ impl PostingKind {
             Self::Hold => "hold",
             Self::Settle => "settle",
             Self::Release => "release",
+            Self::Transfer => "transfer",
+            Self::Faucet => "faucet",
+            Self::Voucher => "voucher",
+            Self::Payment => "payment",
+            Self::Correction => "correction",
+            Self::Payout => "payout",
         }
+    }
+}
+
+/// A text that names no kind of posting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a kind of posting, such as grant, hold or transfer")]
+pub struct UnknownPostingKind;
+
+impl FromStr for PostingKind {
+    type Err = UnknownPostingKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownPostingKind> {
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == text);
+        found.ok_or(UnknownPostingKind)
     }
 }
 
@@ -93,6 +144,9 @@ pub enum LedgerError {
         /// What is held.
         held: Credits,
     },
+    /// A hold or release, which its job ends by itself, or a settlement whose payer is not known.
+    #[error("a {0} cannot be compensated")]
+    NotCompensable(&'static str),
     /// A share above the whole.
     #[error("the node's share of {0} basis points is above 10000")]
     ShareAboveWhole(u16),
@@ -116,6 +170,39 @@ impl Posting {
             (LedgerAccount::Namespace(to), amount),
         ];
         Ok(Self::new(PostingKind::Grant, accounts))
+    }
+
+    /// An amount from one account to another, for this reason.
+    pub fn between(
+        kind: PostingKind,
+        from: LedgerAccount,
+        to: LedgerAccount,
+        amount: Credits,
+    ) -> Result<Self, LedgerError> {
+        let amount = not_negative(amount)?;
+        if from == to {
+            return Ok(Self::new(kind, []));
+        }
+        Ok(Self::new(kind, [(from, -amount), (to, amount)]))
+    }
+
+    /// What undoes a posting of this kind with these entries. `payer` is who paid for the job of a settlement: its escrow is
+    /// gone for good, so that the payer gets what the node and the network got.
+    pub fn compensation(kind: PostingKind, entries: &[Entry], payer: Option<NamespaceId>) -> Result<Self, LedgerError> {
+        let opposite = |entry: &Entry| (entry.account, -entry.amount);
+        match (kind, payer) {
+            (PostingKind::Settle, Some(payer)) => {
+                let earned = |entry: &&Entry| matches!(entry.account, LedgerAccount::Node(..) | LedgerAccount::Fees(_));
+                let cost = entries.iter().filter(earned).map(|entry| entry.amount.micros()).sum();
+                let back = (LedgerAccount::Namespace(payer), Credits::from_micros(cost));
+                let undone = entries.iter().filter(earned).map(opposite);
+                Ok(Self::new(PostingKind::Correction, undone.chain([back])))
+            }
+            (PostingKind::Settle | PostingKind::Hold | PostingKind::Release, _) => {
+                Err(LedgerError::NotCompensable(kind.as_str()))
+            }
+            _ => Ok(Self::new(PostingKind::Correction, entries.iter().map(opposite))),
+        }
     }
 
     /// The most that a job can cost, put aside before it is queued.
@@ -251,6 +338,36 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn a_transfer_is_undone_and_a_hold_is_not() {
+        let s = settlement(5, 5, 0);
+        let other = LedgerAccount::Namespace(NamespaceId::from_uuid(Uuid::from_u128(9)));
+        let from = LedgerAccount::Namespace(s.namespace);
+        let transfer = Posting::between(PostingKind::Transfer, from, other, s.held).unwrap();
+        let undone = Posting::compensation(transfer.kind(), transfer.entries(), None).unwrap();
+        assert_eq!((gained(&undone, from), gained(&undone, other)), (5, -5));
+        assert_eq!(undone.kind(), PostingKind::Correction);
+        let same = Posting::between(PostingKind::Transfer, from, from, s.held).unwrap();
+        assert_eq!(same.entries(), []);
+        assert!(Posting::between(PostingKind::Transfer, from, other, -s.held).is_err());
+        let hold = Posting::hold(s.namespace, s.job, s.held).unwrap();
+        let release = Posting::release(s.namespace, s.job, s.held).unwrap();
+        let settle = Posting::settle(&s).unwrap();
+        for (posting, payer) in [(hold, Some(s.namespace)), (release, Some(s.namespace)), (settle, None)] {
+            let refused = Posting::compensation(posting.kind(), posting.entries(), payer);
+            assert!(matches!(refused, Err(LedgerError::NotCompensable(_))), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_kind_reads_back() {
+        for kind in PostingKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+        assert_eq!("gift".parse::<PostingKind>(), Err(UnknownPostingKind));
+    }
+
     proptest! {
         #[test]
         fn a_hold_and_its_settlement_sum_to_zero_and_empty_the_escrow(
@@ -270,6 +387,22 @@ mod tests {
             let paid = LedgerAccount::Namespace(settlement.namespace);
             prop_assert_eq!(gained(&hold, paid) + gained(&settle, paid), -cost);
             prop_assert!(gained(&settle, LedgerAccount::Node(Environment::Testnet, settlement.node)) <= cost);
+        }
+
+        #[test]
+        fn a_compensated_settlement_gives_the_cost_back(
+            held in 0..i64::MAX, part in 0u16..=10_000, node_share in 0u16..=10_000,
+        ) {
+            let cost = Credits::from_micros(held).share(part).micros();
+            let settlement = settlement(held, cost, node_share);
+            let settle = Posting::settle(&settlement).unwrap();
+            let undone = Posting::compensation(settle.kind(), settle.entries(), Some(settlement.namespace)).unwrap();
+            let sum: i128 = undone.entries().iter().map(|entry| i128::from(entry.amount.micros())).sum();
+            prop_assert_eq!(sum, 0);
+            prop_assert_eq!(gained(&undone, LedgerAccount::Namespace(settlement.namespace)), cost);
+            for account in [LedgerAccount::Node(Environment::Testnet, settlement.node), LedgerAccount::Fees(Environment::Testnet)] {
+                prop_assert_eq!(gained(&settle, account) + gained(&undone, account), 0);
+            }
         }
 
         #[test]

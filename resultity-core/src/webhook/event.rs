@@ -65,6 +65,8 @@ event_types! {
     JobFailed = "job.failed",
     /// A job that is polled for was cancelled.
     JobCancelled = "job.cancelled",
+    /// What the namespace has fell below the limit that was set. The id is that of the notification.
+    CreditsLow = "credits.low",
     /// Nothing has happened: somebody tries a webhook.
     WebhookTest = "webhook.test",
 }

@@ -31,6 +31,9 @@ pub struct CreditGrant {
     #[serde(with = "decimal")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub credits: Credits,
+    /// Why: at most 500 characters. Whoever owns the namespace sees it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl CreditGrant {
@@ -40,6 +43,7 @@ impl CreditGrant {
             api_key: Some(api_key.into()),
             namespace: None,
             credits,
+            reason: None,
         }
     }
 
@@ -49,7 +53,15 @@ impl CreditGrant {
             api_key: None,
             namespace: Some(namespace),
             credits,
+            reason: None,
         }
+    }
+
+    /// For this reason.
+    #[must_use]
+    pub fn because(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
     }
 }
 
@@ -60,6 +72,7 @@ impl fmt::Debug for CreditGrant {
             .field("api_key", &self.api_key.as_ref().map(|_| "[hidden]"))
             .field("namespace", &self.namespace)
             .field("credits", &self.credits)
+            .field("reason", &self.reason)
             .finish()
     }
 }
