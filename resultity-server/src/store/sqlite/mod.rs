@@ -1,6 +1,8 @@
 //! The store in one SQLite file: one thread that writes, a few connections that read.
 
+mod accounts;
 mod admin_verbs;
+mod administration;
 mod audit;
 mod audit_log;
 mod batches;
@@ -19,8 +21,11 @@ mod identity_verbs;
 mod job_events;
 mod jobs;
 mod ledger;
+mod logins;
+mod letters;
 mod node_work;
 mod nodes;
+mod plans;
 mod penalties;
 mod publication_verbs;
 mod readers;
