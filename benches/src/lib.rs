@@ -23,7 +23,8 @@
 //! ([`probe`]), and at the end the server's books are audited. The rig judges no number: it exits with 0 unless an
 //! answer was wrong, the audit failed or the network could not be measured at all.
 //!
-//! `load infernet` measures a node's Infernet API instead ([`infernet`]).
+//! `load infernet` measures a node's Infernet API instead ([`infernet`]), `load status` what readers of the public status
+//! cost the main job ([`readers`]).
 //!
 //! `cargo bench -p resultity-benches` runs the micro-benches: signatures and frames.
 
@@ -37,6 +38,7 @@ pub mod infernet;
 pub mod probe;
 pub mod process;
 pub mod prompt;
+pub mod readers;
 pub mod report;
 pub mod rig;
 pub mod scenario;

@@ -88,6 +88,7 @@ impl Engine {
 struct Dev {
     cloud: String,
     gate: String,
+    status: String,
     io: String,
     api_key: String,
     admin_token: Option<String>,
@@ -100,6 +101,7 @@ pub struct Network {
     node: Process,
     data: PathBuf,
     target: Target,
+    status: String,
 }
 
 /// CPU time that server and node have used.
@@ -155,6 +157,7 @@ impl Network {
             node,
             data,
             target,
+            status: dev.status.clone(),
         };
         network.grant(&dev).await;
         network.ready(&dev).await?;
@@ -214,6 +217,11 @@ impl Network {
     /// The network as an app asks it.
     pub const fn target(&self) -> &Target {
         &self.target
+    }
+
+    /// Where its public status is, such as `http://127.0.0.1:40123/status/v1`.
+    pub fn status(&self) -> &str {
+        &self.status
     }
 
     /// The CPU time used so far. Fails if one of both has ended.

@@ -183,7 +183,7 @@ fn cpu(network: &mut Option<Network>) -> Result<CpuTime, LoadError> {
 
 impl Side {
     /// One slice; nothing if no answer came in it.
-    fn new(tally: &mut Tally, before: CpuTime, after: CpuTime) -> Option<Self> {
+    pub fn new(tally: &mut Tally, before: CpuTime, after: CpuTime) -> Option<Self> {
         let (seconds, jobs) = (tally.window.as_secs_f64(), tally.total.len());
         if jobs == 0 {
             return None;
@@ -205,7 +205,8 @@ impl Side {
     }
 }
 
-fn summary(rounds: &[Side]) -> Side {
+/// Medians over slices.
+pub fn summary(rounds: &[Side]) -> Side {
     let of = |field: fn(&Side) -> f64| median(rounds.iter().map(field).collect());
     Side {
         per_second: of(|side| side.per_second),
@@ -221,7 +222,7 @@ fn summary(rounds: &[Side]) -> Side {
 }
 
 /// The value that this part of the sorted times does not exceed, in microseconds; 0 if there are none.
-fn quantile(sorted: &[Duration], part: f64) -> f64 {
+pub fn quantile(sorted: &[Duration], part: f64) -> f64 {
     let index = (sorted.len() as f64 * part).ceil() as usize;
     sorted
         .get(index.saturating_sub(1))
