@@ -16,6 +16,7 @@ use crate::error::{ApiError, ErrorCode};
 mod account;
 mod admin_accounts;
 mod audit;
+mod change;
 mod dead_letters;
 mod configuration;
 mod corrections;
@@ -25,6 +26,8 @@ mod reports;
 mod vouchers;
 mod grant;
 mod intake;
+mod keys;
+mod namespaces;
 mod nodes;
 mod logins;
 mod notifications;
@@ -41,6 +44,7 @@ pub use account::{
 };
 pub use admin_accounts::{AccountsQuery, AdminAccount, AdminAccountsApi, ChangeAccount};
 pub use audit::{AuditApi, AuditLine, AuditQuery};
+pub use change::Change;
 pub use dead_letters::{DeadLetter, DeadLetterAction, DeadLetterDropped, DeadLetterQuery, DeadLettersApi, Requeued};
 pub use configuration::{
     ApproveModel, ConfigurationApi, DeprecateModel, DiffSnapshots, NetworkKeyRotated, PriceModel, Publication,
@@ -56,10 +60,15 @@ pub use reports::{AccountUsage, AccountUsageQuery, AccountUsageRow, Activity, No
 pub use vouchers::{CreateVoucher, RedeemVoucher, Voucher, VoucherWithCode, VouchersApi};
 pub use grant::{CreditGrant, CreditGranted, GrantApi};
 pub use intake::{Intake, IntakeApi, SetIntake};
+pub use keys::{ApiKey, ApiKeyWithSecret, CreateKey, KeyQuery, KeyStatus, KeysApi, RotateKey, UpdateKey};
 pub use logins::{Login, LoginKind, LoginsApi, LoginsEnded, Session, SignInMethod, SwitchEnvironment, UnknownName};
+pub use namespaces::{CreateNamespace, Namespace, NamespaceDeleted, NamespaceQuery, NamespacesApi, UpdateNamespace};
 pub use nodes::{
-    Appeal, AppealDecision, AppealPenalty, NodeAction, NodeFlag, Penalty, PenaltyState, join_code_hash,
-    new_join_code,
+    AdminNode, AdminNodesApi, AdminNodesQuery, Appeal, AppealDecision, AppealPenalty, AppealsQuery, AskBinding,
+    BindChallenge, BindNode, ControlNode, CreateJoinCode, DayOfNode, DecideAppeal, FlagNode, JoinCode, ModelOfNode,
+    ModelOnNode, Node, NodeAction, NodeEarnings, NodeFlag, NodeFlagged, NodeGpu, NodeHardware, NodeJob, NodeJobsQuery,
+    NodeLoad, NodePaidOut, NodeRuntime, NodeUnbound, NodeWhy, NodeWork, NodeWorkQuery, NodesApi, NodesQuery, PayOutNode,
+    PenaliseNode, PenaltiesQuery, Penalty, PenaltyState, UnflagNode, UpdateNode, join_code_hash, new_join_code,
 };
 pub use notifications::{Notification, NotificationQuery, NotificationsApi, ReadNotifications, UnreadNotifications};
 pub use overview::{AccountCounts, CreditTotals, Overview, OverviewApi};

@@ -14,7 +14,6 @@ pub struct Penalty {
     /// Always `penalty`.
     pub object: String,
     /// Which node.
-    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub node: NodeId,
     /// Where.
     pub environment: Environment,
