@@ -14,6 +14,7 @@ pub mod job;
 pub mod ledger;
 pub mod limits;
 pub mod model;
+pub mod networks;
 pub mod openai;
 #[cfg(feature = "openapi")]
 pub mod openapi;

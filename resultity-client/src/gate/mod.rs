@@ -8,6 +8,7 @@ use crate::builder::ClientBuilder;
 use crate::transport::Transport;
 
 mod admin_accounts;
+mod admin_nodes;
 mod audit;
 mod configuration;
 mod corrections;
@@ -15,6 +16,9 @@ mod credits;
 mod payments;
 mod reports;
 mod vouchers;
+mod keys;
+mod namespaces;
+mod nodes;
 mod notifications;
 mod operations;
 mod plans;

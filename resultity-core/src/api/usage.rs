@@ -74,6 +74,9 @@ pub struct UsageRow {
     /// The key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyId>,
+    /// What people call the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_label: Option<String>,
     /// How much.
     #[serde(flatten)]
     pub counts: UsageCounts,

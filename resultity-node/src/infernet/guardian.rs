@@ -7,7 +7,7 @@ use resultity_core::Address;
 use resultity_core::infernet::{JobRequest, NodeError};
 
 use crate::infernet::config::settings::{ContainerSettings, Settings};
-use crate::infernet::networks::Networks;
+use resultity_core::networks::Networks;
 
 /// The rules of a node's containers.
 #[derive(Debug, Clone)]

@@ -16,7 +16,6 @@ pub mod guardian;
 pub mod http;
 pub mod log_file;
 mod memory;
-pub mod networks;
 pub mod node;
 pub mod pipeline;
 mod room;

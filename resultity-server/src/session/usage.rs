@@ -80,6 +80,7 @@ impl UsageApi for CloudSession {
                 model,
                 endpoint,
                 key,
+                key_label: None,
                 counts,
             })
             .collect();

@@ -10,7 +10,7 @@ use super::Listen;
 use super::fields::Object;
 use super::report::Report;
 use super::settings::{CallSettings, DEFAULT_PORT, LogSettings, OnRestart, QueueSettings, RateLimit, ResultSettings};
-use crate::infernet::networks::Networks;
+use resultity_core::networks::Networks;
 
 /// The longest time that can be configured: a year, in seconds.
 const YEAR: f64 = 365.0 * 24.0 * 3600.0;

@@ -9,7 +9,7 @@ use resultity_core::Address;
 use secrecy::SecretString;
 use url::Url;
 
-use crate::infernet::networks::Networks;
+use resultity_core::networks::Networks;
 
 /// The port of the original node.
 pub const DEFAULT_PORT: u16 = 4000;

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::infernet::config::settings::Settings;
 use crate::infernet::memory::Memory;
-use crate::infernet::networks::Networks;
+use resultity_core::networks::Networks;
 use crate::infernet::node::InfernetNode;
 use crate::infernet::session::NodeSession;
 
