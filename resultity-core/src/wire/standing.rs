@@ -19,19 +19,24 @@ pub const MAX_JOIN_LIFETIME_MS: u64 = 600_000;
 
 /// `POST /io/v1/join`: the node agrees to belong to the account that made the code.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct JoinRequest {
     /// The node.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub node_id: NodeId,
     /// The code that the account was shown.
     pub code: String,
     /// Where it is to be bound.
     pub environment: Environment,
     /// Makes every consent another one.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub nonce: B256,
     /// Until when it counts; at most [`MAX_JOIN_LIFETIME_MS`] ahead.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub expires_at: Timestamp,
     /// By the node's key, over [`BindConsentData`].
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub signature: Signature,
 }
 
@@ -59,8 +64,10 @@ impl std::fmt::Debug for JoinRequest {
 
 /// The answer to a [`JoinRequest`]: the node is bound.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct JoinAnswer {
     /// The node.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub node_id: NodeId,
     /// Where.
     pub environment: Environment,
@@ -80,21 +87,27 @@ pub fn status_request(node: NodeId, environment: Environment, issued_at: Timesta
 
 /// `GET /io/v1/ping`: what anybody may know of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Ping {
     /// The server's clock.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub server_time: Timestamp,
     /// Which network.
     pub environment: Environment,
     /// The address of the network's key.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub network_key: Address,
     /// The address of its first key: part of every signature's domain.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub genesis: Address,
 }
 
 /// How a node stands with the network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeStatus {
     /// The node.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub node_id: NodeId,
     /// Where.
     pub environment: Environment,
@@ -111,6 +124,7 @@ pub struct NodeStatus {
     pub in_rotation: bool,
     /// When it was last heard of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<i64>))]
     pub last_heartbeat: Option<Timestamp>,
     /// Jobs that it works on.
     pub running: u32,

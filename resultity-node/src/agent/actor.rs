@@ -10,8 +10,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use resultity_core::clock::Clock;
-use resultity_core::model::ModelState;
-use resultity_core::wire::{Hardware, RuntimeInfo, ServerFrame};
+use resultity_core::wire::{Hardware, RuntimeInfo};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +24,7 @@ use super::link::{self, Link, LinkError, Socket};
 use super::probe::{Engine, probe};
 use super::session::Session;
 use super::sync::{Applied, Sync, SyncError, served};
+use super::told::note;
 use super::{AgentError, AgentStatus, Refusal};
 use crate::identity::{IdentityError, NetworkPin};
 use crate::runtime::{EngineModel, Runtime, RuntimeError};
@@ -37,6 +37,8 @@ const BATCH: usize = 256;
 const FLUSH_AT: usize = 512;
 /// A link that lived so long starts the backoff anew.
 const GOOD_LINK: Duration = Duration::from_secs(5);
+/// How long a Runtime may take to start anew.
+const RESTART_TIMEOUT: Duration = Duration::from_mins(10);
 /// The longest sleep, so that a jump of the clock is seen.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
 
@@ -51,6 +53,8 @@ pub(super) enum Event {
     Probed(Result<Vec<EngineModel>, RuntimeError>, Hardware),
     /// A snapshot was fetched, or not.
     Synced(Result<Box<Applied>, SyncError>),
+    /// The Runtime was started anew, or not.
+    Restarted(Result<(), RuntimeError>),
 }
 
 /// All that an actor is made of.
@@ -72,8 +76,8 @@ pub(super) struct Parts {
 type Connecting = BoxFuture<'static, Result<Socket, LinkError>>;
 
 pub(super) struct Actor {
-    parts: Parts,
-    session: Session,
+    pub(super) parts: Parts,
+    pub(super) session: Session,
     executor: Executor,
     events: mpsc::Receiver<Event>,
     sender: mpsc::Sender<Event>,
@@ -89,6 +93,7 @@ pub(super) struct Actor {
     engine: Engine,
     applied: Option<Box<Applied>>,
     logged: Option<String>,
+    restarting: bool,
     end: Option<Result<(), Refusal>>,
 }
 
@@ -131,6 +136,7 @@ impl Actor {
             engine: Engine::default(),
             applied,
             logged: None,
+            restarting: false,
             end: None,
         }
     }
@@ -236,6 +242,15 @@ impl Actor {
                     self.connect(Duration::ZERO);
                 }
             }
+            Event::Restarted(result) => {
+                match result {
+                    Ok(()) => tracing::info!("the Runtime was started anew"),
+                    Err(error) => tracing::warn!(%error, "the Runtime could not be started anew"),
+                }
+                self.restarting = false;
+                self.offer();
+                self.handle(Input::Restarted);
+            }
             Event::Synced(result) => {
                 match result {
                     Ok(applied) => {
@@ -260,7 +275,8 @@ impl Actor {
 
     /// Tells the session what the node can do now.
     fn offer(&mut self) {
-        let healthy = self.engine.is_healthy();
+        // What is started anew has to pass its test anew.
+        let healthy = self.engine.is_healthy() && !self.restarting;
         let snapshot = self.applied.as_ref().map(|applied| &applied.snapshot);
         let runtime = &self.parts.runtime;
         let offer = Offer {
@@ -320,6 +336,18 @@ impl Actor {
                     let result = sync.fetch(pin, current).await.map(Box::new);
                     // Fails only when the Agent is gone.
                     let _ = sender.send(Event::Synced(result)).await;
+                });
+            }
+            Output::RestartRuntime => {
+                tracing::info!("the network wants the Runtime to be started anew");
+                self.restarting = true;
+                self.offer();
+                let (runtime, sender) = (Arc::clone(&self.parts.runtime), self.sender.clone());
+                self.tasks.spawn(async move {
+                    let restarted = tokio::time::timeout(RESTART_TIMEOUT, runtime.restart()).await;
+                    let result = restarted.unwrap_or_else(|_| Err(RuntimeError::Unavailable("not in time".into())));
+                    // Fails only when the Agent is gone.
+                    let _ = sender.send(Event::Restarted(result)).await;
                 });
             }
             Output::Close { code, reason, wait } => {
@@ -436,60 +464,5 @@ impl Actor {
             .into(),
             other => other.into(),
         }
-    }
-
-    /// Tells those who watch.
-    fn publish(&self) {
-        let (live, session) = (self.session.live(), &self.session);
-        let models = || {
-            let active = session
-                .offer()
-                .models
-                .iter()
-                .filter(|model| model.state == ModelState::Active);
-            active.map(|model| model.id.as_str())
-        };
-        self.parts.status.send_if_modified(|status| {
-            let same = status.connected == live.is_some()
-                && status.session == live.map(|(id, _)| id)
-                && status.state == live.map_or("", |(_, state)| state)
-                && status.running == session.running()
-                && status.draining == session.is_draining()
-                && models().eq(status.models.iter().map(String::as_str));
-            if !same {
-                *status = AgentStatus {
-                    connected: live.is_some(),
-                    session: live.map(|(id, _)| id),
-                    state: live.map_or_else(String::new, |(_, state)| state.to_owned()),
-                    models: models().map(str::to_owned).collect(),
-                    running: session.running(),
-                    draining: session.is_draining(),
-                };
-            }
-            !same
-        });
-    }
-}
-
-/// Logs what an operator should see of a frame.
-fn note(input: &Input) {
-    match input {
-        Input::Frame(ServerFrame::Welcome(welcome)) => {
-            tracing::info!(node.state = %welcome.state, node.bound = welcome.bound, "the network lets the node in");
-            if !welcome.bound {
-                tracing::warn!(
-                    "there is no work until the network's operator binds this node to an account, by its id"
-                );
-            }
-        }
-        Input::Frame(ServerFrame::Reject(reject)) => {
-            tracing::warn!(code = ?reject.code, message = %reject.message, "the network rejects the node");
-        }
-        Input::Frame(ServerFrame::Error(error)) => {
-            tracing::warn!(code = %error.code, message = %error.message, frame = ?error.frame, "the network could not use a frame");
-        }
-        Input::UnknownFrame(kind) => tracing::debug!(kind, "a frame of an unknown type"),
-        Input::Malformed(reason) => tracing::warn!(%reason, "the network sent a malformed frame"),
-        _ => {}
     }
 }

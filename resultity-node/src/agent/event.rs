@@ -71,6 +71,8 @@ pub(super) enum Input {
     Offer(Offer),
     /// A fetch of the snapshot ended, well or not.
     Fetched,
+    /// The Runtime was started anew, or could not be.
+    Restarted,
     /// Time has passed.
     Tick,
     /// Take no new jobs, finish the running ones, then leave.
@@ -109,6 +111,8 @@ pub(super) enum Output {
     Stop(JobKey, Stop),
     /// Fetch the snapshot with this digest.
     Fetch(B256),
+    /// Start the Runtime anew. Nothing runs on it.
+    RestartRuntime,
     /// Close the link; unless it is the end, connect again after `wait`, or when the backoff says so.
     Close {
         /// The WebSocket close code.

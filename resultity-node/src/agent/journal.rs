@@ -31,6 +31,8 @@ pub(super) enum Record {
     Result(JobKey, Text),
     /// The network dealt with it, or does not want it any more.
     Forgotten(JobKey),
+    /// The network told the node to take no jobs, or to take jobs again.
+    Paused(bool),
 }
 
 /// What the journal holds of one attempt.
@@ -49,6 +51,8 @@ pub(super) struct Memory {
     pub(super) session: Option<SessionId>,
     /// The attempts that are not forgotten yet.
     pub(super) entries: HashMap<JobKey, Entry>,
+    /// Whether it was told to take no jobs.
+    pub(super) is_paused: bool,
 }
 
 impl Memory {
@@ -64,6 +68,7 @@ impl Memory {
             Record::Forgotten(key) => {
                 self.entries.remove(&key);
             }
+            Record::Paused(is_paused) => self.is_paused = is_paused,
         }
     }
 
@@ -71,6 +76,9 @@ impl Memory {
         let mut lines = Vec::new();
         if let Some(session) = self.session {
             Record::Session(session).write(&mut lines);
+        }
+        if self.is_paused {
+            Record::Paused(true).write(&mut lines);
         }
         for (key, entry) in &self.entries {
             let record = match entry {
@@ -100,6 +108,11 @@ impl Line<'_> {
         if self.event == "session" {
             return self.session_id.map(Record::Session);
         }
+        match self.event {
+            "paused" => return Some(Record::Paused(true)),
+            "resumed" => return Some(Record::Paused(false)),
+            _ => {}
+        }
         let key = (self.job_id?, self.attempt?);
         match self.event {
             "started" => Some(Record::Started(key, self.lease_token?)),
@@ -115,6 +128,8 @@ impl Record {
     fn write(&self, lines: &mut Vec<u8>) {
         let written = match self {
             Self::Session(session) => writeln!(lines, r#"{{"event":"session","session_id":"{session}"}}"#),
+            Self::Paused(true) => writeln!(lines, r#"{{"event":"paused"}}"#),
+            Self::Paused(false) => writeln!(lines, r#"{{"event":"resumed"}}"#),
             Self::Started((job, attempt), token) => writeln!(
                 lines,
                 r#"{{"event":"started","job_id":"{job}","attempt":{},"lease_token":"{token}"}}"#,
@@ -261,6 +276,9 @@ mod tests {
         journal.note(Record::Result(answered, r#"{"type":"result","text":"a\nb"}"#.into()));
         journal.note(Record::Result(done, "{}".into()));
         journal.note(Record::Forgotten(done));
+        for is_paused in [true, false, true] {
+            journal.note(Record::Paused(is_paused));
+        }
         journal.flush().unwrap();
         let expected = journal.memory().clone();
         drop(journal);
@@ -276,7 +294,8 @@ mod tests {
         assert_eq!(journal.memory().entries.len(), 2);
         assert_eq!(journal.memory().entries[&begun], Entry::Started(token()));
         let text = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(text.lines().count(), 3, "forgotten and torn lines are gone: {text}");
+        assert!(journal.memory().is_paused);
+        assert_eq!(text.lines().count(), 4, "forgotten and torn lines are gone: {text}");
     }
 
     #[test]

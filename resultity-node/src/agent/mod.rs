@@ -36,6 +36,7 @@ mod probe;
 mod session;
 mod signed;
 mod sync;
+mod told;
 
 /// An encoded frame: cheap to copy.
 pub(crate) type Text = tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -144,12 +145,14 @@ pub struct AgentStatus {
     pub running: u32,
     /// Whether it is about to stop.
     pub draining: bool,
+    /// Whether the network, at its owner's word, told it to take no jobs.
+    pub paused: bool,
 }
 
 impl AgentStatus {
     /// Whether it could take a job: connected, with a model. The network still tests the model before it sends any.
     pub fn is_ready(&self) -> bool {
-        self.connected && !self.models.is_empty() && !self.draining
+        self.connected && !self.models.is_empty() && !self.draining && !self.paused
     }
 }
 
@@ -240,7 +243,11 @@ impl AgentBuilder {
             what: "the Agent",
             reason: "it was given no Runtime".into(),
         })?;
-        let url = Agent::check_url(&self.io_url)?;
+        let mut url = Agent::check_url(&self.io_url)?;
+        if !url.query_pairs().any(|(name, _)| name == "environment") {
+            url.query_pairs_mut()
+                .append_pair("environment", self.environment.as_str());
+        }
         let identity = Identity::open(&self.data_dir, &self.password, &*self.entropy)?;
         let dir = self.data_dir.join(self.environment.as_str());
         create_private_dir(&dir)?;

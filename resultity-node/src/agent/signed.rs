@@ -23,6 +23,7 @@ pub(super) fn hello(
     domain: &Domain,
     challenge: &Challenge,
     resume: Option<Resume>,
+    paused: bool,
     now: Timestamp,
 ) -> Hello {
     let mut hello = Hello {
@@ -34,7 +35,7 @@ pub(super) fn hello(
         hardware: offer.hardware.clone(),
         region: about.region.clone(),
         max_concurrency: about.slots,
-        paused: false,
+        paused,
         config_digest: offer.config_digest,
         resume,
         issued_at: now,

@@ -41,6 +41,12 @@ pub trait Runtime: Send + Sync + 'static {
         1
     }
 
+    /// Starts it anew, with nothing under way. It is asked for its models and tested afterwards. What it has not started itself,
+    /// such as an engine at an address, it leaves alone.
+    async fn restart(&self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
     /// Answers one request. With `request.stream` the events are deltas as they are made; without, one
     /// [`RuntimeEvent::Answer`], or deltas all the same: the Agent puts them together. The last event is
     /// [`RuntimeEvent::Done`].

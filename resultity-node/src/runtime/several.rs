@@ -94,6 +94,15 @@ impl Runtime for Several {
             .max(1)
     }
 
+    /// All of them, one after the other; an error if one could not be.
+    async fn restart(&self) -> Result<(), RuntimeError> {
+        let mut outcome = Ok(());
+        for runtime in &self.runtimes {
+            outcome = outcome.and(runtime.restart().await);
+        }
+        outcome
+    }
+
     async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
         self.route(&request.model).await?.chat(request).await
     }

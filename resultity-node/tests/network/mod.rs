@@ -103,9 +103,9 @@ impl Network {
 
 async fn serve(mut socket: TcpStream, config: String, sockets: mpsc::Sender<WebSocketStream<TcpStream>>) {
     socket.set_nodelay(true).unwrap();
-    let mut start = [0; 18];
+    let mut start = [0; 17];
     while socket.peek(&mut start).await.unwrap() < start.len() {}
-    if start == *b"GET /io/v1/config " {
+    if start == *b"GET /io/v1/config" {
         let mut request = [0; 4096];
         let _ = socket.read(&mut request).await.unwrap();
         let head = format!(

@@ -47,7 +47,15 @@ impl Session {
             session_id,
             journal: self.journal_keys(),
         });
-        let hello = signed::hello(&self.about, &self.offer, &domain, challenge, resume, now);
+        let hello = signed::hello(
+            &self.about,
+            &self.offer,
+            &domain,
+            challenge,
+            resume,
+            self.is_paused(),
+            now,
+        );
         self.domain = Some(domain);
         self.phase = Phase::Greeted {
             since: now,

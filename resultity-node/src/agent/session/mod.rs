@@ -24,7 +24,10 @@ const DRAIN_GRACE: Duration = Duration::from_secs(3);
 /// A server cannot make a node send heartbeats faster or slower than this.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(5));
 
+mod control;
 mod handshake;
+
+use control::Orders;
 
 #[derive(Debug)]
 enum Phase {
@@ -74,6 +77,7 @@ pub(super) struct Session {
     fetching: bool,
     drain_until: Option<Timestamp>,
     drain_forced: bool,
+    orders: Orders,
 }
 
 impl Session {
@@ -91,6 +95,7 @@ impl Session {
             fetching: false,
             drain_until: None,
             drain_forced: false,
+            orders: Orders::new(memory.is_paused),
         };
         for (key, entry) in &memory.entries {
             match entry {
@@ -139,6 +144,20 @@ impl Session {
         self.drain_until.is_some()
     }
 
+    /// Whether the network told it to take no jobs.
+    pub(super) const fn is_paused(&self) -> bool {
+        self.orders.is_paused()
+    }
+
+    /// How many jobs it takes at once, now.
+    fn slots(&self) -> u32 {
+        if self.is_draining() || self.orders.takes_no_jobs() {
+            0
+        } else {
+            self.about.slots
+        }
+    }
+
     /// When to send a [`Input::Tick`], unless something else happens first.
     pub(super) fn next_tick(&self) -> Option<Timestamp> {
         let link = match &self.phase {
@@ -158,7 +177,7 @@ impl Session {
                 until
             }
         });
-        link.into_iter().chain(drain).min()
+        link.into_iter().chain(drain).chain(self.orders.next_tick()).min()
     }
 
     /// Takes one input; adds what is to be done, in order.
@@ -168,7 +187,10 @@ impl Session {
         }
         match input {
             Input::LinkUp => self.phase = Phase::Connected { since: now },
-            Input::LinkDown => self.phase = Phase::Down,
+            Input::LinkDown => {
+                self.phase = Phase::Down;
+                self.orders.link_lost();
+            }
             Input::Frame(frame) => self.frame(frame, now, out),
             Input::UnknownFrame(kind) => out.push(Output::Send(NodeFrame::Error(ErrorFrame {
                 code: "unknown_type".into(),
@@ -213,6 +235,7 @@ impl Session {
                 }
             }
             Input::Fetched => self.fetching = false,
+            Input::Restarted => self.restarted(now, out),
             Input::Tick => self.tick(now, out),
             Input::Drain => {
                 if self.drain_until.is_none() {
@@ -223,10 +246,12 @@ impl Session {
             }
         }
         self.end_drain(now, out);
+        self.follow_orders(now, out);
     }
 
     fn close(&mut self, code: u16, reason: impl Into<String>, wait: Option<Duration>, out: &mut Vec<Output>) {
         self.phase = Phase::Down;
+        self.orders.link_lost();
         out.push(Output::Close {
             code,
             reason: reason.into(),
@@ -265,6 +290,16 @@ impl Session {
                 self.want(ack.config_digest, out);
             }
             (ServerFrame::Config(config), Phase::Live(_)) => self.want(config.digest, out),
+            (ServerFrame::Control(control), Phase::Live(live)) => {
+                let session = live.session;
+                self.control(&control, session, now, out);
+            }
+            (ServerFrame::Notice(notice), Phase::Live(live)) => {
+                // The shell has logged it.
+                if let Some(state) = notice.state {
+                    live.state = state;
+                }
+            }
             // The shell has logged it.
             (ServerFrame::Error(_), _) => {}
             (frame, _) => {
@@ -290,7 +325,7 @@ impl Session {
             return;
         }
         let (job_id, attempt, lease_token) = (job.job_id, job.attempt, job.lease_token);
-        let code = if self.is_draining() {
+        let code = if self.slots() == 0 {
             Some(DeclineCode::Draining)
         } else if self.running() >= self.about.slots {
             Some(DeclineCode::Busy)
@@ -390,6 +425,8 @@ impl Session {
     }
 
     fn heartbeat(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        // Without slots the server sends no more jobs.
+        let slots = self.slots();
         let (Phase::Live(live), Some(domain)) = (&mut self.phase, &self.domain) else {
             return;
         };
@@ -405,12 +442,6 @@ impl Session {
             })
             .collect();
         running.sort_unstable_by_key(|job| (job.job_id, job.attempt));
-        // Without slots the server sends no more jobs.
-        let slots = if self.drain_until.is_some() {
-            0
-        } else {
-            self.about.slots
-        };
         let place = signed::Place {
             session: live.session,
             seq: live.seq,

@@ -17,6 +17,8 @@ use serde_json::value::RawValue;
 
 use super::*;
 
+mod orders;
+
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const SLOTS: u32 = 2;
 
@@ -175,6 +177,8 @@ fn words(outputs: &[Output]) -> Vec<String> {
         Output::Record(Record::Started(..)) => "record started".into(),
         Output::Record(Record::Result(..)) => "record result".into(),
         Output::Record(Record::Forgotten(_)) => "record forgotten".into(),
+        Output::Record(Record::Paused(is_paused)) => format!("record paused {is_paused}"),
+        Output::RestartRuntime => "restart".into(),
         Output::Pin(_) => "pin".into(),
         Output::Start(..) => "start".into(),
         Output::Stop(_, how) => format!("stop {how:?}"),
@@ -366,6 +370,7 @@ fn what_the_journal_holds_is_sent_if_it_is_still_wanted(
     let memory = Memory {
         session: Some(session_id(8)),
         entries: [(key(1), entry)].into(),
+        ..Memory::default()
     };
     let mut bench = Bench::with_memory(&memory);
     let leases = if wanted { vec![key(1)] } else { vec![] };

@@ -14,7 +14,7 @@
 //! Greedy answers are the same from run to run on one machine; other kinds of processors and other engines may differ.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use candle_core::quantized::gguf_file;
@@ -111,7 +111,8 @@ impl From<candle_core::Error> for Trouble {
 ///
 /// A request has its own clone of the loaded model, which shares the weights and isolates the rest.
 pub struct EmbeddedRuntime {
-    engine: Arc<Engine>,
+    engine: RwLock<Arc<Engine>>,
+    path: PathBuf,
     permits: Arc<Semaphore>,
     slots: u32,
 }
@@ -132,8 +133,8 @@ struct Engine {
 impl std::fmt::Debug for EmbeddedRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EmbeddedRuntime")
-            .field("model", &self.engine.name)
-            .field("context", &self.engine.context)
+            .field("model", &self.engine().name)
+            .field("context", &self.engine().context)
             .field("slots", &self.slots)
             .finish_non_exhaustive()
     }
@@ -148,15 +149,11 @@ impl EmbeddedRuntime {
     /// This blocks, for about a second per hundred megabytes: call it from [`tokio::task::spawn_blocking`].
     pub fn load(path: impl AsRef<Path>, model_name: impl Into<String>) -> Result<Self, LoadError> {
         let path = path.as_ref();
-        let io = |source| LoadError::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let mut reader = std::io::BufReader::new(std::fs::File::open(path).map_err(io)?);
-        let engine = Engine::read(&mut reader, model_name.into()).map_err(|trouble| trouble.at(path))?;
+        let engine = Engine::open(path, model_name.into())?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let runtime = Self {
-            engine: Arc::new(engine),
+            engine: RwLock::new(Arc::new(engine)),
+            path: path.to_owned(),
             permits: Arc::new(Semaphore::new(1)),
             slots: 1,
         };
@@ -174,7 +171,7 @@ impl EmbeddedRuntime {
     /// Sets the most tokens per choice where a request does not say so. Call it before the first request.
     #[must_use]
     pub fn with_default_max_tokens(mut self, tokens: u64) -> Self {
-        if let Some(engine) = Arc::get_mut(&mut self.engine) {
+        if let Some(engine) = Arc::get_mut(self.engine.get_mut().unwrap_or_else(PoisonError::into_inner)) {
             engine.defaults.max_tokens = tokens.max(1);
         }
         self
@@ -182,7 +179,11 @@ impl EmbeddedRuntime {
 
     /// How many tokens fit, prompt and answer together.
     pub fn context_length(&self) -> u64 {
-        self.engine.context as u64
+        self.engine().context as u64
+    }
+
+    fn engine(&self) -> Arc<Engine> {
+        Arc::clone(&self.engine.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -192,6 +193,14 @@ impl Engine {
         let bytes = || self.tokenizer.all_bytes();
         let plain = self.plain.get_or_init(|| bytes().map(json::plain).collect());
         json.allowed(bytes().zip(plain.iter().copied()))
+    }
+
+    fn open(path: &Path, name: String) -> Result<Self, LoadError> {
+        let file = std::fs::File::open(path).map_err(|source| LoadError::Io {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::read(&mut std::io::BufReader::new(file), name).map_err(|trouble| trouble.at(path))
     }
 
     fn read(reader: &mut std::io::BufReader<std::fs::File>, name: String) -> Result<Self, Trouble> {
@@ -230,12 +239,25 @@ impl Runtime for EmbeddedRuntime {
 
     async fn models(&self) -> Result<Vec<EngineModel>, RuntimeError> {
         Ok(vec![
-            EngineModel::new(&self.engine.name).with_context_length(self.context_length()),
+            EngineModel::new(&self.engine().name).with_context_length(self.context_length()),
         ])
     }
 
     fn slots(&self) -> u32 {
         self.slots
+    }
+
+    /// Loads the model's file again.
+    async fn restart(&self) -> Result<(), RuntimeError> {
+        let (path, old) = (self.path.clone(), self.engine());
+        let (name, tokens) = (old.name.clone(), old.defaults.max_tokens);
+        let loaded = tokio::task::spawn_blocking(move || Engine::open(&path, name)).await;
+        let mut engine = loaded
+            .map_err(|_| stopped())?
+            .map_err(|error| RuntimeError::Unavailable(error.to_string()))?;
+        engine.defaults.max_tokens = tokens;
+        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine);
+        Ok(())
     }
 
     async fn chat(&self, request: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
@@ -251,7 +273,7 @@ impl Runtime for EmbeddedRuntime {
 
 impl EmbeddedRuntime {
     fn check_model(&self, name: &str) -> Result<(), RuntimeError> {
-        if name == self.engine.name {
+        if name == self.engine().name {
             Ok(())
         } else {
             Err(RuntimeError::ModelMissing(name.to_owned()))
@@ -262,14 +284,14 @@ impl EmbeddedRuntime {
         &self,
         plan: impl FnOnce(&Engine) -> Result<Plan, RuntimeError> + Send + 'static,
     ) -> Result<RuntimeStream, RuntimeError> {
-        let engine = Arc::clone(&self.engine);
+        let engine = self.engine();
         // A long prompt takes a while to be cut into tokens.
         let plan = tokio::task::spawn_blocking(move || plan(&engine))
             .await
             .map_err(|_| stopped())??;
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| stopped())?;
         let (events, receiver) = mpsc::channel(EVENT_BUFFER);
-        let engine = Arc::clone(&self.engine);
+        let engine = self.engine();
         // It ends by itself: at its last token, or when the receiver is gone.
         let work = tokio::task::spawn_blocking(move || {
             generate::run(&engine, plan, &Sink::new(events));
