@@ -1,23 +1,41 @@
 //! The Gate API: `/gate/v1`. One file a resource, each with its routes; here is who calls.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use resultity_core::api::gate::SignedIn;
+use resultity_core::error::{ApiError, ErrorCode};
 use serde::Serialize;
 
 use crate::http::problem::Problem;
 use crate::http::table::Table;
-use crate::http::{App, Peer, auth, client_address};
+use crate::http::{App, Peer, auth, client_address, cookie};
 use crate::session::{GateDoor, GateSession};
 
+mod account;
 mod grant;
+mod logins;
+mod second_factor;
+mod sign_in;
+mod tokens;
+mod wallets;
 
 /// All routes.
 pub(super) fn routes(table: Table) -> Table {
-    let parts = [grant::routes];
+    let parts = [
+        account::routes,
+        grant::routes,
+        logins::routes,
+        second_factor::routes,
+        sign_in::routes,
+        tokens::routes,
+        wallets::routes,
+    ];
     parts.into_iter().fold(table, |table, add| add(table))
 }
 
@@ -56,4 +74,26 @@ pub(super) fn peer(parts: &Parts) -> Peer {
 /// An answer as JSON.
 fn encode<T: Serialize>(body: &T) -> Response {
     axum::Json(body).into_response()
+}
+
+/// That it is done, when there is nothing more to say: 204.
+fn done() -> Response {
+    StatusCode::NO_CONTENT.into_response()
+}
+
+/// Somebody has signed in: the token of a browser goes into its cookie, and nowhere else.
+fn signed_in(request: &HeaderMap, mut signed: SignedIn) -> Response {
+    if signed.csrf_token.is_none() {
+        return encode(&signed);
+    }
+    let token = signed.token.take();
+    let mut response = encode(&signed);
+    cookie::set(&mut response, request, token.as_deref());
+    response
+}
+
+/// What is no id names nothing.
+fn named<I: FromStr>(text: &str, what: &str) -> Result<I, ApiError> {
+    let missing = |_| ApiError::new(ErrorCode::NotFound, format!("there is no such {what}"));
+    text.parse().map_err(missing)
 }

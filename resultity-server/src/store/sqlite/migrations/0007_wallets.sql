@@ -25,7 +25,10 @@ CREATE TABLE second_factors (
     last_step    INTEGER NOT NULL,
     created_at   INTEGER NOT NULL,
     -- NULL: it asks for nothing yet.
-    confirmed_at INTEGER
+    confirmed_at INTEGER,
+    -- Wrong codes since the last right one, and when the last of them came.
+    failures     INTEGER NOT NULL,
+    failed_at    INTEGER
 ) STRICT, WITHOUT ROWID;
 
 -- Those that are left.
