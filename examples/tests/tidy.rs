@@ -69,7 +69,7 @@ const ORDER: [(&str, &[&str]); 3] = [
     (
         "resultity-server",
         &[
-            "json", "seal", "store", "bus", "webhook", "mail", "flow", "session", "link", "http",
+            "json", "seal", "store", "publish", "bus", "webhook", "mail", "flow", "session", "link", "http",
         ],
     ),
 ];

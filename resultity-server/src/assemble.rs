@@ -9,11 +9,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use metrics_exporter_prometheus::PrometheusHandle;
 use resultity_core::B256;
-use resultity_core::canonical::CanonicalError;
 use resultity_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use resultity_core::environment::Environment;
-use resultity_core::signing::{Domain, Keypair};
-use resultity_core::snapshot::{InvalidSnapshot, SignedSnapshot, Snapshot};
 pub use resultity_core::snapshot::Offer;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -24,8 +21,9 @@ use crate::flow::{CurrentSnapshot, Flow, FlowParts, Flows};
 use crate::http::{self, App, Patience, Role, serve};
 use crate::link::LinkPolicy;
 use crate::mail::{Mail, MailError, MailOptions};
-use crate::network_key::{self, NetworkKeyError};
+use crate::network_key::KeyFiles;
 use crate::private_file::{self, FileError};
+use crate::publish::{PublishError, Publisher};
 use crate::seal::Sealer;
 use crate::session::{Batches, Gate, GateOptions, GateParts, Keys, LimitParameters, Limits, StatusBoard};
 use crate::store::sqlite::SqliteStore;
@@ -45,18 +43,12 @@ pub enum StartError {
     /// A file or directory.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The network's key.
-    #[error(transparent)]
-    NetworkKey(#[from] NetworkKeyError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The models and parameters.
-    #[error("the configuration cannot be published: {0}")]
-    Snapshot(#[from] InvalidSnapshot),
-    /// The models and parameters.
-    #[error("the configuration cannot be published: {0}")]
-    Canonical(#[from] CanonicalError),
+    /// The network's key, or the models and parameters.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
     /// What was published last.
     #[error("the snapshot in the database is damaged: {0}")]
     DamagedSnapshot(#[from] serde_json::Error),
@@ -170,7 +162,13 @@ impl Server {
         private_file::create_dir(&options.data_dir)?;
         let lock = private_file::lock_dir(&options.data_dir)?;
         let lock = lock.ok_or_else(|| StartError::InUse(options.data_dir.clone()))?;
-        let key = network_key::open(&options.data_dir, options.keystore_password, &*options.entropy)?;
+        let publisher = Publisher::open(
+            Arc::clone(&store),
+            Arc::clone(&options.clock),
+            Arc::clone(&options.entropy),
+            KeyFiles::new(&options.data_dir, options.keystore_password),
+        );
+        let publisher = Arc::new(publisher.await?);
         let recovered = store.recover(options.clock.now()).await?;
         if recovered.cancelled > 0 {
             tracing::warn!(
@@ -181,21 +179,20 @@ impl Server {
         let limits = Arc::new(Limits::new(options.limits, Arc::clone(&options.clock)));
         let mut flows = Vec::new();
         for (environment, offer) in options.networks {
-            let snapshot = publish(&*store, environment, offer, &key, &*options.clock).await?;
+            let published = publisher.at_start(environment, offer).await?;
             let flow = Flow::new(FlowParts {
                 environment,
                 store: Arc::clone(&store),
                 clock: Arc::clone(&options.clock),
                 entropy: Arc::clone(&options.entropy),
-                genesis: key.address(),
-                network_key: key.clone(),
-                snapshot,
+                snapshot: CurrentSnapshot::new(published, publisher.keys())?,
                 webhooks: WebhookOptions {
                     allow_private: options.allow_private_webhooks,
                     backoff: options.webhook_backoff.clone(),
                     ..WebhookOptions::default()
                 },
             });
+            flow.load_intake().await?;
             let resumed = flow.resume().await?;
             if resumed > 0 {
                 tracing::info!(
@@ -205,6 +202,9 @@ impl Server {
             }
             let tidy = Arc::clone(&flow);
             flow.background.spawn(async move { tidy.keep_tidy().await });
+            let (following, publications) = (Arc::clone(&flow), Arc::clone(&publisher));
+            flow.background
+                .spawn(async move { following.follow_publications(&publications).await });
             let batches = Batches::new(Arc::clone(&flow), Arc::clone(&limits));
             flow.background.spawn(batches.run());
             flows.push(flow);
@@ -220,7 +220,8 @@ impl Server {
         let mail = Mail::new(options.gate.mail.clone(), Arc::clone(&options.clock))?;
         let gate = Gate::new(GateParts {
             mail: Arc::new(mail),
-            sealer: Sealer::new(&key, ACCOUNT_SECRETS),
+            sealer: Sealer::new(publisher.keys().first(), ACCOUNT_SECRETS),
+            publisher,
             store,
             clock: options.clock,
             entropy: options.entropy,
@@ -372,42 +373,4 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
         };
         StartError::Listen { address, source, hint }
     })
-}
-
-/// The snapshot in force: the newest of the store, or a new one if the offer differs from it.
-async fn publish(
-    store: &dyn Store,
-    environment: Environment,
-    offer: Offer,
-    key: &Keypair,
-    clock: &dyn Clock,
-) -> Result<CurrentSnapshot, StartError> {
-    let domain = Domain::new(environment, key.address());
-    let latest: Option<SignedSnapshot> = match store.latest_snapshot(environment).await? {
-        Some(json) => Some(serde_json::from_str(&json)?),
-        None => None,
-    };
-    // One that this key did not sign (the key was replaced) is followed by one that it did.
-    let opened = latest
-        .as_ref()
-        .and_then(|signed| signed.open(&domain, key.address()).ok());
-    let version = match &latest {
-        Some(signed) => serde_json::from_str::<Snapshot>(signed.snapshot.get())?.version,
-        None => 0,
-    };
-    let mut wanted = Snapshot::of(offer, environment, version + 1, clock.now());
-    if let (Some(opened), Some(signed)) = (opened, latest) {
-        if wanted.offer() == opened.offer() {
-            return Ok(CurrentSnapshot::new(opened, &signed)?);
-        }
-        wanted.issued_at = wanted.issued_at.max(opened.issued_at);
-    }
-    wanted.validate()?;
-    let signed = SignedSnapshot::publish(&wanted, &domain, key)?;
-    let json = serde_json::to_string(&signed)?;
-    store
-        .publish_snapshot(environment, wanted.version, json, clock.now())
-        .await?;
-    tracing::info!(config.version = wanted.version, config.digest = %signed.digest, models = wanted.models.len(), "snapshot published");
-    Ok(CurrentSnapshot::new(wanted, &signed)?)
 }

@@ -270,7 +270,7 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
     let roles = arguments.roles.unwrap_or(config.roles);
     let running = Server::open(options).await?.start(listener, &roles, Some(metrics))?;
     // Receipts are verified against it.
-    let network_key = running.app().flow().network_key.address();
+    let network_key = running.app().flow().network_key().address();
     tracing::info!(
         address = %running.address(), environment = %config.environment, network.key = %format_args!("{network_key:#x}"), ?roles,
         "serving"

@@ -257,7 +257,7 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     server_options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
     server_options.metrics = crate::telemetry::start_metrics();
     let server = Server::with_store(server_options, store).await?;
-    let network_key = server.app().flow().network_key.address();
+    let network_key = server.app().flow().network_key().address();
     let server = server.start(listener, &Role::ALL, None)?;
     let address = server.address();
     let base_url = format!("http://{}", reachable(address));

@@ -14,6 +14,7 @@ pub mod link;
 pub mod mail;
 pub mod network_key;
 mod private_file;
+pub mod publish;
 pub mod seal;
 pub mod session;
 pub mod store;

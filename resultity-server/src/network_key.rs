@@ -1,7 +1,10 @@
-//! The network's own key: made on the first start, in an encrypted keystore file.
+//! The files of the network's keys: the first is made on the first start, each later one when the key is changed. All are
+//! encrypted keystores under one passphrase. Which of them counts says the store.
 
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
+use resultity_core::Address;
 use resultity_core::clock::Entropy;
 use resultity_core::signing::Keypair;
 use resultity_core::signing::keystore::{self, KeystoreError, ScryptCost};
@@ -12,8 +15,9 @@ use crate::private_file::{self, FileError};
 /// The environment variable that holds the passphrase.
 pub const PASSWORD_VARIABLE: &str = "RESULTITY_KEYSTORE_PASSWORD";
 
-const KEY_FILE: &str = "network-key.json";
+const FIRST_KEY_FILE: &str = "network-key.json";
 const PASSWORD_FILE: &str = "network-key-password";
+const LOCK_FILE: &str = "network-key.lock";
 
 /// Why there is no network key.
 #[derive(Debug, thiserror::Error)]
@@ -30,42 +34,118 @@ pub enum NetworkKeyError {
         "the network's key is there, but its passphrase is not: set {PASSWORD_VARIABLE}, or bring the file {PASSWORD_FILE} back"
     )]
     NoPassword,
+    /// The key that the store names has no file.
+    #[error("the key that signs now is not there: bring {} back, beside the database that names it", .0.display())]
+    Missing(PathBuf),
+    /// The file holds another key than the store names.
+    #[error("{} holds the key {found}, but the database names {expected}: bring the files of one backup together", .path.display())]
+    Other {
+        /// The file.
+        path: PathBuf,
+        /// What is in it.
+        found: Address,
+        /// What should be.
+        expected: Address,
+    },
+    /// Two processes want to change the key.
+    #[error("another process is changing the network's key: wait until it is done")]
+    Busy,
 }
 
-/// Reads the key in `data_dir`, or makes one. Takes tenths of a second of CPU with a passphrase of your own.
-pub fn open(
-    data_dir: &Path,
+/// Where the network's keys are.
+#[derive(Debug, Clone)]
+pub struct KeyFiles {
+    data_dir: PathBuf,
     password: Option<SecretString>,
-    entropy: &dyn Entropy,
-) -> Result<Keypair, NetworkKeyError> {
-    let key_path = data_dir.join(KEY_FILE);
-    let password_path = data_dir.join(PASSWORD_FILE);
-    if let Some(json) = private_file::read(&key_path)? {
-        let password = match password {
-            Some(password) => password,
-            None => private_file::read(&password_path)?
-                .ok_or(NetworkKeyError::NoPassword)?
-                .into(),
-        };
-        return Ok(keystore::decrypt(&json, password.expose_secret().as_bytes())?);
+}
+
+impl KeyFiles {
+    /// In this directory, under this passphrase; without one, under the one that was generated with the first key.
+    pub fn new(data_dir: impl Into<PathBuf>, password: Option<SecretString>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            password,
+        }
     }
-    // A generated passphrase has 256 bits: no cost of guessing is needed to protect it.
-    let (password, cost) = match password {
-        Some(password) => (password, ScryptCost::standard()),
-        None => {
+
+    /// The network's first key, or a new one if there is none. Takes tenths of a second of CPU with a passphrase of your
+    /// own.
+    pub fn first(&self, entropy: &dyn Entropy) -> Result<Keypair, NetworkKeyError> {
+        let path = self.data_dir.join(FIRST_KEY_FILE);
+        if let Some(key) = self.read(&path)? {
+            return Ok(key);
+        }
+        if self.password.is_none() {
             let mut bytes = [0; 32];
             entropy.fill(&mut bytes);
-            let password = hex::encode(bytes);
-            private_file::write(&password_path, &password)?;
-            (password.into(), ScryptCost::light())
+            private_file::write(&self.data_dir.join(PASSWORD_FILE), &hex::encode(bytes))?;
         }
-    };
-    let key = Keypair::generate(entropy);
-    private_file::write(
-        &key_path,
-        &keystore::encrypt(&key, password.expose_secret().as_bytes(), cost, entropy),
-    )?;
-    Ok(key)
+        self.make(&path, entropy)
+    }
+
+    /// The key that this change of the key put in force: 0 for the first key.
+    pub fn of_change(&self, sequence: u64, expected: Address) -> Result<Keypair, NetworkKeyError> {
+        let path = self.path(sequence);
+        let key = self
+            .read(&path)?
+            .ok_or_else(|| NetworkKeyError::Missing(path.clone()))?;
+        if key.address() != expected {
+            return Err(NetworkKeyError::Other {
+                path,
+                found: key.address(),
+                expected,
+            });
+        }
+        Ok(key)
+    }
+
+    /// Makes the key for this change of the key, in the place of one that a change which came to nothing has left. Nothing
+    /// counts before the store names it. To be called by the holder of [`lock`](Self::lock).
+    pub fn make_for_change(&self, sequence: u64, entropy: &dyn Entropy) -> Result<Keypair, NetworkKeyError> {
+        self.make(&self.path(sequence), entropy)
+    }
+
+    /// For whoever is about to change the key: one process at a time, for as long as the file is kept.
+    pub fn lock(&self) -> Result<File, NetworkKeyError> {
+        private_file::lock_file(&self.data_dir.join(LOCK_FILE))?.ok_or(NetworkKeyError::Busy)
+    }
+
+    fn path(&self, sequence: u64) -> PathBuf {
+        match sequence {
+            0 => self.data_dir.join(FIRST_KEY_FILE),
+            later => self.data_dir.join(format!("network-key-{later}.json")),
+        }
+    }
+
+    fn passphrase(&self) -> Result<SecretString, NetworkKeyError> {
+        match &self.password {
+            Some(password) => Ok(password.clone()),
+            None => Ok(private_file::read(&self.data_dir.join(PASSWORD_FILE))?
+                .ok_or(NetworkKeyError::NoPassword)?
+                .into()),
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Keypair>, NetworkKeyError> {
+        let Some(json) = private_file::read(path)? else {
+            return Ok(None);
+        };
+        let password = self.passphrase()?;
+        Ok(Some(keystore::decrypt(&json, password.expose_secret().as_bytes())?))
+    }
+
+    fn make(&self, path: &Path, entropy: &dyn Entropy) -> Result<Keypair, NetworkKeyError> {
+        let password = self.passphrase()?;
+        // A generated passphrase has 256 bits: no cost of guessing is needed to protect it.
+        let cost = match self.password {
+            Some(_) => ScryptCost::standard(),
+            None => ScryptCost::light(),
+        };
+        let key = Keypair::generate(entropy);
+        let json = keystore::encrypt(&key, password.expose_secret().as_bytes(), cost, entropy);
+        private_file::write(path, &json)?;
+        Ok(key)
+    }
 }
 
 #[cfg(test)]
@@ -76,17 +156,35 @@ mod tests {
     #[test]
     fn the_key_stays_the_same_and_a_wrong_passphrase_is_told() {
         let dir = tempfile::tempdir().unwrap();
-        let first = open(dir.path(), None, &SystemEntropy).unwrap();
-        assert_eq!(
-            open(dir.path(), None, &SystemEntropy).unwrap().address(),
-            first.address()
-        );
-        let wrong = open(dir.path(), Some("wrong".to_owned().into()), &SystemEntropy).unwrap_err();
+        let files = KeyFiles::new(dir.path(), None);
+        let first = files.first(&SystemEntropy).unwrap();
+        assert_eq!(files.first(&SystemEntropy).unwrap().address(), first.address());
+        let wrong = KeyFiles::new(dir.path(), Some("wrong".to_owned().into()));
+        let wrong = wrong.first(&SystemEntropy).unwrap_err();
         assert!(wrong.to_string().contains(PASSWORD_VARIABLE), "{wrong}");
         std::fs::remove_file(dir.path().join(PASSWORD_FILE)).unwrap();
-        assert!(matches!(
-            open(dir.path(), None, &SystemEntropy),
-            Err(NetworkKeyError::NoPassword)
-        ));
+        assert!(matches!(files.first(&SystemEntropy), Err(NetworkKeyError::NoPassword)));
+    }
+
+    #[test]
+    fn every_change_has_a_key_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = KeyFiles::new(dir.path(), None);
+        let first = files.first(&SystemEntropy).unwrap();
+        let given_up = files.make_for_change(1, &SystemEntropy).unwrap();
+        let second = files.make_for_change(1, &SystemEntropy).unwrap();
+        assert_eq!(files.of_change(0, first.address()).unwrap().address(), first.address());
+        assert_eq!(
+            files.of_change(1, second.address()).unwrap().address(),
+            second.address()
+        );
+        let other = files.of_change(1, given_up.address());
+        assert!(matches!(other, Err(NetworkKeyError::Other { .. })));
+        let missing = files.of_change(2, second.address());
+        assert!(matches!(missing, Err(NetworkKeyError::Missing(_))));
+        let lock = files.lock().unwrap();
+        assert!(matches!(files.lock(), Err(NetworkKeyError::Busy)));
+        drop(lock);
+        assert!(files.lock().is_ok());
     }
 }

@@ -68,14 +68,18 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), FileError> {
 /// Locks the directory for one process, for as long as the file is kept. Nothing if another process has it. The system
 /// lets go of the lock whatever way the process ends.
 pub(crate) fn lock_dir(dir: &Path) -> Result<Option<File>, FileError> {
-    let path = dir.join("lock");
+    lock_file(&dir.join("lock"))
+}
+
+/// The same for a file that is there to be locked.
+pub(crate) fn lock_file(path: &Path) -> Result<Option<File>, FileError> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(false);
-    let file = options.open(&path).map_err(error("open", &path))?;
+    let file = options.open(path).map_err(error("open", path))?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(error("lock", &path)(source)),
+        Err(TryLockError::Error(source)) => Err(error("lock", path)(source)),
     }
 }
 

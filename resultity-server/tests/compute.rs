@@ -143,7 +143,7 @@ async fn the_contract_holds_in_process_and_over_http() {
         model: "m",
         embedding_model: None,
         container_model: Some(NAME),
-        network_key: server.running.app().flow().network_key.address(),
+        network_key: server.running.app().flow().network_key().address(),
         pause: &|| tokio::time::sleep(Duration::from_millis(5)).boxed(),
     };
     let (session, client) = (server.session(), server.client());

@@ -95,7 +95,7 @@ async fn it_keeps_the_contract_is_paid_by_the_request_and_its_faults_cost_nothin
         model: "m",
         embedding_model: None,
         container_model: Some(NAME),
-        network_key: server.running.app().flow().network_key.address(),
+        network_key: server.running.app().flow().network_key().address(),
         pause: &|| tokio::time::sleep(Duration::from_millis(5)).boxed(),
     };
     let api: &dyn CloudApi = &client;

@@ -63,7 +63,7 @@ async fn a_job_is_polled_for_and_has_a_receipt() {
 
     let receipt: SignedReceipt = serde_json::from_value(api.get(&format!("/v1/jobs/{id}/receipt")).await).unwrap();
     let flow = server.running.app().flow();
-    receipt.verify(&flow.domain, flow.network_key.address()).unwrap();
+    receipt.verify(&flow.domain, flow.network_key().address()).unwrap();
     assert_eq!(receipt.receipt.cost, COST);
     assert_eq!(receipt.receipt.output_hash, output_hash([(0, "hi there")]));
 

@@ -117,7 +117,7 @@ async fn the_contract_holds_in_process_and_over_http() {
         model: &network.model,
         embedding_model: Some(&network.embedding_model),
         container_model: None,
-        network_key: network.server.running.app().flow().network_key.address(),
+        network_key: network.server.running.app().flow().network_key().address(),
         pause: &|| tokio::time::sleep(std::time::Duration::from_millis(250)).boxed(),
     };
     let in_process = |options| -> Box<dyn CloudApi> { Box::new(session.clone().with_options(options)) };

@@ -287,6 +287,9 @@ impl JobTask {
     async fn wait_for_node(&mut self) -> Result<NodeId, End> {
         let until = self.queue_deadline.min(self.deadline);
         let end = loop {
+            if let Some(error) = self.flow.withdrawn(&self.work.model) {
+                break End::failed(error);
+            }
             tokio::select! {
                 biased;
                 message = self.inbox.next() => match message {
@@ -294,7 +297,8 @@ impl JobTask {
                     Some(JobMessage::Stranded) => {
                         let gone = || no_capacity("every node that could have served it is gone or failed at it");
                         let refused = self.refused.take().map(|refusal| refusal.into_error(self.work.kind));
-                        break End::failed(refused.unwrap_or_else(gone));
+                        let withdrawn = || self.flow.withdrawn(&self.work.model);
+                        break End::failed(refused.or_else(withdrawn).unwrap_or_else(gone));
                     }
                     // Of an earlier attempt.
                     Some(_) => {}

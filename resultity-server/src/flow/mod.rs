@@ -23,8 +23,8 @@ use resultity_core::job::{Endpoint, Priority};
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
 use resultity_core::raw_json::RawJson;
-use resultity_core::signing::{Domain, Keypair};
-use resultity_core::snapshot::{SignedSnapshot, Snapshot};
+use resultity_core::signing::Domain;
+use resultity_core::wire::Reason;
 use serde::{Deserialize, Deserializer, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -33,29 +33,40 @@ use tokio_util::task::TaskTracker;
 use crate::bus::{JobMessage, LocalBus};
 use crate::flow::end::no_capacity;
 use crate::flow::estimate::Estimates;
+use crate::flow::fleet::{Fleet, Network, reasons};
+use crate::flow::intake::Intake;
 use crate::flow::job::{JobTask, NewTask, Origin};
 use crate::flow::live::LiveJobs;
 use crate::flow::room::{Room, Rooms};
-use crate::flow::schedule::{Assignment, Outcome, Scheduler};
+use crate::flow::schedule::{Assignment, Loads, Outcome, Scheduler};
+use crate::flow::stats::Stats;
+use crate::flow::tally::Tally;
 use crate::flow::validate::ValidJob;
+use crate::store::fleet::NodeStanding;
 use crate::store::{KeyLimits, Resumable, Store};
 use crate::webhook::{WebhookOptions, Webhooks};
 
 mod admit;
 mod attempt;
 pub(crate) use attempt::lease_ref as attempt_lease_ref;
+mod configuration;
+pub use configuration::{CurrentSnapshot, Snapshotted};
 pub mod detached;
 mod end;
 pub(crate) use end::{idempotency_clash, internal, lost};
 pub mod estimate;
+pub mod fleet;
 mod flows;
 pub use flows::Flows;
+mod intake;
 mod job;
 mod live;
 pub mod readiness;
 mod room;
 pub mod schedule;
 mod settle;
+pub mod stats;
+pub mod tally;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod validate;
@@ -163,28 +174,6 @@ pub struct Outlook {
     pub wait: Duration,
 }
 
-/// The snapshot in force, with what is served of it.
-#[derive(Debug)]
-pub struct CurrentSnapshot {
-    /// What it says.
-    pub snapshot: Snapshot,
-    /// As it is served to nodes: the JSON of a [`SignedSnapshot`].
-    pub signed: String,
-    /// Its digest.
-    pub digest: B256,
-}
-
-impl CurrentSnapshot {
-    /// A snapshot as it was published.
-    pub fn new(snapshot: Snapshot, signed: &SignedSnapshot) -> Result<Self, serde_json::Error> {
-        Ok(Self {
-            snapshot,
-            digest: signed.digest,
-            signed: serde_json::to_string(signed)?,
-        })
-    }
-}
-
 /// What a [`Flow`] is made of.
 #[derive(Debug)]
 pub struct FlowParts {
@@ -196,10 +185,6 @@ pub struct FlowParts {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
-    /// The network's key.
-    pub network_key: Keypair,
-    /// The address of the network's first key.
-    pub genesis: resultity_core::Address,
     /// The snapshot in force.
     pub snapshot: CurrentSnapshot,
     /// How webhooks are sent.
@@ -219,10 +204,10 @@ pub struct Flow {
     pub entropy: Arc<dyn Entropy>,
     /// Links of nodes, topics of jobs.
     pub bus: LocalBus,
+    /// Nodes as their links see them.
+    pub fleet: Fleet,
     /// Where signatures count.
     pub domain: Domain,
-    /// The network's key.
-    pub network_key: Keypair,
     /// The address of the network's first key.
     pub genesis: resultity_core::Address,
     /// How webhooks are made and sent.
@@ -233,12 +218,19 @@ pub struct Flow {
     pub background: TaskTracker,
     scheduler: Mutex<Scheduler>,
     current: ArcSwap<CurrentSnapshot>,
+    /// The digest of the snapshot in force.
+    configured: watch::Sender<B256>,
     /// Cancelled when no more jobs are taken.
     intake_ended: CancellationToken,
     /// Cancelled when jobs under way may not go on.
     cut: CancellationToken,
     /// How long jobs take.
     pub estimates: Estimates,
+    /// What was done lately.
+    pub stats: Stats,
+    /// What became of jobs, by model.
+    pub tally: Tally,
+    intake: Intake,
     live: LiveJobs,
     rooms: Rooms,
     /// Counts changes of who is in rotation with what.
@@ -248,37 +240,32 @@ pub struct Flow {
 impl Flow {
     /// A flow without nodes or jobs.
     pub fn new(parts: FlowParts) -> Arc<Self> {
+        let keys = Arc::clone(&parts.snapshot.keys);
         Arc::new(Self {
-            domain: Domain::new(parts.environment, parts.genesis),
+            domain: keys.domain(parts.environment),
             environment: parts.environment,
             store: parts.store,
             clock: parts.clock,
             entropy: parts.entropy,
             bus: LocalBus::default(),
-            webhooks: Arc::new(Webhooks::new(parts.webhooks, &parts.network_key)),
-            network_key: parts.network_key,
-            genesis: parts.genesis,
+            fleet: Fleet::default(),
+            webhooks: Arc::new(Webhooks::new(parts.webhooks, keys.first())),
+            genesis: keys.genesis(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
             scheduler: Mutex::default(),
+            configured: watch::Sender::new(parts.snapshot.digest),
             current: ArcSwap::from_pointee(parts.snapshot),
             intake_ended: CancellationToken::new(),
             cut: CancellationToken::new(),
             estimates: Estimates::default(),
+            stats: Stats::default(),
+            tally: Tally::default(),
+            intake: Intake::default(),
             live: LiveJobs::default(),
             rooms: Rooms::default(),
             rotation: watch::Sender::new(0),
         })
-    }
-
-    /// The snapshot in force, as served.
-    pub fn current(&self) -> Arc<CurrentSnapshot> {
-        self.current.load_full()
-    }
-
-    /// What the snapshot in force says.
-    pub fn snapshot(&self) -> Snapshotted {
-        Snapshotted(self.current.load_full())
     }
 
     /// The snapshot's entry for a name or alias, whether or not a node serves it now.
@@ -312,6 +299,16 @@ impl Flow {
         let is_served = || self.scheduler().served_models().any(|served| served == model);
         // Fails only when this flow is gone, and with it the question.
         let _ = changes.wait_for(|_| is_served()).await;
+    }
+
+    /// How busy everything is.
+    pub fn loads(&self) -> Loads {
+        self.scheduler().loads()
+    }
+
+    /// Whether new jobs are taken.
+    pub fn takes_jobs(&self) -> bool {
+        !self.intake_ended.is_cancelled() && self.intake_stop().is_none()
     }
 
     /// How many jobs wait for a node.
@@ -368,6 +365,7 @@ impl Flow {
         if self.intake_ended.is_cancelled() {
             return Err(no_capacity("the server is about to stop"));
         }
+        self.check_intake()?;
         self.rooms.take(namespace, request, is_kept)
     }
 
@@ -430,6 +428,23 @@ impl Flow {
         }
     }
 
+    /// Something was decided about a node, or an account bound it: its link looks at the store at once. Whether it has a
+    /// link.
+    pub fn fleet_changed(&self, node: NodeId) -> bool {
+        self.fleet.changed(node)
+    }
+
+    /// Why a node gets no work, the most important reason first. Empty: it has work. `standing` is what the store says.
+    pub fn why(&self, node: NodeId, standing: &NodeStanding) -> Vec<Reason> {
+        let current = self.current();
+        let network = Network {
+            snapshot: &current.snapshot,
+            digest: current.digest,
+            now: self.clock.now(),
+        };
+        reasons(self.fleet.node(node).as_deref(), standing, network)
+    }
+
     fn slot_freed(&self, node: NodeId, outcome: Outcome) {
         let mut scheduler = self.scheduler();
         let assignments = scheduler.slot_freed(node, outcome);
@@ -448,16 +463,5 @@ impl Flow {
 
     fn scheduler(&self) -> std::sync::MutexGuard<'_, Scheduler> {
         self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the snapshot in force says; reads like it.
-#[derive(Debug, Clone)]
-pub struct Snapshotted(Arc<CurrentSnapshot>);
-
-impl std::ops::Deref for Snapshotted {
-    type Target = Snapshot;
-    fn deref(&self) -> &Snapshot {
-        &self.0.snapshot
     }
 }

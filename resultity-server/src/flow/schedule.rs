@@ -99,7 +99,47 @@ pub struct Scheduler {
     tick: u64,
 }
 
+/// How busy everything is.
+#[derive(Debug, Clone, Default)]
+pub struct Loads {
+    /// Nodes in rotation, and those that still work.
+    pub nodes: HashMap<NodeId, NodeLoad>,
+    /// How many jobs wait for each model.
+    pub waiting: HashMap<String, u64>,
+}
+
+/// How busy a node is.
+#[derive(Debug, Clone, Default)]
+pub struct NodeLoad {
+    /// How many jobs it takes at once.
+    pub slots: u32,
+    /// How many it works on.
+    pub taken: u32,
+    /// What it is in rotation with; nothing if it is not.
+    pub models: HashSet<String>,
+}
+
 impl Scheduler {
+    /// How busy everything is.
+    pub fn loads(&self) -> Loads {
+        let nodes = self.nodes.iter().map(|(id, node)| {
+            let load = NodeLoad {
+                slots: node.slots,
+                taken: node.taken,
+                models: node.models.clone(),
+            };
+            (*id, load)
+        });
+        let waiting = self.queues.iter().map(|(model, queue)| {
+            let jobs: usize = queue.values().map(VecDeque::len).sum();
+            (model.clone(), jobs as u64)
+        });
+        Loads {
+            nodes: nodes.collect(),
+            waiting: waiting.collect(),
+        }
+    }
+
     /// A job wants a node.
     pub fn submit(&mut self, waiting: Waiting) -> Decision {
         if let Some(node) = self.pick(&waiting.model, &waiting.excluded) {
@@ -144,6 +184,15 @@ impl Scheduler {
             queue.retain(|_, jobs| !jobs.is_empty());
         }
         self.tidy();
+    }
+
+    /// Nobody serves this model any more: gives the jobs that waited for it.
+    pub fn withdraw_model(&mut self, model: &str) -> Vec<JobId> {
+        let queue = self.queues.remove(model).unwrap_or_default();
+        let jobs: Vec<JobId> = queue.into_values().flatten().map(|waiting| waiting.job).collect();
+        self.waiting -= jobs.len();
+        self.tidy();
+        jobs
     }
 
     /// An attempt on a node ended: its slot is free again.

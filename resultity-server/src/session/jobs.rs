@@ -152,7 +152,7 @@ impl JobsApi for CloudSession {
         Ok(Reply::of(SignedReceipt::sign(
             receipt,
             &self.flow.domain,
-            &self.flow.network_key,
+            &self.flow.network_key(),
         )))
     }
 

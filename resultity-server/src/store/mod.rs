@@ -13,10 +13,12 @@ use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId};
 
 pub mod admin;
+pub mod admin_accounts;
 pub mod batches;
 #[cfg(any(test, feature = "testing"))]
 pub mod contract;
 mod detached;
+pub mod epochs;
 pub mod files;
 pub mod fleet;
 pub mod funds;
@@ -24,15 +26,20 @@ mod history;
 pub mod identity;
 mod jobs;
 mod keys;
+pub mod letters;
+pub mod plans;
 pub mod publication;
 pub mod sqlite;
+pub mod statements;
 pub mod tenancy;
 pub mod wallets;
 pub mod webhooks;
 
-pub use admin::{Actor, AdminStore, AuditEntry, NewNotification};
+pub use admin::{Actor, AdminStore, AuditEntry, IntakeStop, NewNotification};
+pub use admin_accounts::AdminAccountStore;
 pub use batches::BatchStore;
 pub use detached::{DetachedRecord, DetachedStore, EventSource, Idempotency, NewPayload, Resumable};
+pub use epochs::EpochStore;
 pub use files::FileStore;
 pub use fleet::FleetStore;
 pub use funds::FundsStore;
@@ -40,7 +47,10 @@ pub use history::{AttemptView, HistoryStore, JobFilter, JobView, ReceiptRecord, 
 pub use identity::IdentityStore;
 pub use jobs::{Admission, Ended, JobEnd, JobRecord, LeaseRef, Leased, NewJob, NewLease, Release, Settle};
 pub use keys::KeyLimits;
-pub use publication::PublicationStore;
+pub use letters::LetterStore;
+pub use plans::PlanStore;
+pub use publication::{Kept, Mark, NewRotation, NewSnapshot, PublicationStore, SnapshotRecord};
+pub use statements::StatementStore;
 pub use tenancy::TenancyStore;
 pub use wallets::WalletStore;
 pub use webhooks::WebhookStore;
@@ -87,6 +97,8 @@ pub struct KeyRecord {
     pub environment: Environment,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// Until when the secret that was asked for works, since the key has a new one.
+    pub replaced_at: Option<Timestamp>,
     /// What it may do.
     pub limits: Arc<KeyLimits>,
 }
@@ -110,6 +122,8 @@ pub struct NewTenant {
     pub key_hash: KeyHash,
     /// What people call the key.
     pub key_label: String,
+    /// By what people recognise the key: a part of its secret.
+    pub key_hint: String,
     /// What the key may do, if it has to be made.
     pub key_limits: KeyLimits,
     /// When.
@@ -194,10 +208,12 @@ pub trait Store:
     + WebhookStore
     + FileStore
     + BatchStore
+    + EpochStore
     + IdentityStore
     + WalletStore
     + TenancyStore
     + FundsStore
+    + StatementStore
     + FleetStore
     + PublicationStore
     + AdminStore
@@ -271,19 +287,6 @@ pub trait Store:
         account: AccountId,
         now: Timestamp,
     ) -> Result<Option<NodeRecord>, StoreError>;
-
-    /// Keeps a published snapshot: the JSON of a [`SignedSnapshot`](resultity_core::snapshot). False: a snapshot of this
-    /// or a later version is there already.
-    async fn publish_snapshot(
-        &self,
-        environment: Environment,
-        version: u64,
-        signed: String,
-        now: Timestamp,
-    ) -> Result<bool, StoreError>;
-
-    /// The newest snapshot.
-    async fn latest_snapshot(&self, environment: Environment) -> Result<Option<String>, StoreError>;
 
     /// Checks the books: every transaction sums to zero, balances are what the entries say, none that may not be is
     /// negative, every job that has ended has no hold left and every one that has not has exactly its hold.

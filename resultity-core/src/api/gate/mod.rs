@@ -212,6 +212,7 @@ all_parts! {
     /// Everything that a caller who has signed in may ask. Each part is a trait of its own.
     GateApi:
         AccountApi
+        ConfigurationApi
         GrantApi
         LoginsApi
         SecondFactorApi

@@ -17,7 +17,13 @@ use crate::http::table::Table;
 use crate::http::{App, Peer, auth, client_address, cookie};
 use crate::session::{GateDoor, GateSession};
 
+mod plans;
+mod operations;
+mod notifications;
+mod audit;
+mod admin_accounts;
 mod account;
+mod configuration;
 mod grant;
 mod logins;
 mod second_factor;
@@ -27,8 +33,9 @@ mod wallets;
 
 /// All routes.
 pub(super) fn routes(table: Table) -> Table {
-    let parts = [
+    let parts = [plans::routes, operations::routes, notifications::routes, audit::routes, admin_accounts::routes, 
         account::routes,
+        configuration::routes,
         grant::routes,
         logins::routes,
         second_factor::routes,

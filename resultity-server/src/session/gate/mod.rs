@@ -7,27 +7,59 @@ use resultity_core::api::gate::{Role, Scope};
 use resultity_core::clock::{Clock, Entropy};
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::id::{AccountId, AuditId, LoginId, TokenId};
+use resultity_core::id::{AccountId, AuditId, LoginId, NotificationId, TokenId};
 use serde_json::Value;
 
 use crate::flow::{Flow, Flows};
 use crate::mail::{Mail, MailOptions};
+use crate::publish::Publisher;
 use crate::seal::Sealer;
 use crate::session::Keys;
-use crate::store::{Actor, AuditEntry, Store, StoreError};
+use crate::store::{Actor, AuditEntry, NewNotification, Store, StoreError};
 
+mod reason;
+mod queue;
+mod plans;
+mod notifications;
+mod intake;
+mod environments;
+mod dead_letters;
+mod audit;
+mod admin_accounts;
+mod account;
+mod callers;
+mod codes;
+mod configuration;
 mod grant;
+mod join;
+mod nodes;
+mod logins;
+mod options;
+mod passwords;
 mod second_factor;
+mod sign_in;
 mod throttle;
+mod tokens;
+mod wallets;
 
+pub use callers::csrf_token;
+pub use options::AccountOptions;
+pub use passwords::Passwords;
 pub use throttle::{Attempted, Throttle};
+pub use wallets::WalletOptions;
 
 /// What an operator decides about accounts.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct GateOptions {
+    /// How long somebody stays signed in, and how often an account may call.
+    pub accounts: AccountOptions,
     /// How letters leave.
     pub mail: MailOptions,
+    /// Which messages of wallets count.
+    pub wallets: WalletOptions,
+    /// Whether nobody can make an account: those that are there, and those of the server's shell, are all.
+    pub no_sign_up: bool,
 }
 
 /// What a [`Gate`] is made of.
@@ -43,6 +75,8 @@ pub struct GateParts {
     pub flows: Flows,
     /// Who holds which API key: what is revoked is forgotten here at once.
     pub keys: Keys,
+    /// What publishes the network's configuration.
+    pub publisher: Arc<Publisher>,
     /// What sends letters.
     pub mail: Arc<Mail>,
     /// What keeps the secrets of accounts.
@@ -59,9 +93,11 @@ pub struct Gate {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) flows: Flows,
     pub(crate) keys: Keys,
+    pub(crate) publisher: Arc<Publisher>,
     pub(crate) mail: Arc<Mail>,
     pub(crate) sealer: Sealer,
     pub(crate) throttle: Throttle,
+    pub(crate) passwords: Passwords,
     pub(crate) options: GateOptions,
 }
 
@@ -70,14 +106,44 @@ impl Gate {
     pub fn new(parts: GateParts) -> Self {
         Self {
             throttle: Throttle::new(Arc::clone(&parts.clock)),
+            passwords: Passwords::default(),
             store: parts.store,
             clock: parts.clock,
             entropy: parts.entropy,
             flows: parts.flows,
             keys: parts.keys,
+            publisher: parts.publisher,
             mail: parts.mail,
             sealer: parts.sealer,
             options: parts.options,
+        }
+    }
+
+    /// Whether anybody may make an account.
+    fn check_sign_up(&self) -> Result<(), ApiError> {
+        if self.options.no_sign_up {
+            let message = "nobody can sign up here: ask whoever runs this network for an account";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, message));
+        }
+        Ok(())
+    }
+
+    /// Something that an account is to be told.
+    pub(super) fn note(
+        &self,
+        account: AccountId,
+        kind: &str,
+        subject: impl Into<String>,
+        message: &str,
+    ) -> NewNotification {
+        NewNotification {
+            id: NotificationId::new(&*self.clock, &*self.entropy),
+            account,
+            environment: None,
+            kind: kind.to_owned(),
+            subject: subject.into(),
+            message: message.to_owned(),
+            now: self.clock.now(),
         }
     }
 }
@@ -229,4 +295,15 @@ pub(super) fn not_found(what: &str) -> ApiError {
 pub(super) fn failed(error: StoreError) -> ApiError {
     tracing::error!(%error, "the store failed");
     ApiError::new(ErrorCode::Internal, "the server could not do it; nothing was changed").with_source(error)
+}
+
+/// What people call something: `least` to 100 characters, in one line, without spaces around.
+pub(super) fn checked_name(name: &str, least: usize) -> Result<String, ApiError> {
+    let name = name.trim();
+    let is_good = (least..=100).contains(&name.chars().count()) && !name.chars().any(char::is_control);
+    if is_good {
+        return Ok(name.to_owned());
+    }
+    let message = format!("name must have {least} to 100 characters, in one line");
+    Err(ApiError::new(ErrorCode::InvalidValue, message).with_param("name"))
 }

@@ -1,4 +1,4 @@
-//! Nodes and configuration snapshots.
+//! Nodes.
 
 use resultity_core::environment::Environment::{Mainnet, Testnet};
 
@@ -59,27 +59,4 @@ pub(super) async fn a_node_is_bound_once(world: &World) {
         .await
         .expect("an answer");
     assert_eq!((mainnet.environment, mainnet.account), (Mainnet, None));
-}
-
-pub(super) async fn snapshots_only_go_forward(world: &World) {
-    let store = &world.store;
-    assert_eq!(store.latest_snapshot(Testnet).await.expect("an answer"), None);
-    for (version, kept) in [(2, true), (2, false), (1, false), (5, true), (3, false)] {
-        let signed = format!("signed {version}");
-        let answer = store
-            .publish_snapshot(Testnet, version, signed, world.now())
-            .await
-            .expect("an answer");
-        assert_eq!(answer, kept, "version {version}");
-    }
-    assert_eq!(
-        store.latest_snapshot(Testnet).await.expect("an answer").as_deref(),
-        Some("signed 5")
-    );
-    assert_eq!(store.latest_snapshot(Mainnet).await.expect("an answer"), None);
-    let first = store
-        .publish_snapshot(Mainnet, 1, "signed 1".to_owned(), world.now())
-        .await
-        .expect("an answer");
-    assert!(first, "the other environment counts its own versions");
 }

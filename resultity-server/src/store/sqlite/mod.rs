@@ -1,9 +1,13 @@
 //! The store in one SQLite file: one thread that writes, a few connections that read.
 
 mod accounts;
+mod admin_accounts;
 mod admin_verbs;
+mod api_keys;
 mod administration;
+mod alerts;
 mod audit;
+mod audit_funds;
 mod audit_log;
 mod batches;
 mod deliveries;
@@ -15,6 +19,7 @@ mod file_verbs;
 mod files;
 mod fleet;
 mod fleet_verbs;
+mod funds;
 mod funds_verbs;
 mod history;
 mod identity_verbs;
@@ -24,17 +29,25 @@ mod ledger;
 mod logins;
 mod letters;
 mod node_work;
+mod namespaces;
+mod movements;
 mod nodes;
 mod plans;
 mod penalties;
 mod publication_verbs;
+mod publications;
 mod readers;
 mod rows;
 mod schema;
+mod statements;
+mod second_factors;
 mod tenancy_verbs;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod usage;
+mod vouchers;
+mod wallets;
 mod wallets_verbs;
 mod webhook_verbs;
 mod webhooks;
@@ -231,24 +244,6 @@ impl Store for SqliteStore {
     ) -> Result<Option<NodeRecord>, StoreError> {
         self.writer
             .call(move |connection| nodes::bind(connection, node, environment, account, now))
-            .await
-    }
-
-    async fn publish_snapshot(
-        &self,
-        environment: Environment,
-        version: u64,
-        signed: String,
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        self.writer
-            .call(move |connection| nodes::publish_snapshot(connection, environment, version, &signed, now))
-            .await
-    }
-
-    async fn latest_snapshot(&self, environment: Environment) -> Result<Option<String>, StoreError> {
-        self.readers
-            .call(move |connection| nodes::latest_snapshot(connection, environment))
             .await
     }
 

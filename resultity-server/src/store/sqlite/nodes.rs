@@ -1,11 +1,11 @@
-//! Nodes and configuration snapshots.
+//! Nodes.
 
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, NodeId};
 use rusqlite::Connection;
 
-use super::rows::{count, execute, first, parsed, parsed_if_any};
+use super::rows::{execute, first, parsed, parsed_if_any};
 use crate::store::{NodeRecord, StoreError};
 
 /// Makes the node's record at first contact.
@@ -58,33 +58,5 @@ fn read(connection: &Connection, node: NodeId, environment: Environment) -> Resu
                 banned: row.get(3)?,
             })
         },
-    )
-}
-
-/// Keeps a snapshot that is newer than all there are.
-pub(super) fn publish_snapshot(
-    connection: &Connection,
-    environment: Environment,
-    version: u64,
-    signed: &str,
-    now: Timestamp,
-) -> Result<bool, StoreError> {
-    let kept = execute(
-        connection,
-        "INSERT INTO snapshots (environment, version, signed, created_at)
-         SELECT ?1, ?2, ?3, ?4
-         WHERE NOT EXISTS (SELECT 1 FROM snapshots WHERE environment = ?1 AND version >= ?2)",
-        &[&environment.as_str(), &count(version), &signed, &now.as_millis()],
-    )?;
-    Ok(kept > 0)
-}
-
-/// The newest snapshot.
-pub(super) fn latest_snapshot(connection: &Connection, environment: Environment) -> Result<Option<String>, StoreError> {
-    first(
-        connection,
-        "SELECT signed FROM snapshots WHERE environment = ?1 ORDER BY version DESC LIMIT 1",
-        &[&environment.as_str()],
-        |row| row.get(0),
     )
 }

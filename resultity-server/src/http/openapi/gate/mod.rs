@@ -2,11 +2,27 @@
 
 use super::operation::Operation;
 
+mod plans;
+mod notifications;
+mod administration;
+mod account;
+mod configuration;
 mod grant;
+mod logins;
 mod second_factor;
+mod sign_in;
+mod tokens;
 mod wallets;
 
 pub(super) fn operations() -> Vec<Operation> {
-    let parts = [grant::operations, second_factor::operations, wallets::operations];
+    let parts = [plans::operations, notifications::operations, administration::operations, 
+        account::operations,
+        grant::operations,
+        logins::operations,
+        second_factor::operations,
+        sign_in::operations,
+        tokens::operations,
+        wallets::operations,
+    ];
     parts.into_iter().flat_map(|part| part()).collect()
 }
