@@ -7,14 +7,18 @@ use resultity_core::error::ApiError;
 use crate::builder::ClientBuilder;
 use crate::transport::Transport;
 
+mod account;
 mod admin_accounts;
 mod admin_nodes;
 mod audit;
 mod configuration;
 mod corrections;
 mod credits;
+mod logins;
 mod payments;
 mod reports;
+mod sign_in;
+mod tokens;
 mod vouchers;
 mod keys;
 mod namespaces;

@@ -1,17 +1,17 @@
-//! Who calls: bearer tokens.
+//! Who calls: API keys, sessions, access tokens, the operator's token.
 
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use resultity_core::api::gate::Role;
+use resultity_core::api::gate::{LoginKind, Role};
 use resultity_core::canonical::sha256;
 use resultity_core::error::{ApiError, ErrorCode};
 use subtle::ConstantTimeEq;
 
 use crate::flow::{Flow, Principal};
-use crate::http::{App, client_address, gate};
+use crate::http::{App, client_address, cookie, gate};
 use crate::session::{Authority, Caller};
 
 /// The token of `Authorization: Bearer …`; the scheme in any case (RFC 9110). None of two: whoever stands in front may have
@@ -40,19 +40,33 @@ pub(super) async fn principal<'a>(app: &'a App, headers: &HeaderMap) -> Result<(
     Ok((principal, flow))
 }
 
-/// Who calls the Gate API: the operator's token, compared as hashes in constant time.
+/// Who calls the Gate API: by the token of a session, an access token or the operator's token; or by the cookie of a
+/// browser, which has to show that one of the own pages asks.
 pub(super) async fn caller(app: &App, parts: &Parts) -> Result<Caller, ApiError> {
-    let invalid = || ApiError::new(ErrorCode::NotSignedIn, "sign in first: send `Authorization: Bearer …`");
-    let token = sha256(bearer(&parts.headers).ok_or_else(invalid)?);
-    let expected = app.admin_token.ok_or_else(invalid)?;
-    if bool::from(token.as_slice().ct_eq(expected.as_slice())) {
-        return Ok(Caller {
-            account: None,
-            role: Role::Admin,
-            authority: Authority::Operator,
-            environment: app.flow().environment,
-            address: client_address::of(app, gate::peer(parts), &parts.headers),
-        });
+    let headers = &parts.headers;
+    let nobody = || ApiError::new(ErrorCode::NotSignedIn, "sign in first: send `Authorization: Bearer …`");
+    let address = client_address::of(app, gate::peer(parts), headers);
+    if headers.contains_key(AUTHORIZATION) {
+        let token = bearer(headers).ok_or_else(nobody)?;
+        if is_operator(app, token) {
+            return Ok(Caller {
+                account: None,
+                role: Role::Admin,
+                authority: Authority::Operator,
+                environment: app.flow().environment,
+                address,
+            });
+        }
+        return app.gate.caller(token, LoginKind::Command, address).await;
     }
-    Err(invalid())
+    let token = cookie::token(headers).ok_or_else(nobody)?;
+    let caller = app.gate.caller(token, LoginKind::Browser, address).await?;
+    cookie::check_origin(&parts.method, headers, token)?;
+    Ok(caller)
+}
+
+/// Whether it is the operator's token: compared as hashes, in constant time.
+fn is_operator(app: &App, token: &str) -> bool {
+    let expected = app.admin_token;
+    expected.is_some_and(|expected| bool::from(sha256(token).as_slice().ct_eq(expected.as_slice())))
 }

@@ -13,12 +13,13 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use crate::flow::{Flow, Flows};
 use crate::http::table::Table;
 use crate::link::LinkPolicy;
-use crate::session::{Gate, Keys, Limits};
+use crate::session::{Gate, Keys, Limits, StatusBoard};
 
 mod auth;
 mod body;
 mod client_address;
 mod cloud;
+mod cookie;
 mod cors;
 mod gate;
 mod io;
@@ -31,6 +32,7 @@ mod query;
 mod request_id;
 pub mod serve;
 mod sse;
+mod status;
 mod table;
 mod unread;
 
@@ -62,6 +64,8 @@ pub struct App {
     pub keys: Keys,
     /// How much may be asked.
     pub limits: Arc<Limits>,
+    /// What the public may see.
+    pub status: StatusBoard,
     /// Accounts and all that they manage.
     pub gate: Arc<Gate>,
     /// SHA-256 of the operator's token, which may do what an administrator may; without it, accounts alone may.
@@ -210,12 +214,14 @@ fn io() -> Table {
         .get("/io/v1/ws", io::websocket)
         .get("/io/v1/config", io::config)
         .get("/io/v1/ping", io::ping)
+        .post("/io/v1/join", io::join)
+        .get("/io/v1/nodes/{id}", io::node)
 }
 
 fn status() -> Table {
-    Table::default()
-        .rest("/status/v1", problem::not_built)
-        .rest("/status/v1/{*rest}", problem::not_built)
+    status::routes(Table::default())
+        .rest("/status/v1", problem::not_found)
+        .rest("/status/v1/{*rest}", problem::not_found)
 }
 
 fn operations() -> Table {

@@ -19,6 +19,7 @@ mod pieces;
 mod render;
 mod responses;
 mod run;
+mod status;
 mod usage;
 mod webhooks;
 
@@ -26,8 +27,12 @@ pub use batch::Batches;
 pub use cloud::CloudSession;
 pub use file_writer::FileLimits;
 pub use files::Upload;
-pub use gate::{Attempted, Authority, Caller, Gate, GateDoor, GateOptions, GateParts, GateSession, Throttle};
-pub use keys::{Keys, hash_key, new_key};
+pub use gate::{
+    AccountOptions, Attempted, Authority, Caller, Gate, GateDoor, GateOptions, GateParts, GateSession, Passwords,
+    Throttle, WalletOptions, csrf_token,
+};
+pub use keys::{Keys, hash_key, key_hint, new_key};
 pub use limits::{LimitParameters, Limits, Rates};
 #[cfg(any(test, feature = "testing"))]
 pub use parsers::{accepts_batch_line, accepts_request};
+pub use status::{Part, Picture, StatusBoard};

@@ -240,7 +240,7 @@ fn delivery_shown(record: DeliveryRecord) -> WebhookDelivery {
 }
 
 /// Which part of a list, with one entry more than is shown: whether it is there says whether there are more.
-fn page_of<I: std::str::FromStr>(query: &PageQuery) -> Result<(PageOf<I>, u32), ApiError> {
+pub(super) fn page_of<I: std::str::FromStr>(query: &PageQuery) -> Result<(PageOf<I>, u32), ApiError> {
     let after = match query.after.as_deref().map(str::parse) {
         None => None,
         Some(Ok(id)) => Some(id),

@@ -155,7 +155,7 @@ pub struct SignInEvent {
 #[async_trait]
 pub trait AccountApi: Send + Sync {
     /// The account.
-    async fn account(&self) -> Result<Account, ApiError>;
+    async fn own_account(&self) -> Result<Account, ApiError>;
 
     /// Changes what is named.
     async fn update_account(&self, request: UpdateAccount) -> Result<Account, ApiError>;
@@ -173,6 +173,6 @@ pub trait AccountApi: Send + Sync {
     /// Removes address and password, unless nothing else is left to sign in with.
     async fn remove_email(&self) -> Result<Account, ApiError>;
 
-    /// A page of when somebody signed in or tried to; the last 200 are kept.
+    /// A page of when somebody signed in or tried to; the last 100 of each are kept.
     async fn sign_ins(&self, query: PageQuery) -> Result<Page<SignInEvent>, ApiError>;
 }

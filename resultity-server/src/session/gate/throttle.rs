@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,10 +10,14 @@ use resultity_core::B256;
 use resultity_core::canonical::sha256;
 use resultity_core::clock::{Clock, Timestamp};
 use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::id::AccountId;
 use resultity_core::limits::{Meter, Rate, Refusal};
 
 /// How many meters there have to be before those that are full are looked for.
 const SWEEP_FROM: usize = 4096;
+
+/// How much of a minute's calls may come at once: seconds.
+const CALL_BURST: NonZeroU32 = NonZeroU32::new(30).expect("it is not 0");
 
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -51,6 +56,7 @@ impl Attempted {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Whose {
+    Caller(AccountId),
     Subject(Attempted, B256),
     Address(Attempted, IpAddr),
 }
@@ -105,12 +111,26 @@ impl Throttle {
         for (whose, rate) in &tiers {
             let meter = state.used.get(whose).copied().unwrap_or_default();
             if let Err(refusal) = meter.check(now, *rate, 1) {
-                return Err(refused(refusal));
+                return Err(refused(refusal, "too many attempts: try again later"));
             }
         }
         for (whose, rate) in tiers {
             state.used.entry(whose).or_default().take(now, rate, 1);
         }
+        state.sweep(now);
+        Ok(())
+    }
+
+    /// Counts a call of this account, or says when the next one may be made.
+    pub fn call(&self, account: AccountId, per_minute: NonZeroU32) -> Result<(), ApiError> {
+        let rate = Rate::per_minute(per_minute, CALL_BURST);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = state.advance(self.clock.now());
+        let meter = state.used.entry(Whose::Caller(account)).or_default();
+        if let Err(refusal) = meter.check(now, rate, 1) {
+            return Err(refused(refusal, "too many requests: try again later"));
+        }
+        meter.take(now, rate, 1);
         state.sweep(now);
         Ok(())
     }
@@ -153,8 +173,8 @@ fn network_of(address: IpAddr) -> IpAddr {
     }
 }
 
-fn refused(refusal: Refusal) -> ApiError {
-    let error = ApiError::new(ErrorCode::RateLimitExceeded, "too many attempts: try again later");
+fn refused(refusal: Refusal, message: &str) -> ApiError {
+    let error = ApiError::new(ErrorCode::RateLimitExceeded, message);
     match refusal {
         Refusal::Wait(after) => error.with_retry_after(after),
         Refusal::Never => error,
