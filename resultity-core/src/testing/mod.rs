@@ -17,10 +17,12 @@ pub mod completions;
 pub mod compute;
 pub mod embeddings;
 pub mod files;
+pub mod gate;
 pub mod idempotency;
 pub mod jobs;
 pub mod node;
 pub mod responses;
+pub mod status;
 pub mod usage;
 
 /// What the scenarios need to know of where they run. Nobody else uses the caller's namespace meanwhile.
