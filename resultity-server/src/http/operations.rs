@@ -8,6 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 
 use crate::flow::Flow;
+use crate::flow::schedule::NodeLoad;
 use crate::http::App;
 
 /// The process runs.
@@ -34,10 +35,49 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     let sum = |of: fn(&Flow) -> usize| app.flows.iter().map(|flow| of(flow)).sum::<usize>() as f64;
     metrics::gauge!("resultity_jobs_waiting").set(sum(Flow::waiting));
     metrics::gauge!("resultity_jobs_under_way").set(sum(|flow| flow.tasks.len()));
+    for flow in app.flows.iter() {
+        measure(flow);
+    }
     let text = app
         .metrics
         .as_ref()
         .map(metrics_exporter_prometheus::PrometheusHandle::render)
         .unwrap_or_default();
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// What is known of an environment when somebody looks: nothing of it is counted on the way of a job.
+fn measure(flow: &Flow) {
+    let environment = flow.environment.as_str();
+    let loads = flow.loads();
+    // Those that nobody waits for any more, too.
+    for model in &flow.snapshot().models {
+        let waiting = loads.waiting.get(&model.name).copied().unwrap_or_default();
+        metrics::gauge!("resultity_queue_waiting", "environment" => environment, "model" => model.name.clone())
+            .set(waiting as f64);
+    }
+    let in_rotation = || loads.nodes.values().filter(|node| !node.models.is_empty());
+    let sum = |of: fn(&NodeLoad) -> u32| in_rotation().map(|node| f64::from(of(node))).sum::<f64>();
+    for (name, value) in [
+        ("resultity_nodes_in_rotation", in_rotation().count() as f64),
+        ("resultity_slots", sum(|node| node.slots)),
+        ("resultity_slots_taken", sum(|node| node.taken)),
+        (
+            "resultity_intake_stopped",
+            f64::from(u8::from(flow.intake_stop().is_some())),
+        ),
+    ] {
+        metrics::gauge!(name, "environment" => environment).set(value);
+    }
+    let ends = flow.tally.totals();
+    for (outcome, count) in [
+        ("succeeded", ends.succeeded),
+        ("failed", ends.failed),
+        ("expired", ends.expired),
+        ("cancelled", ends.cancelled),
+    ] {
+        metrics::counter!("resultity_jobs_ended_total", "environment" => environment, "outcome" => outcome)
+            .absolute(count);
+    }
+    metrics::counter!("resultity_tokens_total", "environment" => environment).absolute(ends.tokens);
 }

@@ -5,9 +5,16 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, AuditId, NotificationId};
+use resultity_core::job::Priority;
 use serde_json::Value;
+
+use crate::store::StoreError;
+use crate::store::admin_accounts::AdminAccountStore;
+use crate::store::letters::LetterStore;
+use crate::store::plans::PlanStore;
 
 /// Who did something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +100,167 @@ pub struct NewNotification {
     pub now: Timestamp,
 }
 
+/// Which lines of the audit log.
+#[derive(Debug, Clone, Default)]
+pub struct AuditFilter {
+    /// Only what this one did.
+    pub actor: Option<Actor>,
+    /// Only this; with a dot at the end all that begins so.
+    pub action: Option<String>,
+    /// Only what was done to this.
+    pub subject: Option<String>,
+    /// Only what counts in this environment.
+    pub environment: Option<Environment>,
+    /// What counts in another environment than this is left out; what counts in none is not.
+    pub seen_from: Option<Environment>,
+    /// Only from this time on.
+    pub from: Option<Timestamp>,
+    /// Only before this time.
+    pub until: Option<Timestamp>,
+    /// Only those after this one.
+    pub after: Option<AuditId>,
+    /// Whether the oldest comes first.
+    pub ascending: bool,
+    /// The most entries.
+    pub limit: u32,
+}
+
+/// Something that an account is told, and whether it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotificationRecord {
+    /// What was left; `now` is when.
+    pub notification: NewNotification,
+    /// When it was read.
+    pub read_at: Option<Timestamp>,
+}
+
+/// Which notifications of an account.
+#[derive(Debug, Clone)]
+pub struct NotificationFilter {
+    /// Whose.
+    pub account: AccountId,
+    /// Only those that are about this environment, or about none.
+    pub environment: Option<Environment>,
+    /// Only those that were not read.
+    pub unread: bool,
+    /// Only those after this one.
+    pub after: Option<NotificationId>,
+    /// Whether the oldest comes first.
+    pub ascending: bool,
+    /// The most entries.
+    pub limit: u32,
+}
+
+/// What was read.
+#[derive(Debug, Clone)]
+pub enum Read {
+    /// These.
+    These(Vec<NotificationId>),
+    /// This one and all before it.
+    UpTo(NotificationId),
+}
+
+/// That an environment takes no new jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntakeStop {
+    /// Why, for administrators.
+    pub reason: String,
+    /// What askers are told.
+    pub message: Option<String>,
+    /// Who stopped it.
+    pub actor: Actor,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Open jobs of one model and class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenJobs {
+    /// The model's name in the snapshot.
+    pub model: String,
+    /// How urgent they are.
+    pub priority: Priority,
+    /// How many wait for a node.
+    pub waiting: u64,
+    /// How many a node has.
+    pub running: u64,
+    /// When the oldest of those that wait was accepted.
+    pub oldest: Option<Timestamp>,
+}
+
+/// What there is, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Accounts of the network.
+    pub accounts: u64,
+    /// Those that may not do anything.
+    pub suspended: u64,
+    /// Administrators.
+    pub administrators: u64,
+    /// Those that were made since the time that was asked for.
+    pub new_accounts: u64,
+    /// Namespaces of the environment.
+    pub namespaces: u64,
+    /// Keys of the environment that were not revoked.
+    pub keys: u64,
+    /// Nodes that were ever seen in the environment.
+    pub nodes: u64,
+    /// Those that somebody has bound.
+    pub nodes_bound: u64,
+    /// Dead letters of the environment.
+    pub dead_letters: u64,
+    /// What was issued and not taken back.
+    pub issued: Credits,
+    /// What namespaces may spend.
+    pub available: Credits,
+    /// What is held for jobs.
+    pub held: Credits,
+    /// What nodes have earned and not been paid out.
+    pub earned: Credits,
+    /// The network's share.
+    pub fees: Credits,
+}
+
 /// What administrators see and do.
 #[async_trait]
-pub trait AdminStore: Send + Sync {}
+pub trait AdminStore: AdminAccountStore + LetterStore + PlanStore + Send + Sync {
+    /// Lines of the audit log.
+    async fn audit_lines(&self, filter: AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// What an account is told.
+    async fn notifications(&self, filter: NotificationFilter) -> Result<Vec<NotificationRecord>, StoreError>;
+
+    /// How many of an account's notifications were not read: those that are about this environment or none, or all.
+    async fn unread_notifications(
+        &self,
+        account: AccountId,
+        environment: Option<Environment>,
+    ) -> Result<u64, StoreError>;
+
+    /// An account read some, of this environment and of none, or of all. The first time counts.
+    async fn read_notifications(
+        &self,
+        account: AccountId,
+        environment: Option<Environment>,
+        read: Read,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
+
+    /// Whether an environment takes no new jobs.
+    async fn intake_stop(&self, environment: Environment) -> Result<Option<IntakeStop>, StoreError>;
+
+    /// Stops the intake of an environment, or, with none, reopens it. What it was before goes into the line of the audit
+    /// log, which is written if something changed.
+    async fn set_intake(
+        &self,
+        environment: Environment,
+        stop: Option<IntakeStop>,
+        audit: AuditEntry,
+    ) -> Result<(), StoreError>;
+
+    /// Jobs of an environment that have not ended, by model and class.
+    async fn open_jobs(&self, environment: Environment) -> Result<Vec<OpenJobs>, StoreError>;
+
+    /// What there is in an environment. Reads all balances: not for every minute.
+    async fn totals(&self, environment: Environment, accounts_since: Timestamp) -> Result<Totals, StoreError>;
+}

@@ -6,9 +6,9 @@ use resultity_core::clock::Timestamp;
 use resultity_core::id::{JobId, NamespaceId};
 use rusqlite::{Connection, Row};
 
-use super::SqliteStore;
 use super::history::{VIEW_COLUMNS, view};
 use super::rows::{all, execute, first, parsed};
+use super::{SqliteStore, letters};
 use crate::store::{
     Admission, DetachedRecord, DetachedStore, Idempotency, NewJob, NewPayload, Release, Resumable, StoreError,
 };
@@ -155,19 +155,25 @@ pub(super) fn ended_without_answer(connection: &Connection, job: &str, release: 
          WHERE id = ?1 AND EXISTS (SELECT 1 FROM payloads WHERE job = ?1)",
         &[&job, &release.error_message, &release.error_param],
     )?;
-    if kept > 0 {
-        // It will not run again, and only a response shows what was asked. What cost nothing should take no room either.
-        execute(
-            connection,
-            "UPDATE payloads SET work = '', request = CASE (SELECT endpoint FROM jobs WHERE id = ?1)
-                 WHEN '/v1/responses' THEN request ELSE '' END
-             WHERE job = ?1",
-            &[&job],
-        )?;
+    if kept > 0 && !letters::keep(connection, job, release)? {
+        forget_request(connection, job)?;
     }
     if kept > 0 && release.repeatable {
         forget_key(connection, job)?;
     }
+    Ok(())
+}
+
+/// Forgets what was asked: the job will not run again, and only a response shows it. What cost nothing should take no room
+/// either.
+pub(super) fn forget_request(connection: &Connection, job: &str) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "UPDATE payloads SET work = '', request = CASE (SELECT endpoint FROM jobs WHERE id = ?1)
+             WHEN '/v1/responses' THEN request ELSE '' END
+         WHERE job = ?1",
+        &[&job],
+    )?;
     Ok(())
 }
 

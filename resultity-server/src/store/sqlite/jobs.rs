@@ -30,7 +30,7 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
          WHERE account = ?2 AND balance >= ?1
            AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?3)
            AND EXISTS (SELECT 1 FROM keys JOIN namespaces ON namespaces.id = keys.namespace
-                       WHERE keys.id = ?4 AND keys.namespace = ?5 AND keys.revoked_at IS NULL
+                       WHERE keys.id = ?4 AND keys.namespace = ?5 AND keys.revoked_at IS NULL AND keys.suspended = 0
                          AND (keys.spend_limit IS NULL OR keys.spent + ?1 <= keys.spend_limit)
                          AND namespaces.environment = ?6)",
         &[&job.hold.micros(), &account, &id, &key, &namespace, &environment],
@@ -116,13 +116,14 @@ fn refusal(
         connection,
         "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1),
                 EXISTS (SELECT 1 FROM keys JOIN namespaces ON namespaces.id = keys.namespace
-                        WHERE keys.id = ?2 AND keys.namespace = ?3 AND keys.revoked_at IS NULL
+                        WHERE keys.id = ?2 AND keys.namespace = ?3 AND keys.revoked_at IS NULL AND keys.suspended = 0
                           AND namespaces.environment = ?4),
                 coalesce((SELECT balance FROM balances WHERE account = ?5), 0),
                 (SELECT spend_limit - spent FROM keys WHERE id = ?2)",
         &[&id, &key, &namespace, &environment, &account],
         |row| {
-            let left = row.get::<_, Option<i64>>(3)?.map(Credits::from_micros);
+            // A limit can be set below what was spent.
+            let left = row.get::<_, Option<i64>>(3)?.map(|left| Credits::from_micros(left.max(0)));
             Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, credits(row, 2)?, left))
         },
     )?
