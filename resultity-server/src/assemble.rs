@@ -273,6 +273,8 @@ impl Server {
         }
         let mail = Arc::clone(&self.app.gate.mail).run(self.app.stop_links.clone());
         self.app.flow().background.spawn(mail);
+        let (gate, stop) = (Arc::clone(&self.app.gate), self.app.stop_links.clone());
+        self.app.flow().background.spawn(async move { gate.credit_plans(stop).await });
         let status = self.app.status.clone();
         self.app.flow().background.spawn(status.run(self.app.stop_links.clone()));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());

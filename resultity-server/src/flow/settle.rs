@@ -1,5 +1,6 @@
 //! How a job ends: settled or released, and only then told.
 
+use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::job::JobState;
 use resultity_core::signing::Outcome as ResultOutcome;
@@ -23,6 +24,14 @@ fn kept(answer: &Answer) -> String {
 /// Whether a repeat may end better, since it was no fault of the request.
 fn is_repeatable(code: ErrorCode) -> bool {
     code == ErrorCode::Cancelled || code.http_status().is_none_or(|status| status >= 500)
+}
+
+/// How a job ends whose result is paid for.
+const fn state_of(outcome: ResultOutcome) -> JobState {
+    match outcome {
+        ResultOutcome::Complete => JobState::Succeeded,
+        ResultOutcome::Partial => JobState::Cancelled,
+    }
 }
 
 impl JobTask {
@@ -54,7 +63,13 @@ impl JobTask {
         };
         let ended = again_if_refused(SETTLE_TRIES, || self.flow.store.settle(settle.clone())).await;
         let (recorded, end) = match ended {
-            Ok(Ended::Now(_) | Ended::Before(_)) => (AckOutcome::Recorded, Ok(())),
+            Ok(Ended::Now(_) | Ended::Before(_)) => {
+                let tokens = verified.usage.prompt_tokens + verified.usage.completion_tokens;
+                let now = settle.now;
+                self.flow.stats.answered(now, now.since(self.created), tokens);
+                self.count(state_of(settle.outcome), now, tokens);
+                (AckOutcome::Recorded, Ok(()))
+            }
             Ok(other) => {
                 tracing::error!(job.id = %self.work.job, ?other, "a verified result could not be settled");
                 (
@@ -108,8 +123,16 @@ impl JobTask {
         if let Err(error) = again_if_refused(RELEASE_TRIES, || self.flow.store.release(release.clone())).await {
             tracing::error!(job.id = %self.work.job, %error, "the hold could not be released; the next start will");
         }
+        self.flow.stats.failed(release.now);
+        self.count(release.state, release.now, 0);
         tracing::info!(job.id = %self.work.job, state = %end.state, code = %end.error.code, "the job ended without an answer");
         self.tell(JobEvent::Failed(end.error)).await;
+    }
+
+    /// Counts the end of the job.
+    fn count(&self, state: JobState, now: Timestamp, tokens: u64) {
+        let took = now.since(self.created);
+        self.flow.tally.ended(&self.work.model, state, now, took, tokens);
     }
 
     pub(super) fn acknowledge(&self, lease: &TopicLease, outcome: AckOutcome) {

@@ -8,6 +8,7 @@ use resultity_core::canonical::sha256;
 use resultity_core::clock::{Entropy, Timestamp};
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::id::AccountId;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::flow::Principal;
@@ -32,6 +33,18 @@ pub fn new_key(environment: Environment, entropy: &dyn Entropy) -> SecretString 
 /// What is stored of a key. It has 128 random bits, so a plain hash is enough: there is nothing to guess.
 pub fn hash_key(key: &SecretString) -> KeyHash {
     sha256(key.expose_secret())
+}
+
+/// By what its owner recognises a key: its prefix and its last four characters.
+pub fn key_hint(key: &SecretString) -> String {
+    let key = key.expose_secret();
+    let prefix = Environment::ALL.map(Environment::key_prefix);
+    let prefix = prefix.into_iter().find(|prefix| key.starts_with(prefix)).unwrap_or_default();
+    let rest: Vec<char> = key.chars().skip(prefix.chars().count()).collect();
+    // Of a short one, which no key of ours is, that would be too much.
+    let last = rest.len().checked_sub(4).filter(|before| *before >= 12).unwrap_or(rest.len());
+    let last: String = rest.iter().skip(last).collect();
+    format!("{prefix}…{last}")
 }
 
 /// A key's record, and when it was read.
@@ -116,6 +129,12 @@ impl Keys {
         }
         drop(known);
         Ok(found)
+    }
+
+    /// Forgets all keys of an account, so that what was decided about it counts at once.
+    pub fn forget_account(&self, account: AccountId) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, known| known.record.account != account);
     }
 
     /// Forgets a key, so that a revocation counts at once.
