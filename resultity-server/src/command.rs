@@ -1,27 +1,24 @@
 //! The subcommands of `resultity-server`.
 
 use std::io::Write;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use resultity_core::clock::{Clock, SystemClock, SystemEntropy, Timestamp};
-use resultity_core::credits::Credits;
+use resultity_core::clock::{Clock, SystemClock};
 use resultity_core::environment::Environment;
 use resultity_core::id::NodeId;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 
 use crate::assemble::{self, Server, ServerOptions};
 use crate::config::ServerConfig;
 use crate::http::Role;
 use crate::network_key::PASSWORD_VARIABLE;
-use crate::session::new_key;
-use crate::store::{KeyLimits, Store};
-use crate::tenant::{self, Tenant};
+use crate::store::Store;
 use crate::{lifecycle, telemetry};
+
+mod key;
 
 /// Any failure, as a sentence.
 pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
@@ -38,8 +35,8 @@ pub enum Command {
     Audit(AuditArguments),
     /// Bind a node to an account, so that it is given work
     Bind(BindArguments),
-    /// Make an API key for an account, with credits if wanted
-    Key(KeyArguments),
+    /// Make an API key for an account, with credits if wanted; list keys; revoke one
+    Key(key::KeyArguments),
 }
 
 /// `dev`.
@@ -122,79 +119,6 @@ pub struct AuditArguments {
     json: bool,
 }
 
-/// `key`.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  resultity-server key --data-dir ./resultity-data --account alice --credits 100\n  resultity-server key --data-dir ./resultity-data --account alice --spend-limit 5 --expires 30d --model llama"
-)]
-pub struct KeyArguments {
-    #[command(flatten)]
-    store: StoreArguments,
-    /// The account's name; made if it is not there
-    #[arg(long)]
-    account: String,
-    /// The namespace in the account; made if it is not there
-    #[arg(long, default_value = "default")]
-    namespace: String,
-    /// What to call the key
-    #[arg(long, default_value = "")]
-    label: String,
-    /// Which network
-    #[arg(long, default_value = "testnet")]
-    environment: Environment,
-    /// Credits to give with it
-    #[arg(long)]
-    credits: Option<Credits>,
-    /// Requests a minute, instead of what the server allows each key
-    #[arg(long, value_name = "NUMBER")]
-    requests_per_minute: Option<NonZeroU32>,
-    /// Tokens a minute, instead of what the server allows each key
-    #[arg(long, value_name = "NUMBER")]
-    tokens_per_minute: Option<NonZeroU32>,
-    /// The most that may ever be spent with it
-    #[arg(long, value_name = "CREDITS")]
-    spend_limit: Option<Credits>,
-    /// When it ends: a time (2027-01-31T12:00:00Z), a day (2027-01-31, at its begin in UTC) or how long from now (30d, 12h)
-    #[arg(long, value_name = "WHEN")]
-    expires: Option<Expiry>,
-    /// A model that it may ask; without this, all (repeatable)
-    #[arg(long, value_name = "NAME")]
-    model: Vec<String>,
-}
-
-/// When a key ends.
-#[derive(Debug, Clone, Copy)]
-enum Expiry {
-    At(Timestamp),
-    In(Duration),
-}
-
-impl Expiry {
-    fn after(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(time) => time,
-            Self::In(duration) => now.after(duration),
-        }
-    }
-}
-
-impl FromStr for Expiry {
-    type Err = &'static str;
-    fn from_str(text: &str) -> Result<Self, &'static str> {
-        if let Ok(time) = text.parse::<jiff::Timestamp>() {
-            return Ok(Self::At(Timestamp::from_millis(time.as_millisecond())));
-        }
-        let day = text.parse::<jiff::civil::Date>();
-        if let Some(time) = day.ok().and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok()) {
-            return Ok(Self::At(Timestamp::from_millis(time.timestamp().as_millisecond())));
-        }
-        let duration = resultity_core::limits::parse_duration(text).filter(|_| text.ends_with(char::is_alphabetic));
-        duration.map(Self::In).ok_or(
-            "expected a time such as 2027-01-31T12:00:00Z, a day such as 2027-01-31, or a duration such as 30d or 12h",
-        )
-    }
-}
-
 /// `bind`.
 #[derive(Debug, Args)]
 #[command(
@@ -223,7 +147,7 @@ impl Command {
             Self::Serve(arguments) => serve(arguments).await,
             Self::Audit(arguments) => audit(arguments).await,
             Self::Bind(arguments) => bind(arguments).await,
-            Self::Key(arguments) => key(arguments).await,
+            Self::Key(arguments) => key::run(arguments).await,
         }
     }
 }
@@ -310,47 +234,6 @@ async fn audit(arguments: AuditArguments) -> Result<ExitCode, CommandError> {
     })
 }
 
-async fn key(arguments: KeyArguments) -> Result<ExitCode, CommandError> {
-    let store = existing_store(&arguments.store)?;
-    let (clock, entropy) = (SystemClock, SystemEntropy);
-    let key = new_key(arguments.environment, &entropy);
-    let tenant = Tenant {
-        account: &arguments.account,
-        namespace: &arguments.namespace,
-        key_label: &arguments.label,
-        environment: arguments.environment,
-    };
-    let now = clock.now();
-    let limits = KeyLimits {
-        requests_per_minute: arguments.requests_per_minute,
-        tokens_per_minute: arguments.tokens_per_minute,
-        spend_limit: arguments.spend_limit,
-        expires_at: arguments.expires.map(|expiry| expiry.after(now)),
-        models: Some(arguments.model).filter(|models| !models.is_empty()),
-    };
-    if limits.spend_limit.is_some_and(|limit| limit < Credits::ZERO) {
-        return Err("--spend-limit must not be negative".into());
-    }
-    if limits.is_expired(now) {
-        return Err("--expires is in the past".into());
-    }
-    let record = tenant::ensure_limited(&store, tenant, limits, &key, &clock, &entropy).await?;
-    if let Some(credits) = arguments.credits {
-        tenant::grant_once(&store, &record, credits, format!("shell:{}", record.id), &clock).await?;
-    }
-    // Beside the key, so that `$(…)` takes the key alone. Usage and logs name it by its id.
-    let (account, namespace) = (&arguments.account, &arguments.namespace);
-    writeln!(
-        std::io::stderr().lock(),
-        "key {} of {account}/{namespace} in {}; it is not shown again:",
-        record.id,
-        arguments.environment
-    )?;
-    // The one time that it is shown: only its hash is kept.
-    writeln!(std::io::stdout().lock(), "{}", key.expose_secret())?;
-    Ok(ExitCode::SUCCESS)
-}
-
 async fn bind(arguments: BindArguments) -> Result<ExitCode, CommandError> {
     let BindArguments {
         account: name,
@@ -383,27 +266,4 @@ fn existing_store(arguments: &StoreArguments) -> Result<impl Store, CommandError
         .into());
     }
     Ok(assemble::open_store(data_dir, database.clone())?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_can_end_at_a_time_on_a_day_or_after_a_while() {
-        let now = Timestamp::from_millis(1_000);
-        for (text, millis) in [
-            ("1970-01-02T00:00:00Z", 86_400_000),
-            ("1970-01-02T01:00:00+01:00", 86_400_000),
-            ("1970-01-02", 86_400_000),
-            ("12h", 43_201_000),
-            ("1d12h", 129_601_000),
-        ] {
-            let expiry: Expiry = text.parse().unwrap();
-            assert_eq!(expiry.after(now).as_millis(), millis, "{text}");
-        }
-        for text in ["", "tomorrow", "30", "-1d", "2027-02-30"] {
-            assert!(text.parse::<Expiry>().is_err(), "{text}");
-        }
-    }
 }

@@ -6,7 +6,7 @@ use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, KeyId, NamespaceId};
 use secrecy::SecretString;
 
-use crate::session::hash_key;
+use crate::session::{hash_key, key_hint};
 use crate::store::{Grant, Granted, KeyLimits, KeyRecord, NewTenant, Store, StoreError};
 
 /// Who is to have a key.
@@ -51,6 +51,7 @@ pub async fn ensure_limited(
         key: KeyId::new(clock, entropy),
         key_hash: hash_key(key),
         key_label: tenant.key_label.to_owned(),
+        key_hint: key_hint(key),
         key_limits: limits,
         now: clock.now(),
     };

@@ -250,6 +250,7 @@ async fn tenant(store: &SqliteStore) -> KeyRecord {
         key: KeyId::new(&clock, &entropy),
         key_hash: B256::repeat_byte(1),
         key_label: "test".to_owned(),
+        key_hint: String::new(),
         key_limits: KeyLimits::default(),
         now: clock.now(),
     };

@@ -1,10 +1,12 @@
 //! What one API key may do, beside what the whole network's limits say.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::model::ModelSpec;
+use resultity_core::networks::Networks;
 
 /// Limits of one key. By default there are none, and the network's own apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,12 +21,23 @@ pub struct KeyLimits {
     pub expires_at: Option<Timestamp>,
     /// The models that it may ask, by their names or aliases. None: all.
     pub models: Option<Vec<String>>,
+    /// Where it may be used from. None: everywhere.
+    pub addresses: Option<Networks>,
+    /// Whether its own rates count only below the network's default for a key: its owner chose them, not an operator.
+    pub is_capped: bool,
 }
 
 impl KeyLimits {
     /// Whether the key has ended.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|end| end <= now)
+    }
+
+    /// Whether it may be used from this address; none: it is not known.
+    pub fn allows_from(&self, address: Option<IpAddr>) -> bool {
+        self.addresses
+            .as_ref()
+            .is_none_or(|allowed| address.is_some_and(|address| allowed.contain(address)))
     }
 
     /// Whether this model may be asked, by whichever of its names.

@@ -73,19 +73,19 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Change<T> {
 }
 
 /// Amounts as decimal texts. For `#[serde(with = "change::decimal")]`.
-pub mod decimal {
+pub(super) mod decimal {
     use serde::{Deserializer, Serializer};
 
     use super::Change;
     use crate::credits::{Credits, decimal_if_any};
 
     /// Writes the text, or null.
-    pub fn serialize<S: Serializer>(change: &Change<Credits>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(change: &Change<Credits>, serializer: S) -> Result<S::Ok, S::Error> {
         decimal_if_any::serialize(&change.clone().applied_to(None), serializer)
     }
 
     /// Reads the text, or null.
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Change<Credits>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Change<Credits>, D::Error> {
         Ok(decimal_if_any::deserialize(deserializer)?.into())
     }
 }

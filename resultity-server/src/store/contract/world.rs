@@ -218,6 +218,7 @@ fn tenant(name: &str, clock: &ManualClock, entropy: &SeededEntropy) -> NewTenant
         key: KeyId::new(clock, entropy),
         key_hash: B256::left_padding_from(name.as_bytes()),
         key_label: "first".to_owned(),
+        key_hint: "rk_test_…0001".to_owned(),
         key_limits: KeyLimits::default(),
         now: clock.now(),
     }

@@ -2,13 +2,14 @@
 
 use rusqlite::Connection;
 
+use super::audit_funds;
 use crate::store::{AuditReport, StoreError};
 
 /// The most findings of one check that are told in full.
 const TOLD: usize = 20;
 
 /// What to look for: each query gives one row of text, a sentence, per problem.
-const CHECKS: [&str; 22] = [
+const CHECKS: &[&str] = &[
     // Every transaction sums to zero.
     "SELECT 'transaction ' || transaction_id || ' sums to ' || sum(amount) || ' instead of 0'
      FROM ledger_entries GROUP BY transaction_id HAVING sum(amount) <> 0",
@@ -64,6 +65,10 @@ const CHECKS: [&str; 22] = [
             OR receipts.outcome <> CASE jobs.state WHEN 'succeeded' THEN 'complete' ELSE 'partial' END)",
     "SELECT 'job ' || receipts.job || ' has a receipt, but was not settled' FROM receipts
      WHERE receipts.job NOT IN (SELECT job FROM ledger_transactions WHERE kind = 'settle' AND job IS NOT NULL)",
+    "SELECT 'in ' || environment || ' the node ' || node || ' earned ' || sum(earned) || ' points, the epochs have ' || sum(kept)
+     FROM (SELECT environment, node, points AS earned, 0 AS kept FROM points
+           UNION ALL SELECT environment, node, 0, points FROM epoch_points)
+     GROUP BY environment, node HAVING sum(earned) <> sum(kept)",
     // The two environments never mix.
     "SELECT 'transaction ' || transactions.id || ' of ' || transactions.environment || ' has an entry of '
             || entries.account
@@ -82,13 +87,15 @@ const CHECKS: [&str; 22] = [
      JOIN ledger_transactions AS transactions ON transactions.job = jobs.id
      WHERE namespaces.environment <> jobs.environment OR keys.namespace <> jobs.namespace
         OR transactions.environment <> jobs.environment",
-    // What a key with a limit has spent is what its jobs cost, and what those that have not ended hold.
+    // What a key with a limit has spent is what its jobs cost, and what those that have not ended hold. One that got its limit
+    // later counts from then on; a minute on either side is left open, for the time is that of whoever wrote.
     "SELECT 'the key ' || id || ' has spent ' || spent || ', its jobs say ' || total
-     FROM (SELECT keys.id, keys.spent, coalesce(jobs.total, 0) AS total
-           FROM keys LEFT JOIN (SELECT key, sum(CASE WHEN finished_at IS NULL THEN held ELSE cost END) AS total
-                                FROM jobs GROUP BY key) AS jobs ON jobs.key = keys.id
-           WHERE keys.spend_limit IS NOT NULL)
-     WHERE spent <> total",
+     FROM (SELECT keys.id, keys.spent, keys.limited_at,
+                  coalesce(sum(CASE WHEN finished_at IS NULL THEN held ELSE cost END), 0) AS total,
+                  coalesce(sum(CASE WHEN finished_at IS NULL THEN held
+                                    WHEN jobs.created_at > keys.limited_at + 60000 THEN cost ELSE 0 END), 0) AS since
+           FROM keys LEFT JOIN jobs ON jobs.key = keys.id WHERE keys.spend_limit IS NOT NULL GROUP BY keys.id)
+     WHERE CASE WHEN limited_at IS NULL THEN spent <> total ELSE spent NOT BETWEEN since AND total END",
     // What is kept belongs to a job, and a job that goes on without its asker has what it needs.
     "SELECT 'what is kept of job ' || job || ' belongs to no job' FROM payloads WHERE job NOT IN (SELECT id FROM jobs)",
     "SELECT 'job ' || id || ' goes on without its asker, but what it needs for that is not kept' FROM jobs
@@ -133,7 +140,7 @@ pub(super) fn run(connection: &Connection) -> Result<AuditReport, StoreError> {
         open_holds: number("SELECT count(*) FROM jobs WHERE finished_at IS NULL")?,
         problems: Vec::new(),
     };
-    for check in CHECKS {
+    for check in CHECKS.iter().chain(audit_funds::CHECKS) {
         let mut statement = transaction.prepare(check)?;
         let mut rows = statement.query([])?;
         let mut found = 0_usize;

@@ -10,19 +10,17 @@ use resultity_core::id::{AccountId, KeyId, NamespaceId};
 use resultity_core::ledger::{LedgerAccount, Posting};
 use rusqlite::{Connection, Row};
 
-use super::ledger::{self, About};
-use super::rows::{credits, execute, first, json_if_any, parsed};
-use crate::store::{Balance, Grant, Granted, KeyHash, KeyLimits, KeyRecord, NewTenant, StoreError};
+use super::api_keys;
+use super::ledger::About;
+use super::movements;
+use super::rows::{credits, execute, first, parsed};
+use crate::store::{Balance, Grant, Granted, KeyHash, KeyRecord, NewTenant, StoreError};
 
 /// Makes what is missing of account, namespace and key.
 pub(super) fn ensure(connection: &Connection, tenant: &NewTenant) -> Result<KeyRecord, StoreError> {
     let now = tenant.now.as_millis();
     let environment = tenant.environment.as_str();
     let limits = &tenant.key_limits;
-    let models = limits
-        .models
-        .as_ref()
-        .map(|models| serde_json::json!(models).to_string());
     execute(
         connection,
         "INSERT INTO accounts (id, name, created_at) VALUES (?1, ?2, ?3) ON CONFLICT (name) DO NOTHING",
@@ -44,8 +42,8 @@ pub(super) fn ensure(connection: &Connection, tenant: &NewTenant) -> Result<KeyR
     execute(
         connection,
         "INSERT INTO keys (id, namespace, hash, label, created_at, requests_per_minute, tokens_per_minute, spend_limit,
-                           expires_at, models)
-         SELECT ?1, namespaces.id, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12 FROM namespaces JOIN accounts ON accounts.id = namespaces.account
+                           expires_at, models, ip_addresses, rates_capped, hint)
+         SELECT ?1, namespaces.id, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15 FROM namespaces JOIN accounts ON accounts.id = namespaces.account
          WHERE accounts.name = ?2 AND namespaces.name = ?3 AND namespaces.environment = ?4
          ON CONFLICT (hash) DO NOTHING",
         &[
@@ -60,7 +58,10 @@ pub(super) fn ensure(connection: &Connection, tenant: &NewTenant) -> Result<KeyR
             &limits.tokens_per_minute.map(NonZeroU32::get),
             &limits.spend_limit.map(Credits::micros),
             &limits.expires_at.map(Timestamp::as_millis),
-            &models,
+            &api_keys::json(limits.models.as_ref()),
+            &api_keys::json(limits.addresses.as_ref()),
+            &limits.is_capped,
+            &tenant.key_hint,
         ],
     )?;
     let record = key(connection, tenant.key_hash)?
@@ -80,16 +81,19 @@ pub(super) fn account(connection: &Connection, name: &str) -> Result<Option<Acco
     })
 }
 
-/// The key with this hash.
+/// The key with this hash: that of its secret, or of the one before.
 pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError> {
-    first(
-        connection,
-        "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment, keys.revoked_at IS NOT NULL,
-                keys.requests_per_minute, keys.tokens_per_minute, keys.spend_limit, keys.expires_at, keys.models
-         FROM keys JOIN namespaces ON namespaces.id = keys.namespace WHERE keys.hash = ?1",
-        &[&hash.as_slice()],
-        key_record,
-    )
+    let columns =
+        "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment, keys.revoked_at IS NOT NULL";
+    let from = "FROM keys JOIN namespaces ON namespaces.id = keys.namespace";
+    let limits = api_keys::LIMITS;
+    let current = format!("{columns}, NULL, {limits} {from} WHERE keys.hash = ?1");
+    let found = first(connection, &current, &[&hash.as_slice()], key_record)?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    let previous = format!("{columns}, keys.previous_until, {limits} {from} WHERE keys.previous_hash = ?1");
+    first(connection, &previous, &[&hash.as_slice()], key_record)
 }
 
 fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
@@ -99,13 +103,8 @@ fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
         account: parsed(row, 2)?,
         environment: parsed(row, 3)?,
         revoked: row.get(4)?,
-        limits: Arc::new(KeyLimits {
-            requests_per_minute: row.get::<_, Option<u32>>(5)?.and_then(NonZeroU32::new),
-            tokens_per_minute: row.get::<_, Option<u32>>(6)?.and_then(NonZeroU32::new),
-            spend_limit: row.get::<_, Option<i64>>(7)?.map(Credits::from_micros),
-            expires_at: row.get::<_, Option<i64>>(8)?.map(Timestamp::from_millis),
-            models: json_if_any(row, 9)?,
-        }),
+        replaced_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_millis),
+        limits: Arc::new(api_keys::limits(row, 6)?),
     })
 }
 
@@ -126,7 +125,7 @@ pub(super) fn grant(connection: &Connection, grant: &Grant) -> Result<Granted, S
     }
     let environment = first(
         connection,
-        "SELECT environment FROM namespaces WHERE id = ?1",
+        "SELECT environment FROM namespaces WHERE id = ?1 AND deleted_at IS NULL",
         &[&grant.namespace.to_string()],
         |row| parsed::<Environment>(row, 0),
     )?;
@@ -141,10 +140,12 @@ pub(super) fn grant(connection: &Connection, grant: &Grant) -> Result<Granted, S
         reason: &grant.reason,
         now: grant.now,
     };
-    if ledger::write(connection, &posting, &about)? {
-        ledger::apply(connection, &posting)?;
-    }
-    Ok(Granted::Balance(available(connection, grant.namespace)?))
+    // One that is there already counts, whatever it was: its key names one payment or request.
+    movements::post(connection, &posting, &about)?;
+    Ok(Granted::Balance(movements::balance(
+        connection,
+        LedgerAccount::Namespace(grant.namespace),
+    )?))
 }
 
 /// What a namespace has. The index is named, or SQLite would read all jobs that the namespace ever had.
@@ -165,15 +166,4 @@ pub(super) fn balance(connection: &Connection, namespace: NamespaceId) -> Result
             })
         },
     )
-}
-
-fn available(connection: &Connection, namespace: NamespaceId) -> Result<Credits, StoreError> {
-    let account = LedgerAccount::Namespace(namespace).to_string();
-    let balance = first(
-        connection,
-        "SELECT balance FROM balances WHERE account = ?1",
-        &[&account],
-        |row| credits(row, 0),
-    )?;
-    Ok(balance.unwrap_or_default())
 }
