@@ -212,9 +212,19 @@ all_parts! {
     /// Everything that a caller who has signed in may ask. Each part is a trait of its own.
     GateApi:
         AccountApi
+        AdminAccountsApi
+        AdminNodesApi
+        AuditApi
         ConfigurationApi
+        DeadLettersApi
         GrantApi
+        NodesApi
+        IntakeApi
         LoginsApi
+        NotificationsApi
+        OverviewApi
+        PlansApi
+        QueueApi
         SecondFactorApi
         TokensApi
         WalletsApi;
