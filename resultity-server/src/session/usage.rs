@@ -1,6 +1,6 @@
 //! What the holder of a key used, and what they may spend.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use jiff::Timestamp as Instant;
@@ -10,13 +10,14 @@ use resultity_core::api::cloud::Reply;
 use resultity_core::api::usage::{CreditBalance, UsageApi, UsageCounts, UsageQuery, UsageReport, UsageRow, UsageScope};
 use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::id::{KeyId, NamespaceId};
 
-use crate::flow::internal;
+use crate::flow::{Flow, internal};
 use crate::session::CloudSession;
 use crate::store::{UsageFilter, UsageRecord};
 
 /// Milliseconds of a day.
-const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// How many days are counted if nothing is said.
 const DEFAULT_DAYS: i64 = 30;
@@ -37,60 +38,9 @@ struct Grouping {
 impl UsageApi for CloudSession {
     async fn usage(&self, query: UsageQuery) -> Result<Reply<UsageReport>, ApiError> {
         self.touch()?;
-        let today = self.flow.clock.now().as_millis().div_euclid(DAY_MS);
-        let end = query.end.as_deref().map_or(Ok(today), |text| day("end", text))?;
-        let start = match &query.start {
-            Some(text) => day("start", text)?,
-            None => end - DEFAULT_DAYS + 1,
-        };
-        if start > end || end - start >= MAX_DAYS {
-            let message = format!("start must be before end, and at most {MAX_DAYS} days may be counted at once");
-            return Err(invalid("start", message));
-        }
-        let grouping = grouping(query.group_by.as_deref().unwrap_or("day,model"))?;
-        let filter = UsageFilter {
-            namespace: self.principal.namespace,
-            key: (query.scope != Some(UsageScope::Namespace)).then_some(self.principal.key),
-            model: query
-                .model
-                .map(|name| self.flow.model(&name).map_or(name, |model| model.name)),
-            from: Timestamp::from_millis(start * DAY_MS),
-            until: Timestamp::from_millis((end + 1) * DAY_MS),
-            // No job lives for a day.
-            accepted_from: Timestamp::from_millis((start - 1) * DAY_MS),
-        };
-        let records = self.flow.store.usage(filter).await.map_err(internal)?;
-        let mut rows: BTreeMap<_, UsageCounts> = BTreeMap::new();
-        let mut total = UsageCounts::default();
-        for record in records {
-            let counts = counts(&record);
-            total.add(&counts);
-            let group = (
-                grouping.day.then_some(record.day),
-                grouping.model.then_some(record.model),
-                grouping.endpoint.then_some(record.endpoint),
-                grouping.key.then_some(record.key),
-            );
-            rows.entry(group).or_default().add(&counts);
-        }
-        let data = rows
-            .into_iter()
-            .map(|((day, model, endpoint, key), counts)| UsageRow {
-                day: day.map(date),
-                model,
-                endpoint,
-                key,
-                key_label: None,
-                counts,
-            })
-            .collect();
-        Ok(Reply::of(UsageReport {
-            object: "usage".into(),
-            start: date(start),
-            end: date(end),
-            data,
-            total,
-        }))
+        let key = (query.scope != Some(UsageScope::Namespace)).then_some(self.principal.key);
+        let report = report(&self.flow, query, self.principal.namespace, key).await?;
+        Ok(Reply::of(report))
     }
 
     async fn credits(&self) -> Result<Reply<CreditBalance>, ApiError> {
@@ -115,6 +65,76 @@ impl UsageApi for CloudSession {
 
 fn invalid(field: &str, message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorCode::InvalidValue, message).with_param(field)
+}
+
+/// What was used of a namespace, or with one of its keys.
+pub(super) async fn report(
+    flow: &Flow,
+    query: UsageQuery,
+    namespace: NamespaceId,
+    key: Option<KeyId>,
+) -> Result<UsageReport, ApiError> {
+    let today = flow.clock.now().as_millis().div_euclid(DAY_MS);
+    let end = query.end.as_deref().map_or(Ok(today), |text| day("end", text))?;
+    let start = match &query.start {
+        Some(text) => day("start", text)?,
+        None => end - DEFAULT_DAYS + 1,
+    };
+    if start > end || end - start >= MAX_DAYS {
+        let message = format!("start must be before end, and at most {MAX_DAYS} days may be counted at once");
+        return Err(invalid("start", message));
+    }
+    let grouping = grouping(query.group_by.as_deref().unwrap_or("day,model"))?;
+    let filter = UsageFilter {
+        namespace,
+        key,
+        model: query
+            .model
+            .map(|name| flow.model(&name).map_or(name, |model| model.name)),
+        from: Timestamp::from_millis(start * DAY_MS),
+        until: Timestamp::from_millis((end + 1) * DAY_MS),
+        // No job lives for a day.
+        accepted_from: Timestamp::from_millis((start - 1) * DAY_MS),
+    };
+    let records = flow.store.usage(filter).await.map_err(internal)?;
+    let mut rows: BTreeMap<_, UsageCounts> = BTreeMap::new();
+    let mut total = UsageCounts::default();
+    for record in records {
+        let counts = counts(&record);
+        total.add(&counts);
+        let group = (
+            grouping.day.then_some(record.day),
+            grouping.model.then_some(record.model),
+            grouping.endpoint.then_some(record.endpoint),
+            grouping.key.then_some(record.key),
+        );
+        rows.entry(group).or_default().add(&counts);
+    }
+    let keys: BTreeSet<KeyId> = rows.keys().filter_map(|(.., key)| *key).collect();
+    let labels = if keys.is_empty() {
+        HashMap::new()
+    } else {
+        let labels = flow.store.key_labels(keys.into_iter().collect()).await;
+        labels.map_err(internal)?.into_iter().collect()
+    };
+    let data = rows
+        .into_iter()
+        .map(|((day, model, endpoint, key), counts)| UsageRow {
+            day: day.map(date),
+            model,
+            endpoint,
+            key,
+            key_label: key.and_then(|key| labels.get(&key).cloned()),
+            counts,
+        })
+        .collect();
+    Ok(UsageReport {
+        object: "usage".into(),
+        start: date(start),
+        end: date(end),
+        data,
+        total,
+    })
 }
 
 fn counts(record: &UsageRecord) -> UsageCounts {
@@ -155,7 +175,8 @@ fn day(field: &str, text: &str) -> Result<i64, ApiError> {
     Ok(midnight.timestamp().as_millisecond().div_euclid(DAY_MS))
 }
 
-fn date(day: i64) -> String {
+/// A day counted from the Unix epoch, as people write it.
+pub(super) fn date(day: i64) -> String {
     Instant::from_millisecond(day.saturating_mul(DAY_MS))
         .map(|instant| instant.to_zoned(TimeZone::UTC).date().to_string())
         .unwrap_or_default()

@@ -24,7 +24,9 @@ mod audit;
 mod admin_accounts;
 mod account;
 mod configuration;
+mod admin_nodes;
 mod grant;
+mod nodes;
 mod logins;
 mod second_factor;
 mod sign_in;
@@ -36,7 +38,9 @@ pub(super) fn routes(table: Table) -> Table {
     let parts = [plans::routes, operations::routes, notifications::routes, audit::routes, admin_accounts::routes, 
         account::routes,
         configuration::routes,
+        admin_nodes::routes,
         grant::routes,
+        nodes::routes,
         logins::routes,
         second_factor::routes,
         sign_in::routes,

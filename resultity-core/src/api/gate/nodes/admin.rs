@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AppealDecision, Node, NodeFlag, PenaltiesQuery, Penalty};
 use crate::api::gate::InEnvironment;
-use crate::api::page::{DEFAULT_PAGE, MAX_PAGE, Order, Page};
+use crate::api::page::{Order, Page};
 use crate::credits::{self, Credits};
 use crate::environment::Environment;
 use crate::error::ApiError;
@@ -57,13 +57,6 @@ pub struct AdminNodesQuery {
     /// Which end comes first: `desc` if nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
-}
-
-impl AdminNodesQuery {
-    /// How many entries, within bounds.
-    pub fn size(&self) -> u32 {
-        self.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE)
-    }
 }
 
 /// `POST /gate/v1/admin/nodes/{id}/flags`.
@@ -172,13 +165,6 @@ pub struct AppealsQuery {
     /// Which end comes first: `desc` (newest first) if nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
-}
-
-impl AppealsQuery {
-    /// How many entries, within bounds.
-    pub fn size(&self) -> u32 {
-        self.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE)
-    }
 }
 
 /// `POST /gate/v1/admin/appeals/{penalty}`.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::work::{NodeEarnings, NodeJob, NodeJobsQuery, NodePaidOut, NodeWorkQuery, PayOutNode};
 use super::{AppealPenalty, NodeAction, NodeFlag, Penalty};
 use crate::api::gate::InEnvironment;
-use crate::api::page::{DEFAULT_PAGE, MAX_PAGE, Order, Page};
+use crate::api::page::{Order, Page};
 use crate::environment::Environment;
 use crate::error::ApiError;
 use crate::id::{NodeId, PenaltyId};
@@ -283,13 +283,6 @@ pub struct NodesQuery {
     pub order: Option<Order>,
 }
 
-impl NodesQuery {
-    /// How many entries, within bounds.
-    pub fn size(&self) -> u32 {
-        self.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE)
-    }
-}
-
 /// `POST /gate/v1/nodes/{id}`: what is named is changed, the rest stays.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -374,13 +367,6 @@ pub struct PenaltiesQuery {
     /// Which end comes first: `desc` (newest first) if nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
-}
-
-impl PenaltiesQuery {
-    /// How many entries, within bounds.
-    pub fn size(&self) -> u32 {
-        self.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE)
-    }
 }
 
 /// Nodes of the caller's account. A node of somebody else, or of an environment that the caller does not see, is not

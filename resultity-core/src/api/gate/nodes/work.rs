@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::page::{DEFAULT_PAGE, MAX_PAGE, Order};
+use crate::api::page::Order;
 use crate::credits::{self, Credits};
 use crate::environment::Environment;
 use crate::id::{JobId, NamespaceId, NodeId, TransferId};
@@ -61,13 +61,6 @@ pub struct NodeJobsQuery {
     /// Which end comes first: `desc` (newest first) if nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Order>,
-}
-
-impl NodeJobsQuery {
-    /// How many entries, within bounds.
-    pub fn size(&self) -> u32 {
-        self.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE)
-    }
 }
 
 /// Which time is meant.

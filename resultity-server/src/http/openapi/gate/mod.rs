@@ -7,7 +7,9 @@ mod notifications;
 mod administration;
 mod account;
 mod configuration;
+mod admin_nodes;
 mod grant;
+mod nodes;
 mod logins;
 mod second_factor;
 mod sign_in;
@@ -17,7 +19,9 @@ mod wallets;
 pub(super) fn operations() -> Vec<Operation> {
     let parts = [plans::operations, notifications::operations, administration::operations, 
         account::operations,
+        admin_nodes::operations,
         grant::operations,
+        nodes::operations,
         logins::operations,
         second_factor::operations,
         sign_in::operations,
