@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use directories::ProjectDirs;
-use resultity_client::{CloudClient, StatusClient};
 use resultity_client::core::api::cloud::{ModelsApi, ReplyMeta};
 use resultity_client::core::api::jobs::JobsApi;
 use resultity_client::core::capability::Capability;
 use resultity_client::core::error::{ApiError, ErrorCode};
 use resultity_client::core::openai::model::Model;
 use resultity_client::core::{DEV_FILE, PROJECT};
+use resultity_client::{CloudClient, StatusClient};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,6 +38,15 @@ pub(crate) struct ConnectionArguments {
         hide_env_values = true
     )]
     api_key: Option<String>,
+    /// A token of `resultity login`'s kind, or an access token; better given by the variable
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "RESULTITY_TOKEN",
+        hide_env_values = true
+    )]
+    token: Option<String>,
     /// Where a running `dev` keeps its data [default: the platform's data folder]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -56,6 +65,18 @@ struct DevFile {
     embedding_model: Option<String>,
     #[serde(default)]
     network_key: Option<String>,
+    /// A session of its administrator.
+    #[serde(default)]
+    gate_token: Option<String>,
+}
+
+/// Where a Gate API is, and with which token it may be asked.
+pub(crate) struct GatePlace {
+    pub(crate) url: String,
+    /// The token that was given.
+    pub(crate) token: Option<String>,
+    /// That of the `dev` that runs here.
+    pub(crate) dev_token: Option<String>,
 }
 
 impl DevFile {
@@ -147,24 +168,41 @@ impl ConnectionArguments {
         Duration::from_secs(self.timeout)
     }
 
+    /// The server that is meant, without the path of an API; and the `dev` that it is, if one runs here.
+    fn server(&self) -> Result<(String, Option<DevFile>), Failure> {
+        let given = self.base_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
+        let dev = DevFile::read(self.data_dir.as_deref());
+        let (cloud, dev) = match (given, dev) {
+            (Some(url), Ok(Some(dev))) if same_place(url, &dev.cloud) => (url.to_owned(), Some(dev)),
+            (Some(url), _) => (url.to_owned(), None),
+            (None, dev) => {
+                let dev = dev?.ok_or_else(|| {
+                    Failure::new("no server is known: no `resultity-server dev` runs on this machine")
+                        .hint("Start it, or give --base-url (RESULTITY_BASE_URL), such as https://HOST/v1.")
+                })?;
+                (dev.cloud.clone(), Some(dev))
+            }
+        };
+        let url = cloud.trim_end_matches('/').trim_end_matches("/v1").to_owned();
+        Ok((url, dev))
+    }
+
+    /// Where the Gate API of the server that is meant is, and with which token.
+    pub(crate) fn gate(&self) -> Result<GatePlace, Failure> {
+        let (server, dev) = self.server()?;
+        let token = self.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
+        Ok(GatePlace {
+            url: format!("{server}/gate/v1"),
+            token: token.map(str::to_owned),
+            dev_token: dev.and_then(|dev| dev.gate_token),
+        })
+    }
+
     /// The Status API of the server that is meant, which needs no key: beside its Cloud API.
     pub(crate) fn status(&self) -> Result<StatusClient, Failure> {
-        let given = self.base_url.as_deref().map(str::trim).filter(|url| !url.is_empty());
-        let cloud = match given {
-            Some(url) => url.to_owned(),
-            None => match DevFile::read(self.data_dir.as_deref())? {
-                Some(dev) => dev.cloud,
-                None => {
-                    return Err(
-                        Failure::new("no server is known: no `resultity-server dev` runs on this machine")
-                            .hint("Start it, or give --base-url (RESULTITY_BASE_URL), such as https://HOST/v1."),
-                    );
-                }
-            },
-        };
-        let url = cloud.trim_end_matches('/').trim_end_matches("/v1");
+        let (server, _) = self.server()?;
         StatusClient::builder()
-            .base_url(format!("{url}/status/v1"))
+            .base_url(format!("{server}/status/v1"))
             .timeout(self.timeout())
             .user_agent(concat!("resultity/", env!("CARGO_PKG_VERSION")))
             .build()

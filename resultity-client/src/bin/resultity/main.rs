@@ -7,6 +7,7 @@ mod complete;
 mod compute;
 mod connection;
 mod embed;
+mod gate;
 mod jobs;
 mod models;
 mod node;
@@ -20,7 +21,8 @@ mod webhooks;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::connection::ConnectionArguments;
 use crate::output::{Failure, Output};
@@ -56,8 +58,24 @@ enum Command {
     Batch(batch::BatchArguments),
     /// Tell what was used, and what it cost
     Usage(usage::UsageArguments),
-    /// Tell what may be spent
+    /// Tell what may be spent; move credits, redeem vouchers, see every entry
     Credits(usage::CreditsArguments),
+    /// Sign in to manage keys, credits and nodes
+    Login(gate::login::LoginArguments),
+    /// Sign out
+    Logout(gate::login::LogoutArguments),
+    /// Tell who is signed in
+    Whoami(gate::login::WhoamiArguments),
+    /// Manage namespaces: balances of their own
+    Namespaces(gate::namespaces::NamespacesArguments),
+    /// Manage API keys
+    Keys(gate::keys::KeysArguments),
+    /// Manage access tokens for programs
+    Tokens(gate::tokens::TokensArguments),
+    /// Manage your machines: bind, watch, control, pay out
+    Nodes(gate::nodes::NodesArguments),
+    /// See and publish the network's configuration
+    Snapshots(gate::snapshots::SnapshotsArguments),
     /// Get and check proof of what was asked, answered and paid
     Receipt(receipt::ReceiptArguments),
     /// See how the network is: nodes, models, load, prices
@@ -66,6 +84,16 @@ enum Command {
     Webhooks(webhooks::WebhooksArguments),
     /// Ask one node directly, without the network
     Node(Box<node::NodeArguments>),
+    /// Print a script that completes this command in a shell
+    #[command(after_help = "\
+Examples:
+  resultity completions bash > ~/.local/share/bash-completion/completions/resultity
+  resultity completions zsh > ~/.zfunc/_resultity
+  resultity completions fish > ~/.config/fish/completions/resultity.fish")]
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -76,6 +104,7 @@ Examples:
   resultity batch submit requests.jsonl --wait > answers.jsonl
   resultity usage --by model
   resultity status                        how the network is
+  resultity login                         then: keys, credits, nodes, namespaces
   RESULTITY_API_KEY=rk_... resultity --base-url https://HOST/v1 chat \"hi\"
   resultity node info                     a node itself, without the network
 
@@ -114,6 +143,19 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Usage(arguments) => usage::run(arguments, connection, output).await,
         Command::Credits(arguments) => usage::run_credits(arguments, connection, output).await,
         Command::Receipt(arguments) => receipt::run(arguments, connection, output).await,
+        Command::Login(arguments) => gate::login::run(arguments, &connection, output).await,
+        Command::Logout(arguments) => gate::login::run_logout(arguments, &connection, output).await,
+        Command::Whoami(arguments) => gate::login::run_whoami(arguments, &connection, output).await,
+        Command::Namespaces(arguments) => gate::namespaces::run(arguments, &connection, output).await,
+        Command::Keys(arguments) => gate::keys::run(arguments, &connection, output).await,
+        Command::Tokens(arguments) => gate::tokens::run(arguments, &connection, output).await,
+        Command::Nodes(arguments) => gate::nodes::run(arguments, &connection, output).await,
+        Command::Snapshots(arguments) => gate::snapshots::run(arguments, &connection, output).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "resultity", &mut script);
+            output.write(&String::from_utf8_lossy(&script))
+        }
         Command::Status(arguments) => status::run(arguments, &connection, output).await,
         Command::Webhooks(arguments) => webhooks::run(arguments, connection, output).await,
         Command::Node(arguments) => node::run(*arguments, connection, output).await,

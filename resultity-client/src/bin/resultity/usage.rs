@@ -4,6 +4,8 @@ use clap::Args;
 use resultity_client::core::api::usage::{UsageApi, UsageCounts, UsageQuery, UsageReport, UsageScope};
 
 use crate::connection::ConnectionArguments;
+use crate::gate::GateArguments;
+use crate::gate::credits::{self, CreditsAction};
 use crate::output::{Failure, Output, until_interrupted};
 use crate::table::{if_any, json, list, thing};
 
@@ -40,12 +42,17 @@ pub(crate) struct UsageArguments {
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  resultity credits
+  resultity credits                       what the API key may spend
+  resultity credits balances              all namespaces of the account
+  resultity credits faucet                the day's credits of the testnet
+  resultity credits transfer 10 --from default --to staging
+  resultity credits ledger                where every credit went
   resultity credits --json | jq -r .available")]
 pub(crate) struct CreditsArguments {
-    /// Print them as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(subcommand)]
+    action: Option<CreditsAction>,
+    #[command(flatten)]
+    gate: GateArguments,
 }
 
 /// What rows are told apart by, as it was given.
@@ -91,7 +98,7 @@ pub(crate) async fn run(
     .await
 }
 
-fn table(report: &UsageReport, by: &str) -> String {
+pub(crate) fn table(report: &UsageReport, by: &str) -> String {
     let by: Vec<&str> = by.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
     let header: Vec<String> = by
         .iter()
@@ -131,12 +138,15 @@ pub(crate) async fn run_credits(
     connection: ConnectionArguments,
     output: &mut Output,
 ) -> Result<(), Failure> {
+    if let Some(action) = arguments.action {
+        return credits::run(action, &arguments.gate, &connection, output).await;
+    }
     let connection = connection.connect()?;
     until_interrupted(async {
         let credits = connection.client.credits().await;
         let credits = credits.map_err(|error| connection.explain(error))?;
         output.note_price(None, &credits.meta);
-        if arguments.json {
+        if arguments.gate.json {
             return output.write_line(&json(&credits.body)?);
         }
         output.write_line(&thing([
