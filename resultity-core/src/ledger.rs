@@ -39,6 +39,30 @@ impl fmt::Display for LedgerAccount {
     }
 }
 
+/// A text that names no account of the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected an account of the ledger, such as namespace:<id>")]
+pub struct UnknownLedgerAccount;
+
+impl FromStr for LedgerAccount {
+    type Err = UnknownLedgerAccount;
+
+    fn from_str(text: &str) -> Result<Self, UnknownLedgerAccount> {
+        fn read<T: FromStr>(text: &str) -> Result<T, UnknownLedgerAccount> {
+            text.parse().map_err(|_| UnknownLedgerAccount)
+        }
+        let (kind, rest) = text.split_once(':').ok_or(UnknownLedgerAccount)?;
+        match (kind, rest.split_once(':')) {
+            ("namespace", None) => read(rest).map(Self::Namespace),
+            ("escrow", None) => read(rest).map(Self::Escrow),
+            ("issuance", None) => read(rest).map(Self::Issuance),
+            ("network", Some(("fees", environment))) => read(environment).map(Self::Fees),
+            ("node", Some((environment, node))) => Ok(Self::Node(read(environment)?, read(node)?)),
+            _ => Err(UnknownLedgerAccount),
+        }
+    }
+}
+
 /// One line of the ledger: what an account gains (or loses, if negative).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
@@ -356,6 +380,32 @@ mod tests {
         for (posting, payer) in [(hold, Some(s.namespace)), (release, Some(s.namespace)), (settle, None)] {
             let refused = Posting::compensation(posting.kind(), posting.entries(), payer);
             assert!(matches!(refused, Err(LedgerError::NotCompensable(_))), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_an_account_reads_back() {
+        let s = settlement(1, 1, 1);
+        let accounts = [
+            LedgerAccount::Namespace(s.namespace),
+            LedgerAccount::Escrow(s.job),
+            LedgerAccount::Node(Environment::Mainnet, s.node),
+            LedgerAccount::Fees(Environment::Testnet),
+            LedgerAccount::Issuance(Environment::Mainnet),
+        ];
+        for account in accounts {
+            assert_eq!(account.to_string().parse(), Ok(account));
+        }
+        for bad in [
+            "",
+            "namespace",
+            "namespace:x",
+            "network:testnet",
+            "issuance:devnet",
+            "node:testnet",
+            "x:y",
+        ] {
+            assert_eq!(bad.parse::<LedgerAccount>(), Err(UnknownLedgerAccount), "{bad}");
         }
     }
 

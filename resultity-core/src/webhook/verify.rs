@@ -48,11 +48,16 @@ pub struct Verifier {
 impl Verifier {
     /// For the secret that the webhook was made with: `whsec_…`.
     pub fn new(secret: &str) -> Result<Self, InvalidSecret> {
-        Ok(Self {
-            secret: secret.parse()?,
+        Ok(Self::of(secret.parse()?))
+    }
+
+    /// The same for a secret that was read already.
+    pub fn of(secret: SigningSecret) -> Self {
+        Self {
+            secret,
             tolerance: TOLERANCE,
             clock: Arc::new(SystemClock),
-        })
+        }
     }
 
     /// Sets how far the time of a message may be from now; 5 minutes otherwise.

@@ -38,7 +38,7 @@ where
 }
 
 /// The bytes of a body that says that it is JSON.
-async fn text(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+pub(super) async fn text(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let is_json = headers.get(CONTENT_TYPE).is_none_or(|value| {
         let kind = value
             .to_str()

@@ -32,6 +32,18 @@ pub(super) fn read(headers: &HeaderMap) -> Result<CallOptions, ApiError> {
     Ok(options)
 }
 
+/// The idempotency key of a request that may name it in its body as well: one of the two, or the same in both.
+pub(super) fn idempotency_key(headers: &HeaderMap, in_body: Option<String>) -> Result<Option<String>, ApiError> {
+    let in_header = text(headers, "idempotency-key")?.map(str::to_owned);
+    match (in_header, in_body) {
+        (Some(header), Some(body)) if header != body => {
+            let message = "the header Idempotency-Key and idempotency_key differ: send one of them";
+            Err(ApiError::new(ErrorCode::InvalidValue, message).with_param("idempotency_key"))
+        }
+        (header, body) => Ok(header.or(body)),
+    }
+}
+
 /// Whether the caller only wants to know what the request would cost.
 pub(super) fn is_dry_run(headers: &HeaderMap) -> Result<bool, ApiError> {
     Ok(parsed(headers, "x-resultity-dry-run", "true or false")?.unwrap_or(false))

@@ -27,6 +27,7 @@ pub use batch::Batches;
 pub use cloud::CloudSession;
 pub use file_writer::FileLimits;
 pub use files::Upload;
+pub use gate::write_alerts;
 pub use gate::{
     AccountOptions, Attempted, Authority, Caller, Gate, GateDoor, GateOptions, GateParts, GateSession, Passwords,
     Throttle, WalletOptions, csrf_token,

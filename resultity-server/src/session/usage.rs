@@ -74,16 +74,7 @@ pub(super) async fn report(
     namespace: NamespaceId,
     key: Option<KeyId>,
 ) -> Result<UsageReport, ApiError> {
-    let today = flow.clock.now().as_millis().div_euclid(DAY_MS);
-    let end = query.end.as_deref().map_or(Ok(today), |text| day("end", text))?;
-    let start = match &query.start {
-        Some(text) => day("start", text)?,
-        None => end - DEFAULT_DAYS + 1,
-    };
-    if start > end || end - start >= MAX_DAYS {
-        let message = format!("start must be before end, and at most {MAX_DAYS} days may be counted at once");
-        return Err(invalid("start", message));
-    }
+    let (start, end) = days(flow.clock.now(), query.start.as_deref(), query.end.as_deref())?;
     let grouping = grouping(query.group_by.as_deref().unwrap_or("day,model"))?;
     let filter = UsageFilter {
         namespace,
@@ -164,6 +155,21 @@ fn grouping(text: &str) -> Result<Grouping, ApiError> {
         *chosen = true;
     }
     Ok(grouping)
+}
+
+/// The first and the last day that are asked for, counted from the Unix epoch.
+pub(super) fn days(now: Timestamp, start: Option<&str>, end: Option<&str>) -> Result<(i64, i64), ApiError> {
+    let today = now.as_millis().div_euclid(DAY_MS);
+    let end = end.map_or(Ok(today), |text| day("end", text))?;
+    let start = match start {
+        Some(text) => day("start", text)?,
+        None => end - DEFAULT_DAYS + 1,
+    };
+    if start > end || end - start >= MAX_DAYS {
+        let message = format!("start must be before end, and at most {MAX_DAYS} days may be counted at once");
+        return Err(invalid("start", message));
+    }
+    Ok((start, end))
 }
 
 /// A day, counted from the Unix epoch.

@@ -70,8 +70,8 @@ pub struct CreditAlert {
     #[serde(with = "credits::decimal")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub below: Credits,
-    /// Whether it was told already. It is told again after the total was raised to the limit or more.
-    pub told: bool,
+    /// Whether it will be told. Once it was, not again before the total was raised to the limit or more.
+    pub armed: bool,
 }
 
 /// `POST /gate/v1/namespaces/{id}/alert`.

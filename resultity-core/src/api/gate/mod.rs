@@ -207,6 +207,7 @@ macro_rules! all_parts {
 all_parts! {
     /// What may be asked by whoever has not signed in: signing up and in.
     DoorApi:
+        PaymentsApi
         SignInApi
         WalletSignInApi;
     /// Everything that a caller who has signed in may ask. Each part is a trait of its own.
@@ -217,6 +218,10 @@ all_parts! {
         AuditApi
         ConfigurationApi
         DeadLettersApi
+        CorrectionsApi
+        CreditsApi
+        ReportsApi
+        VouchersApi
         GrantApi
         NodesApi
         IntakeApi

@@ -25,6 +25,11 @@ mod admin_accounts;
 mod account;
 mod configuration;
 mod admin_nodes;
+mod corrections;
+mod credits;
+mod payments;
+mod reports;
+mod vouchers;
 mod grant;
 mod nodes;
 mod logins;
@@ -39,6 +44,11 @@ pub(super) fn routes(table: Table) -> Table {
         account::routes,
         configuration::routes,
         admin_nodes::routes,
+        corrections::routes,
+        credits::routes,
+        payments::routes,
+        reports::routes,
+        vouchers::routes,
         grant::routes,
         nodes::routes,
         logins::routes,

@@ -132,6 +132,13 @@ impl Operation {
         self
     }
 
+    /// It takes this in a header.
+    pub(super) fn header(mut self, name: &'static str, kind: Type, description: &'static str) -> Self {
+        self.parameters
+            .push(parameter(name, ParameterIn::Header, kind, description));
+        self
+    }
+
     /// It answers with JSON.
     pub(super) fn gives<T: ToSchema>(mut self, answer: &'static str) -> Self {
         let schema = self.reference::<T>();

@@ -7,7 +7,7 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::JobId;
 use secrecy::SecretString;
 
-use super::GateSession;
+use super::{GateSession, reason};
 use crate::session::hash_key;
 use crate::store::{Grant, Granted};
 
@@ -17,7 +17,7 @@ const MAX_GRANT: Credits = Credits::from_whole(1_000_000_000);
 #[async_trait]
 impl GrantApi for GateSession {
     async fn grant_credits(&self, grant: CreditGrant) -> Result<CreditGranted, ApiError> {
-        self.administrator()?;
+        let actor = self.administrator()?;
         let invalid = |param: &str, message: String| ApiError::new(ErrorCode::InvalidValue, message).with_param(param);
         if grant.credits <= Credits::ZERO || grant.credits > MAX_GRANT {
             return Err(invalid(
@@ -39,14 +39,22 @@ impl GrantApi for GateSession {
             (None, Some(namespace)) => namespace,
             _ => return Err(invalid("api_key", "name either api_key or namespace".into())),
         };
+        self.funds_if_seen(None, namespace, None)
+            .await
+            .map_err(|error| error.with_param("namespace"))?;
+        let why = match reason::optional(grant.reason.as_deref())? {
+            why if why.is_empty() => "granted by an administrator".to_owned(),
+            why => why,
+        };
+        let audit = self.audit(actor, "credits.grant", format!("namespace:{namespace}"), why.clone());
         let store_grant = Grant {
             idempotency_key: format!("admin:{}", JobId::new(&*self.gate.clock, &*self.gate.entropy)),
             namespace,
             amount: grant.credits,
-            reason: "granted by an administrator".into(),
+            reason: why,
             now: self.gate.clock.now(),
         };
-        match self.gate.store.grant(store_grant).await {
+        match self.gate.store.grant_audited(store_grant, audit).await {
             Ok(Granted::Balance(balance)) => {
                 tracing::info!(namespace.id = %namespace, credits = %grant.credits, "credits granted");
                 Ok(CreditGranted {

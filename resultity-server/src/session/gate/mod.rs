@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use resultity_core::api::gate::{Role, Scope};
 use resultity_core::clock::{Clock, Entropy};
+use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{AccountId, AuditId, LoginId, NotificationId, TokenId};
+use resultity_core::webhook::SigningSecret;
 use serde_json::Value;
 
 use crate::flow::{Flow, Flows};
@@ -30,6 +32,12 @@ mod account;
 mod callers;
 mod codes;
 mod configuration;
+mod alerts;
+mod corrections;
+mod credits;
+mod payments;
+mod reports;
+mod vouchers;
 mod grant;
 mod join;
 mod nodes;
@@ -42,6 +50,7 @@ mod throttle;
 mod tokens;
 mod wallets;
 
+pub use alerts::write_alerts;
 pub use callers::csrf_token;
 pub use options::AccountOptions;
 pub use passwords::Passwords;
@@ -58,6 +67,10 @@ pub struct GateOptions {
     pub mail: MailOptions,
     /// Which messages of wallets count.
     pub wallets: WalletOptions,
+    /// What the testnet's faucet gives an account a day; 0: there is none. 100 credits if nothing is said.
+    pub faucet: Option<Credits>,
+    /// What the payment provider signs its messages with; without it no payment is taken.
+    pub payment_secret: Option<SigningSecret>,
     /// Whether nobody can make an account: those that are there, and those of the server's shell, are all.
     pub no_sign_up: bool,
 }

@@ -76,7 +76,7 @@ pub(super) fn insert(
 }
 
 /// A UUID of version 7 whose random part comes from a text.
-fn uuid_of(now: Timestamp, text: &str) -> Uuid {
+pub(super) fn uuid_of(now: Timestamp, text: &str) -> Uuid {
     let mut random = [0; 10];
     random.copy_from_slice(&sha256(text)[..10]);
     let millis = u64::try_from(now.as_millis()).unwrap_or_default();

@@ -9,7 +9,7 @@ use resultity_core::ledger::{Posting, Settlement};
 use resultity_core::signing::Outcome;
 use rusqlite::Connection;
 
-use super::detached;
+use super::{alerts, detached, epochs};
 use super::job_events::{self, JobEnded};
 use super::jobs::{keep_attempt, requeue, spend};
 use super::ledger::{self, About};
@@ -59,7 +59,9 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
     // Not by RETURNING, for which SQLite makes a table: this is the busiest verb.
     let payer = first(
         connection,
-        "SELECT environment, namespace, held, key, events FROM jobs WHERE id = ?1",
+        "SELECT environment, namespace, held, key, events,
+                EXISTS (SELECT 1 FROM credit_alerts WHERE credit_alerts.namespace = jobs.namespace AND armed = 1)
+         FROM jobs WHERE id = ?1",
         &[&id],
         |row| {
             Ok((
@@ -68,10 +70,11 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
                 credits(row, 2)?,
                 row.get::<_, String>(3)?,
                 row.get::<_, Option<String>>(4)?,
+                row.get::<_, bool>(5)?,
             ))
         },
     )?;
-    let Some((environment, namespace, held, key, events)) = payer else {
+    let Some((environment, namespace, held, key, events, has_alert)) = payer else {
         return Err(StoreError::Corrupt(format!(
             "the job {id} vanished while it was settled"
         )));
@@ -94,6 +97,9 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
     };
     ledger::write_once(connection, &posting, &about)?;
     ledger::apply(connection, &posting)?;
+    if has_alert {
+        alerts::lowered(connection, namespace, environment, settle.now)?;
+    }
     execute(
         connection,
         "INSERT INTO receipts (job, node, attempt, request_hash, transcript_hash, output_hash, prompt_tokens,
@@ -130,17 +136,13 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
         };
         job_events::ended(connection, &source, end)?;
     }
+    let points = prompt.saturating_add(completion);
     execute(
         connection,
         "INSERT INTO points (job, environment, node, points, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        &[
-            &id,
-            &environment.as_str(),
-            &node,
-            &prompt.saturating_add(completion),
-            &now,
-        ],
+        &[&id, &environment.as_str(), &node, &points, &now],
     )?;
+    epochs::add(connection, environment.as_str(), &node, points, settle.now)?;
     Ok(Ended::Now(JobEnd {
         state,
         cost: settle.cost,

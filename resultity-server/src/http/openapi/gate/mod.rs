@@ -8,6 +8,7 @@ mod administration;
 mod account;
 mod configuration;
 mod admin_nodes;
+mod credits;
 mod grant;
 mod nodes;
 mod logins;
@@ -20,6 +21,7 @@ pub(super) fn operations() -> Vec<Operation> {
     let parts = [plans::operations, notifications::operations, administration::operations, 
         account::operations,
         admin_nodes::operations,
+        credits::operations,
         grant::operations,
         nodes::operations,
         logins::operations,
