@@ -1,6 +1,7 @@
 //! What the tests of the server share: a server in this process, and a node whose every step the test decides.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,9 +24,11 @@ use tempfile::TempDir;
 
 pub mod api;
 pub mod batches;
+pub mod gate;
 pub mod node;
 #[cfg(feature = "dev")]
 pub mod process;
+pub mod wallet;
 
 /// How long anything in a test may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -123,6 +126,7 @@ impl TestServer {
             bind_loopback_to: Some(record.account),
         };
         options.admin_token = Some(resultity_core::canonical::sha256("admin"));
+        options.gate.accounts.calls_per_minute = NonZeroU32::MAX;
         change(&mut options);
         let server = Server::with_store(options, Arc::clone(&store)).await.unwrap();
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
@@ -159,6 +163,7 @@ impl TestServer {
             bind_loopback_to: Some(principal.account),
         };
         options.admin_token = Some(resultity_core::canonical::sha256("admin"));
+        options.gate.accounts.calls_per_minute = NonZeroU32::MAX;
         let server = Server::with_store(options, Arc::clone(&store)).await.unwrap();
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let running = server.start(listener, &Role::ALL, None).unwrap();

@@ -5,6 +5,8 @@ use std::fmt;
 use crate::api::gate::{DoorApi, GateApi};
 use crate::clock::{Clock, Entropy};
 
+pub mod account;
+pub mod administration;
 pub mod second_factor;
 pub mod wallets;
 
@@ -30,6 +32,7 @@ impl fmt::Debug for GateSetting<'_> {
 /// Runs all scenarios, one after the other, and prints the name of each to standard error. Panics at the first that
 /// fails. The account has no second factor.
 pub async fn all(api: &dyn GateApi, setting: &GateSetting<'_>) {
+    account::all(api, setting).await;
     wallets::all(api, setting).await;
     second_factor::all(api, setting).await;
 }
