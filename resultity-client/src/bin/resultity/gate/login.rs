@@ -278,7 +278,7 @@ pub(crate) async fn run_whoami(
     let (session, account) = until_interrupted(async {
         let session = gate.client.session().await.map_err(|error| gate.explain(error))?;
         let account = match session.account {
-            Some(_) => Some(gate.client.account().await.map_err(|error| gate.explain(error))?),
+            Some(_) => Some(gate.client.own_account().await.map_err(|error| gate.explain(error))?),
             None => None,
         };
         Ok::<_, Failure>((session, account))
