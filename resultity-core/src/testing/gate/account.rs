@@ -155,7 +155,7 @@ pub async fn the_last_credential_stays(api: &dyn GateApi) {
 }
 
 /// Wrong passwords, codes and tickets are refused alike. Panics if not.
-pub async fn what_is_guessed_tells_nothing(door: &dyn DoorApi, _setting: &GateSetting<'_>) {
+pub async fn what_is_guessed_tells_nothing(door: &dyn DoorApi) {
     let error = door
         .sign_in(SignIn::new("nobody@example.org", "a wrong password"))
         .await
