@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::assemble::{self, Offer, Running, Server, ServerOptions, StartError};
 use crate::http::Role;
+use crate::mail::MailOptions;
 use crate::network_key::PASSWORD_VARIABLE;
 use crate::private_file::{self, FileError};
 use crate::session::new_key;
@@ -41,6 +42,9 @@ pub use report::announce;
 const ENVIRONMENT: Environment = Environment::Testnet;
 const CREDENTIALS_FILE: &str = "dev-credentials.json";
 const ACCOUNT: &str = "dev";
+
+/// Where letters are left as files, in the data directory.
+const OUTBOX: &str = "outbox";
 
 /// What the key starts with.
 const CREDITS: Credits = Credits::from_whole(1_000_000);
@@ -253,6 +257,7 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     let mut server_options = ServerOptions::new(ENVIRONMENT, &data_dir, Offer::new(models));
     server_options.admin_token = Some(sha256(&credentials.admin_token));
     server_options.allow_private_webhooks = true;
+    server_options.gate.mail = MailOptions::Directory(data_dir.join(OUTBOX));
     server_options.link_policy.bind_loopback_to = Some(record.account);
     server_options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
     server_options.metrics = crate::telemetry::start_metrics();

@@ -4,9 +4,9 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use resultity_core::api::gate::{WalletSignIn, WalletSignInApi, WalletsApi};
+use resultity_core::api::gate::{WalletSignInApi, WalletsApi};
 
-use super::{Door, Gated, encode};
+use super::{Door, Gated, encode, signed_in};
 use crate::http::body;
 use crate::http::problem::Problem;
 use crate::http::table::Table;
@@ -27,8 +27,8 @@ async fn challenge(Door(door): Door, headers: HeaderMap, body: Body) -> Result<R
 }
 
 async fn sign_in(Door(door): Door, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let request: WalletSignIn = body::json(&headers, body).await?;
-    Ok(encode(&door.wallet_sign_in(request).await?))
+    let request = body::json(&headers, body).await?;
+    Ok(signed_in(&headers, door.wallet_sign_in(request).await?))
 }
 
 async fn list(Gated(session): Gated) -> Result<Response, Problem> {

@@ -65,19 +65,19 @@ impl SignInApi for GateDoor {
         let account = match account {
             Some(account) if right => account,
             Some(account) => {
-                self.failed_sign_in(account.id);
+                self.failed_sign_in(account.id, SignInMethod::Password);
                 return wrong();
             }
             None => return wrong(),
         };
         if account.suspended_at.is_some() {
-            self.failed_sign_in(account.id);
+            self.failed_sign_in(account.id, SignInMethod::Password);
             return Err(suspended());
         }
         let factor = gate.check_second_factor(account.id, request.second_factor.as_ref(), self.address);
         if let Err(error) = factor.await {
             if error.code != ErrorCode::SecondFactorRequired {
-                self.failed_sign_in(account.id);
+                self.failed_sign_in(account.id, SignInMethod::Password);
             }
             return Err(error);
         }
@@ -132,13 +132,13 @@ impl GateDoor {
     }
 
     /// Keeps that somebody tried. Not waited for: how long the answer takes must not tell that there is an account.
-    fn failed_sign_in(&self, account: AccountId) {
+    pub(super) fn failed_sign_in(&self, account: AccountId, method: SignInMethod) {
         let gate = &self.gate;
         metrics::counter!("resultity_sign_ins_total", "outcome" => "refused").increment(1);
         let record = SignInRecord {
             id: SignInId::new(&*gate.clock, &*gate.entropy),
             account,
-            method: SignInMethod::Password,
+            method,
             succeeded: false,
             address: self.address.to_string(),
             user_agent: self.user_agent.clone(),

