@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use resultity_core::Address;
 use resultity_core::environment::Environment;
 use secrecy::SecretString;
@@ -16,6 +17,7 @@ use crate::agent::{Agent, AgentBuilder, AgentError, DEFAULT_DRAIN_TIMEOUT};
 use crate::identity::PasswordSource;
 use crate::runtime::openai::{OpenAiRuntime, OpenAiRuntimeError};
 use crate::runtime::several::Several;
+use crate::runtime::shared::Shared;
 use crate::runtime::{Runtime, RuntimeError};
 
 /// The settings of a node.
@@ -28,6 +30,8 @@ pub struct NodeConfig {
     pub data_dir: PathBuf,
     /// Which network.
     pub environment: Environment,
+    /// Other networks of the same address that it is in too. Its slots serve all of them.
+    pub other_environments: Vec<Environment>,
     /// OpenAI-compatible engines, by their base addresses. None, and no containers for models: the embedded models.
     pub engines: Vec<String>,
     /// The file of an Infernet node (`config.json`) that works beside the Agent: its REST API is served in this process, and
@@ -57,6 +61,7 @@ impl NodeConfig {
             io_url: io_url.into(),
             data_dir: data_dir.into(),
             environment: Environment::Testnet,
+            other_environments: Vec::new(),
             engines: Vec::new(),
             #[cfg(feature = "infernet")]
             infernet: None,
@@ -70,9 +75,9 @@ impl NodeConfig {
         }
     }
 
-    fn builder(&self, runtime: Arc<dyn Runtime>) -> AgentBuilder {
+    fn builder(&self, environment: Environment, runtime: Arc<dyn Runtime>) -> AgentBuilder {
         Agent::builder(&self.io_url, &self.data_dir)
-            .environment(self.environment)
+            .environment(environment)
             .runtime(runtime)
             .network_key(self.network_key)
             .keystore_password(self.password.clone())
@@ -128,6 +133,11 @@ pub enum RunError {
     #[cfg(feature = "infernet")]
     #[error("the Infernet node: {0}")]
     Infernet(#[from] crate::infernet::run::RunError),
+    /// Nobody said which network.
+    #[error(
+        "this node has not met the network yet: give its address with --io, such as wss://io.network.example.org/io/v1/ws"
+    )]
+    NoNetwork,
     /// This build has no embedded engine.
     #[error(
         "this build has no embedded engine: give the address of an engine with --engine, or build with the feature `embedded`"
@@ -160,16 +170,37 @@ async fn own_runtime(config: &NodeConfig) -> Result<Arc<dyn Runtime>, RunError> 
     }
 }
 
-/// Runs the Agent.
+/// Runs an Agent for each environment. When one of them ends, the others end too.
 async fn join(config: &NodeConfig, runtime: Arc<dyn Runtime>, cancel: CancellationToken) -> Result<(), RunError> {
-    let builder = config.builder(runtime);
-    let agent = tokio::task::spawn_blocking(|| builder.build())
+    if config.other_environments.is_empty() {
+        return Ok(agent(config, config.environment, runtime).await?.run(cancel).await?);
+    }
+    let slots = config.max_concurrency.unwrap_or_else(|| runtime.slots());
+    let runtime: Arc<dyn Runtime> = Arc::new(Shared::new(runtime, slots));
+    let cancel = cancel.child_token();
+    let environments = std::iter::once(config.environment).chain(config.other_environments.iter().copied());
+    let mut agents = Vec::new();
+    for environment in environments {
+        agents.push(agent(config, environment, Arc::clone(&runtime)).await?);
+    }
+    let run = agents.into_iter().map(async |agent| {
+        let ended = agent.run(cancel.clone()).await;
+        cancel.cancel();
+        ended
+    });
+    let ended: Result<Vec<()>, AgentError> = join_all(run).await.into_iter().collect();
+    ended?;
+    Ok(())
+}
+
+async fn agent(config: &NodeConfig, environment: Environment, runtime: Arc<dyn Runtime>) -> Result<Agent, AgentError> {
+    let builder = config.builder(environment, runtime);
+    tokio::task::spawn_blocking(|| builder.build())
         .await
         .map_err(|error| AgentError::Start {
             what: "the Agent",
             reason: error.to_string(),
-        })??;
-    Ok(agent.run(cancel).await?)
+        })?
 }
 
 /// The engines at these addresses as one Runtime. Each is asked for its models once, so that a wrong address is seen

@@ -1,7 +1,15 @@
 //! What a node runs on, as it tells the network.
 
-use resultity_core::wire::Hardware;
+use std::process::Stdio;
+use std::time::Duration;
+
+use resultity_core::wire::{Gpu, Hardware};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+
+/// How long the driver's tool may take.
+const TOOL_TIMEOUT: Duration = Duration::from_secs(10);
+/// The most GPUs that are told of.
+const MAX_GPUS: usize = 64;
 
 /// Reads the machine's facts; what doesn't change is read once.
 #[derive(Debug)]
@@ -31,6 +39,21 @@ impl HardwareProbe {
         Self { system, facts }
     }
 
+    /// Looks for GPUs, once: those that NVIDIA's driver tells of. Without its tool there are none.
+    pub async fn find_gpus(&mut self) {
+        let mut tool = tokio::process::Command::new("nvidia-smi");
+        tool.args(["--query-gpu=name,memory.total", "--format=csv,noheader,nounits"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        let output = tokio::time::timeout(TOOL_TIMEOUT, tool.output()).await;
+        if let Ok(Ok(output)) = output
+            && output.status.success()
+        {
+            self.facts.gpus = gpus(&String::from_utf8_lossy(&output.stdout));
+        }
+    }
+
     /// The facts with what is in use now: one small read, cheap enough for every heartbeat.
     pub fn read(&mut self) -> Hardware {
         if let Some(system) = &mut self.system {
@@ -39,6 +62,19 @@ impl HardwareProbe {
         }
         self.facts.clone()
     }
+}
+
+/// Lines of a name and mebibytes.
+fn gpus(text: &str) -> Vec<Gpu> {
+    let gpu = |line: &str| {
+        let (name, memory) = line.rsplit_once(',')?;
+        let mebibytes: u64 = memory.trim().parse().ok()?;
+        Some(Gpu {
+            name: name.trim().chars().take(100).collect(),
+            memory: mebibytes.saturating_mul(1 << 20),
+        })
+    };
+    text.lines().filter_map(gpu).take(MAX_GPUS).collect()
 }
 
 impl Default for HardwareProbe {
@@ -50,6 +86,17 @@ impl Default for HardwareProbe {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_drivers_tool_prints_is_read() {
+        let text = "NVIDIA GeForce RTX 4090, 24564\nTesla T4, 15360\n[Unknown Error], [N/A]\n";
+        let found = gpus(text);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(
+            (found[0].name.as_str(), found[0].memory),
+            ("NVIDIA GeForce RTX 4090", 24_564 << 20)
+        );
+    }
 
     #[test]
     fn this_machine_has_processors_and_memory() {

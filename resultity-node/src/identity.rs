@@ -15,7 +15,7 @@ use resultity_core::Address;
 use resultity_core::clock::Entropy;
 use resultity_core::environment::Environment;
 use resultity_core::signing::keystore::{self, ScryptCost};
-use resultity_core::signing::{Domain, Keypair};
+use resultity_core::signing::{Domain, KeyChain, Keypair};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -208,15 +208,41 @@ fn read_line(path: &Path) -> Result<SecretString, IdentityError> {
 }
 
 /// The network that a node trusts, per environment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkPin {
     /// The address of the network's key.
     pub network_key: Address,
     /// The address of its first key, which every signature's domain holds.
     pub genesis: Address,
+    /// The keys that the network had before, as far as this node has followed them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<Address>,
 }
 
 impl NetworkPin {
+    /// A network that was met with this key.
+    pub const fn new(network_key: Address, genesis: Address) -> Self {
+        Self {
+            network_key,
+            genesis,
+            former: Vec::new(),
+        }
+    }
+
+    /// The network at the end of a chain that was verified.
+    pub fn at_end_of(chain: &KeyChain) -> Self {
+        let network_key = chain.current();
+        Self {
+            former: chain.keys().filter(|key| *key != network_key).collect(),
+            ..Self::new(network_key, chain.genesis)
+        }
+    }
+
+    /// Whether this is one of the network's keys, the current one or one before it.
+    pub fn knows(&self, key: Address) -> bool {
+        key == self.network_key || key == self.genesis || self.former.contains(&key)
+    }
+
     /// The pin in this directory, if the network was met before.
     pub fn load(environment_dir: &Path) -> Result<Option<Self>, IdentityError> {
         let path = environment_dir.join(PIN_FILE);
@@ -235,7 +261,7 @@ impl NetworkPin {
     /// Writes it down.
     pub fn store(&self, environment_dir: &Path) -> Result<(), IdentityError> {
         let path = Self::path(environment_dir);
-        let text = serde_json::to_string(self).expect("two addresses are JSON");
+        let text = serde_json::to_string(self).expect("addresses are JSON");
         replace_private(&path, text.as_bytes(), Durable::Yes).map_err(file_error("write", &path))
     }
 
@@ -356,10 +382,12 @@ mod tests {
     fn a_pin_reads_back() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(NetworkPin::load(dir.path()).unwrap(), None);
-        let pin = NetworkPin {
-            network_key: Address::repeat_byte(1),
-            genesis: Address::repeat_byte(2),
-        };
+        let mut pin = NetworkPin::new(Address::repeat_byte(1), Address::repeat_byte(2));
+        pin.store(dir.path()).unwrap();
+        assert_eq!(NetworkPin::load(dir.path()).unwrap().as_ref(), Some(&pin));
+        pin.former.push(Address::repeat_byte(3));
+        let known = [1, 2, 3, 4].map(|byte| pin.knows(Address::repeat_byte(byte)));
+        assert_eq!(known, [true, true, true, false]);
         pin.store(dir.path()).unwrap();
         assert_eq!(NetworkPin::load(dir.path()).unwrap(), Some(pin));
         fs::write(NetworkPin::path(dir.path()), "{").unwrap();

@@ -10,3 +10,4 @@ pub mod identity;
 pub mod infernet;
 pub mod models;
 pub mod runtime;
+pub mod standing;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use resultity_core::Address;
 use resultity_core::clock::Clock;
 use resultity_core::wire::{Hardware, RuntimeInfo};
 use tokio::sync::{mpsc, watch};
@@ -23,7 +24,7 @@ use super::journal::Journal;
 use super::link::{self, Link, LinkError, Socket};
 use super::probe::{Engine, probe};
 use super::session::Session;
-use super::sync::{Applied, Sync, SyncError, served};
+use super::sync::{Applied, Fetched, Sync, SyncError, served};
 use super::told::note;
 use super::{AgentError, AgentStatus, Refusal};
 use crate::identity::{IdentityError, NetworkPin};
@@ -52,7 +53,9 @@ pub(super) enum Event {
     /// The Runtime was asked.
     Probed(Result<Vec<EngineModel>, RuntimeError>, Hardware),
     /// A snapshot was fetched, or not.
-    Synced(Result<Box<Applied>, SyncError>),
+    Synced(Result<Box<Fetched>, SyncError>),
+    /// The chain of the network's keys was followed from the first of these, which is trusted, to the second, or not.
+    Followed(Address, Address, Result<NetworkPin, SyncError>),
     /// The Runtime was started anew, or not.
     Restarted(Result<(), RuntimeError>),
 }
@@ -253,10 +256,14 @@ impl Actor {
             }
             Event::Synced(result) => {
                 match result {
-                    Ok(applied) => {
+                    Ok(fetched) => {
+                        let Fetched { applied, pin } = *fetched;
                         let version = applied.snapshot.version;
                         tracing::info!(snapshot.version = version, "a configuration snapshot is applied");
-                        self.applied = Some(applied);
+                        self.applied = Some(Box::new(applied));
+                        if let Some(pin) = pin {
+                            self.handle(Input::Followed(pin));
+                        }
                         self.logged = None;
                     }
                     Err(error) => {
@@ -270,6 +277,15 @@ impl Actor {
                 self.handle(Input::Fetched);
                 self.offer();
             }
+            Event::Followed(trusted, offered, result) => match result {
+                Ok(pin) => self.handle(Input::Followed(pin)),
+                Err(error) if error.is_stray() => {
+                    tracing::error!(%error, "the network's new key is not to be trusted");
+                    self.handle(Input::Strayed(trusted, offered));
+                }
+                // The next link brings the question up again.
+                Err(error) => tracing::warn!(%error, "cannot see whether the network's new key is to be trusted"),
+            },
         }
     }
 
@@ -288,6 +304,7 @@ impl Actor {
             },
             hardware: self.engine.hardware.clone(),
             config_digest: self.applied.as_ref().map(|applied| applied.digest),
+            heartbeat_interval: snapshot.map(|snapshot| Duration::from_millis(snapshot.heartbeat_interval_ms)),
         };
         self.handle(Input::Offer(offer));
     }
@@ -328,7 +345,7 @@ impl Actor {
                 self.parts.pin = Some(pin);
             }
             Output::Fetch(digest) => {
-                let Some(pin) = self.parts.pin else { return Ok(()) };
+                let Some(pin) = self.parts.pin.clone() else { return Ok(()) };
                 tracing::debug!(snapshot.digest = %digest, "a new configuration snapshot is out");
                 let current = self.applied.as_ref().map(|applied| applied.snapshot.clone());
                 let (sync, sender) = (self.parts.sync.clone(), self.sender.clone());
@@ -336,6 +353,18 @@ impl Actor {
                     let result = sync.fetch(pin, current).await.map(Box::new);
                     // Fails only when the Agent is gone.
                     let _ = sender.send(Event::Synced(result)).await;
+                });
+            }
+            Output::Follow {
+                trusted,
+                offered,
+                genesis,
+            } => {
+                let (sync, sender) = (self.parts.sync.clone(), self.sender.clone());
+                self.tasks.spawn(async move {
+                    let result = sync.follow(trusted, genesis).await;
+                    // Fails only when the Agent is gone.
+                    let _ = sender.send(Event::Followed(trusted, offered, result)).await;
                 });
             }
             Output::RestartRuntime => {

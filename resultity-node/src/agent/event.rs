@@ -27,7 +27,7 @@ pub(super) struct About {
     pub(super) region: Option<String>,
     /// How many jobs it takes at once.
     pub(super) slots: u32,
-    /// The network key that the operator gave, or that was pinned.
+    /// The network key that was pinned, else the one that the operator gave.
     pub(super) network_key: Option<Address>,
     /// The genesis address that was pinned.
     pub(super) genesis: Option<Address>,
@@ -46,6 +46,8 @@ pub(super) struct Offer {
     pub(super) hardware: Hardware,
     /// The snapshot that it works by.
     pub(super) config_digest: Option<B256>,
+    /// How often that says to report.
+    pub(super) heartbeat_interval: Option<Duration>,
 }
 
 /// Something that happened.
@@ -71,6 +73,10 @@ pub(super) enum Input {
     Offer(Offer),
     /// A fetch of the snapshot ended, well or not.
     Fetched,
+    /// The network has changed its key, as was proven.
+    Followed(NetworkPin),
+    /// The key that the server shows does not follow from the one that is trusted: both.
+    Strayed(Address, Address),
     /// The Runtime was started anew, or could not be.
     Restarted,
     /// Time has passed.
@@ -103,6 +109,15 @@ pub(super) enum Output {
     SendText(Text),
     /// Remember the network.
     Pin(NetworkPin),
+    /// See whether the key that the server shows follows from the one that is trusted.
+    Follow {
+        /// What is trusted.
+        trusted: Address,
+        /// What the server shows.
+        offered: Address,
+        /// The network's first key.
+        genesis: Address,
+    },
     /// Write it into the journal, before anything that follows.
     Record(Record),
     /// Work on this.

@@ -187,7 +187,8 @@ impl AgentBuilder {
         self
     }
 
-    /// The address of the network's key. Without it, the key that the server shows first is trusted from then on.
+    /// The address of the network's key, the current one or one that it had before. Without it, the key that the server
+    /// shows first is trusted from then on. Changes of the key are followed.
     #[must_use]
     pub fn network_key(mut self, key: Option<Address>) -> Self {
         self.network_key = key;
@@ -267,9 +268,10 @@ impl AgentBuilder {
             Err(std::fs::TryLockError::WouldBlock) => return Err(AgentError::InUse(self.data_dir)),
             Err(std::fs::TryLockError::Error(error)) => return Err(start_error(error)),
         }
+        crate::standing::remember_url(&dir, &self.io_url);
         let pin = NetworkPin::load(&dir)?;
         if let (Some(pin), Some(wanted)) = (&pin, self.network_key)
-            && pin.network_key != wanted
+            && !pin.knows(wanted)
         {
             let path = NetworkPin::path(&dir);
             return Err(IdentityError::OtherNetwork {
@@ -286,8 +288,8 @@ impl AgentBuilder {
             environment: self.environment,
             region: self.region,
             slots: self.max_concurrency.unwrap_or_else(|| runtime.slots()).max(1),
-            network_key: self.network_key.or(pin.map(|pin| pin.network_key)),
-            genesis: pin.map(|pin| pin.genesis),
+            network_key: pin.as_ref().map(|pin| pin.network_key).or(self.network_key),
+            genesis: pin.as_ref().map(|pin| pin.genesis),
             drain_timeout: self.drain_timeout,
         };
         let node_id = about.key.node_id();

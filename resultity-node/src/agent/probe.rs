@@ -33,6 +33,7 @@ impl Engine {
 /// Asks the Runtime again and again what it has.
 pub(super) async fn probe(runtime: Arc<dyn Runtime>, events: mpsc::Sender<Event>) {
     let mut hardware = HardwareProbe::new();
+    hardware.find_gpus().await;
     loop {
         let models = match tokio::time::timeout(PROBE_TIMEOUT, runtime.models()).await {
             Ok(models) => models,

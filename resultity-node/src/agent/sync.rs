@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::StreamExt;
-use resultity_core::B256;
 use resultity_core::environment::Environment;
 use resultity_core::model::ModelState;
+use resultity_core::signing::{BrokenChain, KeyChain};
 use resultity_core::snapshot::{SignedSnapshot, Snapshot, SnapshotRefused, accept};
 use resultity_core::wire::NodeModel;
+use resultity_core::{Address, B256};
 use url::Url;
 
 use super::AgentError;
@@ -39,6 +40,25 @@ pub(super) enum SyncError {
     Unreadable(#[from] serde_json::Error),
     #[error("{0}")]
     Refused(#[from] SnapshotRefused),
+    #[error("the network's keys: {0}")]
+    Keys(#[from] BrokenChain),
+    #[error("the network has another first key: {0}")]
+    OtherNetwork(Address),
+}
+
+impl SyncError {
+    /// Whether what the network says of its keys is wrong, rather than not to be had.
+    pub(super) fn is_stray(&self) -> bool {
+        matches!(self, Self::Keys(_) | Self::OtherNetwork(_) | Self::Unreadable(_))
+    }
+}
+
+/// What a fetch has brought.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    pub(super) applied: Applied,
+    /// The network has changed its key: from now on this is trusted.
+    pub(super) pin: Option<NetworkPin>,
 }
 
 /// Fetches snapshots and keeps the last good one.
@@ -46,6 +66,7 @@ pub(super) enum SyncError {
 pub(super) struct Sync {
     http: reqwest::Client,
     url: Url,
+    keys_url: Url,
     path: PathBuf,
     environment: Environment,
 }
@@ -53,18 +74,22 @@ pub(super) struct Sync {
 impl Sync {
     /// For the network whose node link is at `io_url`: `…/io/v1/ws` has its snapshot at `…/io/v1/config`.
     pub(super) fn new(io_url: &Url, environment_dir: PathBuf, environment: Environment) -> Result<Self, AgentError> {
-        let mut url = io_url.clone();
-        let scheme = if url.scheme() == "wss" { "https" } else { "http" };
-        let changed = url.set_scheme(scheme).and_then(|()| {
-            url.path_segments_mut()?.pop_if_empty().pop().push("config");
-            Ok(())
-        });
-        if changed.is_err() {
-            return Err(AgentError::Url {
-                url: io_url.to_string(),
-                reason: "it has no path",
-            });
-        }
+        let beside = |name: &str| {
+            let mut url = io_url.clone();
+            let scheme = if url.scheme() == "wss" { "https" } else { "http" };
+            url.set_scheme(scheme)?;
+            url.path_segments_mut()?.pop_if_empty().pop().push(name);
+            // One server has both environments.
+            if url.query_pairs().all(|(key, _)| key != "environment") {
+                url.query_pairs_mut().append_pair("environment", environment.as_str());
+            }
+            Ok(url)
+        };
+        let no_path = |()| AgentError::Url {
+            url: io_url.to_string(),
+            reason: "it has no path",
+        };
+        let (url, keys_url) = (beside("config").map_err(no_path)?, beside("keys").map_err(no_path)?);
         let http = crate::http_client::builder()
             .timeout(TIMEOUT)
             .build()
@@ -75,6 +100,7 @@ impl Sync {
         Ok(Self {
             http,
             url,
+            keys_url,
             path: environment_dir.join(FILE),
             environment,
         })
@@ -92,9 +118,41 @@ impl Sync {
         }
     }
 
-    /// Fetches the snapshot in force, checks it against the current one and keeps it.
-    pub(super) async fn fetch(&self, pin: NetworkPin, current: Option<Snapshot>) -> Result<Applied, SyncError> {
-        let response = self.http.get(self.url.clone()).send().await?;
+    /// Fetches the snapshot in force, checks it against the current one and keeps it. If another key signed it than the one
+    /// that is trusted, the network's keys are followed.
+    pub(super) async fn fetch(&self, pin: NetworkPin, current: Option<Snapshot>) -> Result<Fetched, SyncError> {
+        let bytes = self.get(&self.url).await?;
+        let fetched = match self.check(&bytes, &pin, current.as_ref()) {
+            Err(SyncError::Refused(SnapshotRefused::Signature(_))) => {
+                let pin = self.follow(pin.network_key, pin.genesis).await?;
+                Fetched {
+                    applied: self.check(&bytes, &pin, current.as_ref())?,
+                    pin: Some(pin),
+                }
+            }
+            checked => Fetched {
+                applied: checked?,
+                pin: None,
+            },
+        };
+        if let Err(error) = replace_private(&self.path, &bytes, Durable::No) {
+            tracing::warn!(%error, path = %self.path.display(), "the snapshot cannot be stored");
+        }
+        Ok(fetched)
+    }
+
+    /// Fetches the chain of the network's keys and follows it from the key that is trusted to the current one.
+    pub(super) async fn follow(&self, trusted: Address, genesis: Address) -> Result<NetworkPin, SyncError> {
+        let chain: KeyChain = serde_json::from_slice(&self.get(&self.keys_url).await?)?;
+        if chain.genesis != genesis || chain.environment != self.environment {
+            return Err(SyncError::OtherNetwork(chain.genesis));
+        }
+        chain.follow(trusted)?;
+        Ok(NetworkPin::at_end_of(&chain))
+    }
+
+    async fn get(&self, url: &Url) -> Result<Vec<u8>, SyncError> {
+        let response = self.http.get(url.clone()).send().await?;
         if !response.status().is_success() {
             return Err(SyncError::Status(response.status().as_u16()));
         }
@@ -106,11 +164,7 @@ impl Sync {
                 return Err(SyncError::TooLarge);
             }
         }
-        let applied = self.check(&bytes, &pin, current.as_ref())?;
-        if let Err(error) = replace_private(&self.path, &bytes, Durable::No) {
-            tracing::warn!(%error, path = %self.path.display(), "the snapshot cannot be stored");
-        }
-        Ok(applied)
+        Ok(bytes)
     }
 
     fn check(&self, bytes: &[u8], pin: &NetworkPin, current: Option<&Snapshot>) -> Result<Applied, SyncError> {

@@ -1,20 +1,26 @@
 //! The IO API: `/io/v1`, for nodes.
 
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::State;
+use axum::body::Body;
 use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use resultity_core::api::gate::InEnvironment;
+use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::wire::{MAX_FRAME_BYTES, SUBPROTOCOL};
+use resultity_core::id::InvalidId;
+use resultity_core::signing::Signature;
+use resultity_core::wire::{ISSUED_AT_HEADER, MAX_FRAME_BYTES, Ping, SIGNATURE_HEADER, SUBPROTOCOL};
 
 use crate::flow::Flow;
+use crate::http::gate::Door;
 use crate::http::problem::Problem;
-use crate::http::{App, Peer, query};
+use crate::http::{App, Peer, body, query};
 use crate::link;
 
 /// The flow of the environment that the query names; the server's first if it names none.
@@ -77,9 +83,52 @@ pub(super) async fn config(State(app): State<Arc<App>>, uri: Uri, headers: Heade
     Ok((headers, current.signed.clone()).into_response())
 }
 
-/// `GET /io/v1/ping`: the server's time in milliseconds since the Unix epoch.
+/// `GET /io/v1/keys`: the chain of the network's keys, each signed by the one before.
+pub(super) async fn keys(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Problem> {
+    let flow = flow_of(&app, &uri)?;
+    Ok(axum::Json(flow.current().keys.chain(flow.environment)).into_response())
+}
+
+/// `GET /io/v1/ping`: the server's time in milliseconds since the Unix epoch, and whose network it is.
 pub(super) async fn ping(State(app): State<Arc<App>>, uri: Uri) -> Result<Response, Problem> {
     let flow = flow_of(&app, &uri)?;
-    let answer = serde_json::json!({ "server_time": flow.clock.now(), "environment": flow.environment });
+    let answer = Ping {
+        server_time: flow.clock.now(),
+        environment: flow.environment,
+        network_key: flow.network_key().address(),
+        genesis: flow.genesis,
+    };
     Ok(axum::Json(answer).into_response())
+}
+
+/// `POST /io/v1/join`: a node agrees to belong to whoever made the code.
+pub(super) async fn join(Door(door): Door, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let request = body::json(&headers, body).await?;
+    Ok(axum::Json(door.join(request).await?).into_response())
+}
+
+/// `GET /io/v1/nodes/{id}`: how a node stands, for the node itself.
+pub(super) async fn node(
+    Door(door): Door,
+    Path(node): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let asked: InEnvironment = query::read(&uri)?;
+    let node = node
+        .parse()
+        .map_err(|error: InvalidId| ApiError::new(ErrorCode::InvalidValue, error.to_string()))?;
+    let issued_at = Timestamp::from_millis(signed_header(&headers, ISSUED_AT_HEADER)?);
+    let signature: Signature = signed_header(&headers, SIGNATURE_HEADER)?;
+    let status = door.node_status(node, asked.environment, issued_at, &signature);
+    Ok(axum::Json(status.await?).into_response())
+}
+
+/// A header of a request that a node signs.
+fn signed_header<T: FromStr>(headers: &HeaderMap, name: &'static str) -> Result<T, ApiError> {
+    let text = headers.get(name).and_then(|value| value.to_str().ok());
+    text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
+        let message = format!("the node signs this request: the header {name} is missing or damaged");
+        ApiError::new(ErrorCode::PermissionDenied, message)
+    })
 }

@@ -1,31 +1,32 @@
 //! One actor a node: reads its frames, writes what is sent to it, keeps it in or out of rotation.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::ws::WebSocket;
 use futures::StreamExt;
+use resultity_core::B256;
+use resultity_core::clock::Timestamp;
 use resultity_core::id::{JobId, NodeId, SessionId};
 use resultity_core::job::{Attempt, JobState};
-use resultity_core::model::ModelState;
+use resultity_core::model::ModelSpec;
 use resultity_core::signing::{HeartbeatData, PublicKey, ReplayWindow, TypedData};
 use resultity_core::wire::{
-    Ack, AckOutcome, ErrorFrame, FrameError, Heartbeat, HeartbeatAck, Hello, MISSED_HEARTBEATS, NodeFrame, NodeModel,
-    Renewal, ServerFrame, Welcome, body_hash,
+    Ack, AckOutcome, ErrorFrame, FrameError, Heartbeat, HeartbeatAck, Hello, Load, MISSED_HEARTBEATS, NodeFrame,
+    NodeModel, Renewal, ServerFrame, Welcome, body_hash,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Delivery, JobMessage, NODE_QUEUE, NodeTopic};
-use crate::flow::attempt_lease_ref;
-use crate::flow::{Flow, readiness};
+use crate::flow::fleet::{NodeView, is_older, shown_state};
+use crate::flow::{Flow, Snapshotted, attempt_lease_ref};
+use crate::link::models::Tested;
 use crate::link::socket::{CLOSE, WRITE_TIMEOUT, close, next_text, write};
-
-/// How long until a model that failed its readiness job is tried again.
-const READINESS_PAUSE: Duration = Duration::from_secs(30);
+use crate::store::fleet::NodeStanding;
 
 /// The most bytes of a chunk's `delta`.
 const MAX_CHUNK_BYTES: usize = 1024 * 1024;
@@ -37,22 +38,45 @@ pub(super) const MAX_SIGNED_BODY: usize = 1024 * 1024;
 const MAX_SLOTS: u32 = 4096;
 
 pub(super) struct Actor {
-    flow: Arc<Flow>,
-    node: NodeId,
+    pub(super) flow: Arc<Flow>,
+    pub(super) node: NodeId,
     key: PublicKey,
     session: SessionId,
     frames: mpsc::WeakSender<String>,
     replay: ReplayWindow,
-    slots: u32,
-    is_bound: bool,
-    in_rotation: bool,
-    models: Vec<NodeModel>,
+    pub(super) slots: u32,
+    /// What was decided about the node, when the store was last asked.
+    pub(super) standing: NodeStanding,
+    /// When something of that ends by itself.
+    pub(super) next_change: Option<Timestamp>,
+    /// Where the node was last told that it stands.
+    pub(super) told: &'static str,
+    /// Whether the node says that it was told to take no jobs.
+    pub(super) is_paused_there: bool,
+    pub(super) is_alive: bool,
+    /// Whether the scheduler has it.
+    pub(super) is_routed: bool,
+    pub(super) models: Vec<NodeModel>,
     /// Passed their readiness job.
-    ready: HashSet<String>,
+    pub(super) ready: HashSet<String>,
     /// Being tested, or to be tested again later.
-    testing: HashSet<String>,
-    tested: mpsc::Sender<(String, bool)>,
-    tested_inbox: mpsc::Receiver<(String, bool)>,
+    pub(super) testing: HashMap<String, ModelSpec>,
+    /// What was wrong when they were tested last.
+    pub(super) failed: HashMap<String, String>,
+    pub(super) tested: mpsc::Sender<(String, Tested)>,
+    tested_inbox: mpsc::Receiver<(String, Tested)>,
+    /// Something was decided about the node.
+    wake: Arc<Notify>,
+    /// Tells of new snapshots.
+    configurations: watch::Receiver<B256>,
+    /// The snapshot by which the models were looked at last.
+    pub(super) snapshot: Snapshotted,
+    /// How often the node reports.
+    pub(super) interval: Duration,
+    /// What others see of the node.
+    pub(super) view: NodeView,
+    /// When what it says of itself was last kept.
+    pub(super) kept_at: Timestamp,
 }
 
 impl Actor {
@@ -62,19 +86,36 @@ impl Actor {
         hello: Hello,
         key: PublicKey,
         session: SessionId,
-        is_bound: bool,
+        standing: NodeStanding,
     ) -> (Self, mpsc::Receiver<String>) {
         let (frames, outbox) = mpsc::channel(NODE_QUEUE);
         let (tested, tested_inbox) = mpsc::channel(64);
-        let node = hello.node_id;
+        let (node, now) = (hello.node_id, flow.clock.now());
+        let slots = hello.max_concurrency.clamp(1, MAX_SLOTS);
+        let wake = Arc::new(Notify::new());
+        let view = NodeView {
+            session: Some(session),
+            is_alive: true,
+            agent_version: hello.agent_version,
+            runtime: hello.runtime,
+            hardware: hello.hardware,
+            region: hello.region,
+            load: Load {
+                slots: if hello.paused { 0 } else { slots },
+                ..Load::default()
+            },
+            max_concurrency: slots,
+            config_digest: hello.config_digest,
+            ..NodeView::unknown(standing.clone(), now)
+        };
         let journal: HashSet<(JobId, Attempt)> = hello.resume.into_iter().flat_map(|resume| resume.journal).collect();
         let leases = flow.bus.leases_of(node);
         let current = flow.current();
         let welcome = Welcome {
             heartbeat_interval_ms: current.snapshot.heartbeat_interval_ms,
             config_digest: current.digest,
-            bound: is_bound,
-            state: if is_bound { "active" } else { "idle" }.into(),
+            bound: standing.account.is_some(),
+            state: shown_state(&standing, now).into(),
             leases: leases.clone(),
         };
         // The queue is new and empty: there is room for the first frame.
@@ -94,24 +135,40 @@ impl Actor {
             flow.bus
                 .node_says(node, lease.job_id, lease.attempt, JobMessage::LinkResumed(has_it));
         }
-        tracing::info!(node.id = %node, bound = is_bound, models = hello.models.len(), "node connected");
+        tracing::info!(node.id = %node, bound = standing.account.is_some(), models = hello.models.len(), "node connected");
         metrics::gauge!("resultity_nodes_connected").increment(1.0);
-        let actor = Self {
+        flow.fleet.connected(view.clone(), Arc::clone(&wake));
+        // First of all, so that none is missed.
+        let (configurations, snapshot) = (flow.configurations(), flow.snapshot());
+        let mut actor = Self {
             replay: ReplayWindow::default(),
-            slots: hello.max_concurrency.clamp(1, MAX_SLOTS),
+            slots: view.load.slots,
             models: hello.models,
             flow,
             node,
             key,
             session,
             frames: weak,
-            is_bound,
-            in_rotation: true,
+            is_paused_there: hello.paused,
+            next_change: standing.next_change(now),
+            told: shown_state(&standing, now),
+            standing,
+            is_alive: true,
+            is_routed: false,
             ready: HashSet::new(),
-            testing: HashSet::new(),
+            testing: HashMap::new(),
+            interval: Duration::from_millis(current.snapshot.heartbeat_interval_ms),
+            configurations,
+            snapshot,
+            failed: HashMap::new(),
             tested,
             tested_inbox,
+            wake,
+            view,
+            kept_at: now,
         };
+        actor.keep_facts();
+        actor.agree_on_pause();
         (actor, outbox)
     }
 
@@ -120,8 +177,8 @@ impl Actor {
         let ended = CancellationToken::new();
         let mut writer = tokio::spawn(write(sink, frames, ended.clone()));
         self.test_models();
-        let silence = self.silence();
-        let mut next_heartbeat_due = Instant::now() + silence;
+        self.publish();
+        let mut next_heartbeat_due = Instant::now() + self.silence();
         let reason = loop {
             tokio::select! {
                 biased;
@@ -134,16 +191,21 @@ impl Actor {
                     },
                     None => break None,
                 },
-                Some((model, passed)) = self.tested_inbox.recv() => self.tested(model, passed),
+                Some((model, outcome)) = self.tested_inbox.recv() => self.tested(model, outcome),
+                Ok(()) = self.configurations.changed() => self.configured(),
+                () = self.wake.notified() => {
+                    if let ControlFlow::Break(reason) = self.look_at_standing().await {
+                        break Some(reason);
+                    }
+                }
                 () = sleep_until(next_heartbeat_due) => {
-                    if !std::mem::replace(&mut self.in_rotation, false) {
+                    if !std::mem::replace(&mut self.is_alive, false) {
                         break Some((close::POLICY, "no heartbeats".to_owned()));
                     }
                     tracing::warn!(node.id = %self.node, "heartbeats are missing: out of rotation");
-                    next_heartbeat_due += silence;
-                    if self.is_current() {
-                        self.flow.node_gone(self.node);
-                    }
+                    next_heartbeat_due += self.silence();
+                    self.route();
+                    self.publish();
                 }
             }
         };
@@ -159,18 +221,21 @@ impl Actor {
     }
 
     /// Whether no later link of the same node has replaced this one.
-    fn is_current(&self) -> bool {
+    pub(super) fn is_current(&self) -> bool {
         let topic = self.flow.bus.node(self.node);
         topic.is_some_and(|topic| topic.session == self.session)
     }
 
     fn silence(&self) -> Duration {
-        Duration::from_millis(self.flow.snapshot().heartbeat_interval_ms) * MISSED_HEARTBEATS
+        self.interval * MISSED_HEARTBEATS
     }
 
     /// Out of rotation, and its jobs are told; unless a later link of the same node has replaced this one.
     fn detach(&self) {
         metrics::gauge!("resultity_nodes_connected").decrement(1.0);
+        self.flow
+            .fleet
+            .disconnected(self.node, self.session, self.flow.clock.now());
         if self.flow.bus.detach_node(self.node, self.session) {
             self.flow.node_gone(self.node);
             for lease in self.flow.bus.leases_of(self.node) {
@@ -204,6 +269,9 @@ impl Actor {
         };
         match frame {
             NodeFrame::Accept(accept) => {
+                if self.testing.is_empty() {
+                    self.view.last_job = Some(self.flow.clock.now());
+                }
                 self.says(accept.job_id, accept.attempt, JobMessage::Accepted);
             }
             NodeFrame::Decline(decline) => {
@@ -236,6 +304,13 @@ impl Actor {
                     return ControlFlow::Break((close::POLICY, why.into()));
                 }
                 *heartbeat_due = Instant::now() + self.silence();
+                if is_older(&self.view.agent_version, &self.flow.snapshot().min_agent_version) {
+                    // When it comes back it is told which version it takes.
+                    return ControlFlow::Break((close::POLICY, "this network needs a newer Agent".into()));
+                }
+                if self.standing_is_over() {
+                    return self.look_at_standing().await;
+                }
             }
             NodeFrame::Hello(_) => return ControlFlow::Break((close::POLICY, "a second hello".into())),
             NodeFrame::Error(error) => {
@@ -297,33 +372,27 @@ impl Actor {
         // A node that is about to stop says that it has no slots any more.
         let slots = heartbeat.load.slots.min(MAX_SLOTS);
         let has_other_slots = std::mem::replace(&mut self.slots, slots) != slots;
-        if has_other_slots || !std::mem::replace(&mut self.in_rotation, true) || self.has_lost_a_model() {
-            self.enter_rotation();
+        if has_other_slots || !std::mem::replace(&mut self.is_alive, true) || self.has_lost_a_model() {
+            self.route();
         }
-        self.see_whether_bound().await;
+        self.view.last_heartbeat = now;
+        self.view.load = Load {
+            slots,
+            ..heartbeat.load
+        };
+        self.view.runtime = heartbeat.runtime;
+        self.view.hardware = heartbeat.hardware;
+        self.view.config_digest = heartbeat.config_digest;
+        self.adopt_interval();
         self.test_models();
+        self.publish();
+        self.keep_facts_now_and_then();
         self.send(HeartbeatAck {
             server_time: now,
             config_digest: self.flow.current().digest,
             renewed,
         });
         Ok(())
-    }
-
-    /// An idle node may have been bound meanwhile.
-    async fn see_whether_bound(&mut self) {
-        if self.is_bound {
-            return;
-        }
-        match self
-            .flow
-            .store
-            .register_node(self.node, self.flow.environment, self.flow.clock.now())
-            .await
-        {
-            Ok(record) => self.is_bound = record.account.is_some(),
-            Err(error) => tracing::warn!(node.id = %self.node, %error, "could not see whether the node is bound"),
-        }
     }
 
     /// The leases that the heartbeat names go on.
@@ -355,77 +424,10 @@ impl Actor {
         renewals
     }
 
-    /// Starts a readiness job for every active model that has none behind it.
-    fn test_models(&mut self) {
-        if !self.is_bound {
-            return;
-        }
-        for model in active_models(&self.models) {
-            if self.ready.contains(model) || self.testing.contains(model) {
-                continue;
-            }
-            let Some(spec) = self
-                .flow
-                .snapshot()
-                .model(model)
-                .filter(|spec| spec.name == model)
-                .cloned()
-            else {
-                continue;
-            };
-            self.testing.insert(model.to_owned());
-            let (flow, node, tested) = (Arc::clone(&self.flow), self.node, self.tested.clone());
-            self.flow.background.spawn(async move {
-                let outcome = readiness::check(&flow, node, &spec).await;
-                if let Err(error) = &outcome {
-                    tracing::warn!(node.id = %node, model = spec.name, %error, "the node is not ready with this model");
-                    tokio::select! {
-                        () = tokio::time::sleep(READINESS_PAUSE) => {}
-                        () = tested.closed() => {}
-                    }
-                }
-                // The link may have ended meanwhile.
-                let _ = tested.send((spec.name, outcome.is_ok())).await;
-            });
-        }
-    }
-
-    fn tested(&mut self, model: String, passed: bool) {
-        self.testing.remove(&model);
-        if passed {
-            tracing::info!(node.id = %self.node, model, "node ready");
-            self.ready.insert(model);
-            self.enter_rotation();
-        } else {
-            self.test_models();
-        }
-    }
-
-    fn has_lost_a_model(&self) -> bool {
-        self.ready
-            .iter()
-            .any(|ready| !active_models(&self.models).any(|model| model == ready))
-    }
-
-    fn enter_rotation(&mut self) {
-        let active: HashSet<String> = active_models(&self.models).map(str::to_owned).collect();
-        self.ready.retain(|model| active.contains(model));
-        if self.in_rotation && self.is_current() {
-            self.flow.node_ready(self.node, self.ready.clone(), self.slots);
-        }
-    }
-
-    fn send(&self, frame: impl Into<ServerFrame>) {
+    pub(super) fn send(&self, frame: impl Into<ServerFrame>) {
         if let Some(frames) = self.frames.upgrade() {
             // Full: the writer's timeout ends the link.
             let _ = frames.try_send(frame.into().encode());
         }
     }
-}
-
-fn active_models(models: &[NodeModel]) -> impl Iterator<Item = &str> {
-    models
-        .iter()
-        .filter(|model| model.state == ModelState::Active)
-        .map(|model| model.id.as_str())
 }

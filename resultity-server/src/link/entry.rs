@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::Flow;
 use crate::link::actor::{Actor, MAX_SIGNED_BODY};
-use crate::link::check_hello;
+use crate::link::handshake::{check_hello, is_signed};
 use crate::link::socket::{close, close_frame};
+use crate::store::StoreError;
+use crate::store::fleet::NodeStanding;
 
 /// How long a node has to say hello.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,7 +44,7 @@ pub async fn serve(
         nonce,
         server_time: flow.clock.now(),
         environment: flow.environment,
-        network_key: flow.network_key.address(),
+        network_key: flow.network_key().address(),
         genesis: flow.genesis,
         min_agent_version: flow.snapshot().min_agent_version.clone(),
     };
@@ -57,11 +59,16 @@ pub async fn serve(
     let (hello, key) = hello;
     let node = hello.node_id;
     match admit(&flow, &policy, node, peer).await {
-        Ok(is_bound) => {
-            let (actor, frames) = Actor::attach(flow, hello, key, challenge.session_id, is_bound);
+        Ok(standing) => {
+            let (actor, frames) = Actor::attach(flow, hello, key, challenge.session_id, standing);
             actor.run(socket, frames, stop).await;
         }
-        Err(refusal) => refuse(&mut socket, refusal).await,
+        Err(refusal) => {
+            if refusal.code == RejectCode::Banned {
+                remember(&flow, &hello, &refusal).await;
+            }
+            refuse(&mut socket, refusal).await;
+        }
     }
 }
 
@@ -90,48 +97,74 @@ async fn handshake(flow: &Flow, challenge: &Challenge, socket: &mut WebSocket) -
         return Err(refuse("the hello is too large"));
     }
     match NodeFrame::parse(&text) {
-        Ok(NodeFrame::Hello(hello)) => {
-            let key = check_hello(challenge, &hello, &text, &flow.domain, flow.clock.now())?;
-            Ok((hello, key))
-        }
+        Ok(NodeFrame::Hello(hello)) => match check_hello(challenge, &hello, &text, &flow.domain, flow.clock.now()) {
+            Ok(key) => Ok((hello, key)),
+            Err(reject) => {
+                if is_signed(challenge, &hello, &text, &flow.domain).is_ok() {
+                    remember(flow, &hello, &reject).await;
+                }
+                Err(reject)
+            }
+        },
         Ok(frame) => Err(refuse(&format!("a hello was due, but a {} came", frame.kind()))),
         Err(error) => Err(refuse(&error.to_string())),
     }
 }
 
-/// Registers the node; whether an account has bound it.
-async fn admit(flow: &Flow, policy: &LinkPolicy, node: NodeId, peer: SocketAddr) -> Result<bool, Reject> {
-    let later = |error: crate::store::StoreError| {
+/// Registers the node; gives how it stands.
+async fn admit(flow: &Flow, policy: &LinkPolicy, node: NodeId, peer: SocketAddr) -> Result<NodeStanding, Reject> {
+    let later = |error: StoreError| {
         tracing::error!(node.id = %node, %error, "a node could not be registered");
-        Reject {
-            code: RejectCode::Other,
-            message: "the network is busy".into(),
-            retry_after_ms: Some(5000),
-        }
+        busy()
     };
     let now = flow.clock.now();
-    let mut record = flow
+    let record = flow
         .store
         .register_node(node, flow.environment, now)
         .await
         .map_err(later)?;
-    if record.banned {
+    if let (None, false, Some(account), true) = (
+        record.account,
+        record.banned,
+        policy.bind_loopback_to,
+        peer.ip().is_loopback(),
+    ) {
+        flow.store
+            .bind_node(node, flow.environment, account, now)
+            .await
+            .map_err(later)?;
+    }
+    let standing = flow.store.node_standing(node, flow.environment, now).await;
+    let standing = standing.map_err(later)?.ok_or_else(busy)?;
+    if standing.banned {
         return Err(Reject {
             code: RejectCode::Banned,
             message: "this node is excluded".into(),
             retry_after_ms: None,
         });
     }
-    if let (None, Some(account), true) = (record.account, policy.bind_loopback_to, peer.ip().is_loopback())
-        && let Some(bound) = flow
-            .store
-            .bind_node(node, flow.environment, account, now)
-            .await
-            .map_err(later)?
-    {
-        record = bound;
+    Ok(standing)
+}
+
+fn busy() -> Reject {
+    Reject {
+        code: RejectCode::Other,
+        message: "the network is busy".into(),
+        retry_after_ms: Some(5000),
     }
-    Ok(record.account.is_some())
+}
+
+/// The owner of a node that is not let in can see why. Only what is signed by the node counts as said by it, and only of
+/// nodes that somebody has bound anything is remembered.
+async fn remember(flow: &Flow, hello: &Hello, reject: &Reject) {
+    let now = flow.clock.now();
+    match flow.store.node_standing(hello.node_id, flow.environment, now).await {
+        Ok(Some(standing)) if standing.account.is_some() => {
+            flow.fleet.refused(standing, &hello.agent_version, reject.clone(), now);
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(node.id = %hello.node_id, %error, "could not see whose node was refused"),
+    }
 }
 
 async fn refuse(socket: &mut WebSocket, reject: Reject) {

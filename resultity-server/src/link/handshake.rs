@@ -4,6 +4,8 @@ use resultity_core::clock::Timestamp;
 use resultity_core::signing::{Domain, HelloData, PublicKey, TypedData};
 use resultity_core::wire::{Challenge, Hello, MAX_CLOCK_SKEW_MS, Reject, RejectCode, body_hash};
 
+use crate::flow::fleet::is_older;
+
 /// Checks a hello (and the text that it came as) against the challenge; gives the node's key.
 pub fn check_hello(
     challenge: &Challenge,
@@ -38,6 +40,16 @@ pub fn check_hello(
             ..reject(RejectCode::ClockSkew, message)
         });
     }
+    is_signed(challenge, hello, text, domain)
+}
+
+/// Whether the hello is by the node that it names, and the answer to this challenge; gives the node's key.
+pub(super) fn is_signed(
+    challenge: &Challenge,
+    hello: &Hello,
+    text: &str,
+    domain: &Domain,
+) -> Result<PublicKey, Reject> {
     let bad_signature = || {
         reject(
             RejectCode::BadSignature,
@@ -62,21 +74,6 @@ fn reject(code: RejectCode, message: String) -> Reject {
         message,
         retry_after_ms: None,
     }
-}
-
-/// Compares dotted versions number by number; what is no number counts as 0.
-fn is_older(version: &str, than: &str) -> bool {
-    let numbers = |text: &str| -> Vec<u64> {
-        let core = text.split(['-', '+']).next().unwrap_or_default();
-        let mut numbers: Vec<u64> = core
-            .split('.')
-            .take(3)
-            .map(|part| part.parse().unwrap_or_default())
-            .collect();
-        numbers.resize(3, 0);
-        numbers
-    };
-    numbers(version) < numbers(than)
 }
 
 #[cfg(test)]
@@ -117,6 +114,7 @@ mod tests {
             hardware: resultity_core::wire::Hardware::default(),
             region: None,
             max_concurrency: 1,
+            paused: false,
             config_digest: None,
             resume: None,
             issued_at: NOW,

@@ -15,6 +15,9 @@ use crate::agent::signed::Reason;
 use crate::agent::{JobKey, Refusal, Text, signed};
 use crate::identity::NetworkPin;
 
+/// How long to wait for the proof of a new key before the next link.
+const FOLLOW_PAUSE: Duration = Duration::from_secs(1);
+
 impl Session {
     pub(super) fn challenged(&mut self, challenge: &Challenge, now: Timestamp, out: &mut Vec<Output>) {
         if challenge.environment != self.about.environment {
@@ -27,20 +30,19 @@ impl Session {
                 out,
             );
         }
-        let differs = |pinned: Option<Address>, offered| pinned.filter(|pinned| *pinned != offered);
-        let other = differs(self.about.network_key, challenge.network_key)
-            .map(|pinned| (pinned, challenge.network_key))
-            .or_else(|| differs(self.about.genesis, challenge.genesis).map(|pinned| (pinned, challenge.genesis)));
-        if let Some((pinned, offered)) = other {
+        if let Some(pinned) = self.about.genesis.filter(|pinned| *pinned != challenge.genesis) {
+            let offered = challenge.genesis;
             return self.end(Err(Refusal::Network { pinned, offered }), out);
         }
+        if let Some(trusted) = self
+            .about
+            .network_key
+            .filter(|trusted| *trusted != challenge.network_key)
+        {
+            return self.follow(trusted, challenge, out);
+        }
         if self.about.genesis.is_none() || self.about.network_key.is_none() {
-            let pin = NetworkPin {
-                network_key: challenge.network_key,
-                genesis: challenge.genesis,
-            };
-            (self.about.network_key, self.about.genesis) = (Some(pin.network_key), Some(pin.genesis));
-            out.push(Output::Pin(pin));
+            self.pin(NetworkPin::new(challenge.network_key, challenge.genesis), out);
         }
         let domain = Domain::new(self.about.environment, challenge.genesis);
         let resume = self.previous.map(|session_id| Resume {
@@ -62,6 +64,32 @@ impl Session {
             session: challenge.session_id,
         };
         out.push(Output::Send(hello.into()));
+    }
+
+    /// The server shows another key than the one that is trusted. It may have been named by that.
+    fn follow(&mut self, trusted: Address, challenge: &Challenge, out: &mut Vec<Output>) {
+        let (offered, genesis) = (challenge.network_key, challenge.genesis);
+        if offered == genesis {
+            // The first key follows from no other.
+            let refusal = Refusal::Network {
+                pinned: trusted,
+                offered,
+            };
+            return self.end(Err(refusal), out);
+        }
+        out.push(Output::Follow {
+            trusted,
+            offered,
+            genesis,
+        });
+        let reason = "the network has another key; the node sees whether it may trust it";
+        self.close(GOING_AWAY, reason, Some(FOLLOW_PAUSE), out);
+    }
+
+    /// From now on this is the network.
+    pub(super) fn pin(&mut self, pin: NetworkPin, out: &mut Vec<Output>) {
+        (self.about.network_key, self.about.genesis) = (Some(pin.network_key), Some(pin.genesis));
+        out.push(Output::Pin(pin));
     }
 
     pub(super) fn welcomed(&mut self, welcome: Welcome, session: SessionId, now: Timestamp, out: &mut Vec<Output>) {

@@ -230,11 +230,14 @@ impl Session {
                     || offer.runtime != self.offer.runtime
                     || offer.config_digest != self.offer.config_digest;
                 self.offer = offer;
+                self.keep_interval(now);
                 if news {
                     self.heartbeat(now, out);
                 }
             }
             Input::Fetched => self.fetching = false,
+            Input::Followed(pin) => self.pin(pin, out),
+            Input::Strayed(pinned, offered) => self.end(Err(Refusal::Network { pinned, offered }), out),
             Input::Restarted => self.restarted(now, out),
             Input::Tick => self.tick(now, out),
             Input::Drain => {
@@ -247,6 +250,14 @@ impl Session {
         }
         self.end_drain(now, out);
         self.follow_orders(now, out);
+    }
+
+    /// Reports as often as the snapshot says by which the node works.
+    fn keep_interval(&mut self, now: Timestamp) {
+        if let (Phase::Live(live), Some(interval)) = (&mut self.phase, self.offer.heartbeat_interval) {
+            live.interval = interval.clamp(INTERVALS.0, INTERVALS.1);
+            live.next_heartbeat = live.next_heartbeat.min(now.after(live.interval));
+        }
     }
 
     fn close(&mut self, code: u16, reason: impl Into<String>, wait: Option<Duration>, out: &mut Vec<Output>) {

@@ -180,6 +180,7 @@ fn words(outputs: &[Output]) -> Vec<String> {
         Output::Record(Record::Paused(is_paused)) => format!("record paused {is_paused}"),
         Output::RestartRuntime => "restart".into(),
         Output::Pin(_) => "pin".into(),
+        Output::Follow { .. } => "follow".into(),
         Output::Start(..) => "start".into(),
         Output::Stop(_, how) => format!("stop {how:?}"),
         Output::Fetch(_) => "fetch".into(),
@@ -225,7 +226,7 @@ fn the_hello_is_signed_over_all_of_it_and_pins_the_network() {
 
 #[rstest]
 #[case::other_environment(Challenge { environment: Environment::Mainnet, ..challenge() }, &["close 1001", "end environment"])]
-#[case::other_network(Challenge { network_key: Address::repeat_byte(4), ..challenge() }, &["close 1001", "end network"])]
+#[case::new_key(Challenge { network_key: Address::repeat_byte(4), ..challenge() }, &["follow", "close 1001 wait 1000"])]
 #[case::other_genesis(Challenge { genesis: Address::repeat_byte(4), ..challenge() }, &["close 1001", "end network"])]
 #[case::the_same(challenge(), &["send hello"])]
 fn a_pinned_node_talks_to_its_network_alone(#[case] challenge: Challenge, #[case] expected: &[&str]) {
@@ -233,6 +234,45 @@ fn a_pinned_node_talks_to_its_network_alone(#[case] challenge: Challenge, #[case
     bench.give(Input::LinkDown);
     bench.give(Input::LinkUp);
     assert_eq!(words(&bench.frame(challenge)), expected);
+}
+
+#[test]
+fn a_new_key_of_the_network_counts_once_it_is_proven() {
+    let mut bench = Bench::live();
+    let renamed = Challenge {
+        network_key: Address::repeat_byte(4),
+        ..challenge()
+    };
+    bench.give(Input::LinkDown);
+    bench.give(Input::LinkUp);
+    assert_eq!(words(&bench.frame(renamed.clone())), ["follow", "close 1001 wait 1000"]);
+    let pin = NetworkPin::new(Address::repeat_byte(4), network().address());
+    assert_eq!(words(&bench.give(Input::Followed(pin))), ["pin"]);
+    bench.give(Input::LinkUp);
+    assert_eq!(words(&bench.frame(renamed.clone())), ["send hello"]);
+    // The key before is not trusted any more: a network that shows its first key never had another.
+    bench.give(Input::LinkDown);
+    bench.give(Input::LinkUp);
+    assert_eq!(words(&bench.frame(challenge())), ["close 1001", "end network"]);
+
+    let mut strayed = Bench::live();
+    strayed.give(Input::LinkDown);
+    let keys = (Address::repeat_byte(3), Address::repeat_byte(4));
+    assert_eq!(words(&strayed.give(Input::Strayed(keys.0, keys.1))), ["end network"]);
+}
+
+#[test]
+fn a_snapshot_says_how_often_to_report() {
+    let mut bench = Bench::live();
+    let changed = Offer {
+        heartbeat_interval: Some(Duration::from_millis(200)),
+        config_digest: Some(B256::repeat_byte(8)),
+        ..offer()
+    };
+    let before = bench.session.next_tick();
+    bench.give(Input::Offer(changed));
+    assert!(bench.session.next_tick() < before);
+    assert_eq!(bench.session.next_tick(), Some(bench.now.after(Duration::from_millis(200))));
 }
 
 #[rstest]

@@ -4,6 +4,7 @@
 mod infernet;
 mod run;
 mod signals;
+mod standing;
 
 use std::fmt::Display;
 use std::future::Future;
@@ -37,6 +38,13 @@ enum Command {
     /// Joins a network and works until it is stopped. Ctrl-C: finishes running jobs; twice: stops at once.
     #[command(after_help = run::EXAMPLES)]
     Run(Box<run::Run>),
+    /// Binds the node to your account, by a code that the account shows. Whether the node runs or not.
+    #[command(after_help = standing::JOIN_EXAMPLES)]
+    Join(Box<standing::Join>),
+    /// Shows how the node stands with the network.
+    Status(Box<standing::Of>),
+    /// Says why the node gets no work, and what to do about it.
+    Why(Box<standing::Of>),
     /// Serves containers over the Infernet node's REST API, with the original node's config.json.
     #[cfg(feature = "infernet")]
     #[command(after_help = infernet::EXAMPLES)]
@@ -52,6 +60,9 @@ fn main() -> ExitCode {
             tracing_subscriber::registry().with(filter).with(terminal()).init();
             block_on(run::work(*run))
         }
+        Command::Join(join) => block_on(standing::join(*join)),
+        Command::Status(of) => block_on(standing::status(*of)),
+        Command::Why(of) => block_on(standing::why(*of)),
         #[cfg(feature = "infernet")]
         Command::Infernet(arguments) => {
             let Some(filter) = filter(&arguments.log_level) else {

@@ -8,6 +8,7 @@ use resultity_core::environment::Environment;
 use resultity_node::config::{NodeConfig, RunError};
 use resultity_node::data_dir::default_data_dir;
 use resultity_node::identity::PasswordSource;
+use resultity_node::standing::stored_url;
 use tokio_util::sync::CancellationToken;
 
 use crate::signals::until_stopped;
@@ -28,9 +29,9 @@ Environment:
 
 #[derive(Args)]
 pub(crate) struct Run {
-    /// The network's node link: wss://… (ws:// only on this machine).
+    /// The network's node link: wss://… (ws:// only on this machine) [default: where the node was connected last].
     #[arg(long, value_name = "URL")]
-    io: String,
+    io: Option<String>,
     /// Where the node keeps its key and journal [default: `node` in the platform's data folder].
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -51,9 +52,9 @@ pub(crate) struct Run {
     /// The address of the network's key; without it, the first one seen is trusted from then on.
     #[arg(long, value_name = "0x…")]
     network_key: Option<Address>,
-    /// Which network: testnet or mainnet.
-    #[arg(long, default_value_t = Environment::Testnet)]
-    environment: Environment,
+    /// Which network: testnet or mainnet. May be given twice: then the node is in both, and its slots serve both.
+    #[arg(long, default_values_t = [Environment::Testnet])]
+    environment: Vec<Environment>,
     /// Where the node is, in your own words.
     #[arg(long)]
     region: Option<String>,
@@ -69,10 +70,19 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    fn config(self) -> NodeConfig {
+    fn config(self) -> Result<NodeConfig, RunError> {
         let data_dir = self.data_dir.unwrap_or_else(default_data_dir);
-        let mut config = NodeConfig::new(self.io, data_dir);
-        config.environment = self.environment;
+        let mut environments = self.environment;
+        let first = environments.remove(0);
+        environments.retain(|other| *other != first);
+        environments.dedup();
+        let io = match self.io {
+            Some(io) => io,
+            None => stored_url(&data_dir.join(first.as_str())).ok_or(RunError::NoNetwork)?,
+        };
+        let mut config = NodeConfig::new(io, data_dir);
+        config.environment = first;
+        config.other_environments = environments;
         config.engines = self.engine;
         #[cfg(feature = "infernet")]
         {
@@ -84,13 +94,13 @@ impl Run {
         config.region = self.region;
         config.max_concurrency = self.max_concurrency;
         config.password = PasswordSource::from_file_or_environment(self.keystore_password_file);
-        config
+        Ok(config)
     }
 }
 
 /// Runs it until it is stopped.
 pub(crate) async fn work(run: Run) -> Result<(), RunError> {
     let cancel = CancellationToken::new();
-    let node = resultity_node::config::run(run.config(), cancel.clone());
+    let node = resultity_node::config::run(run.config()?, cancel.clone());
     until_stopped(node, cancel, "the network gives running jobs to other nodes").await
 }

@@ -1,7 +1,10 @@
 //! The operations of all surfaces but the Cloud and the Gate.
 
+use resultity_core::api::gate::InEnvironment;
 use resultity_core::error::ErrorCode;
-use utoipa::openapi::path::HttpMethod::Get;
+use resultity_core::signing::KeyChain;
+use resultity_core::wire::{JoinAnswer, JoinRequest, NodeStatus, Ping};
+use utoipa::openapi::path::HttpMethod::{Get, Post};
 
 use super::operation::{Access, Operation};
 
@@ -24,10 +27,43 @@ pub(super) fn operations() -> Vec<Operation> {
         ))
         .about("Its `ETag` is its digest; with `If-None-Match` the answer may be 304.")
         .gives_text("application/json", "The signed snapshot."),
-        anyone(Operation::new(Get, "/io/v1/ping", IO, "ping", "The server's time")).gives_text(
-            "application/json",
-            "Milliseconds since the Unix epoch, and the environment.",
-        ),
+        anyone(Operation::new(
+            Get,
+            "/io/v1/keys",
+            IO,
+            "networkKeys",
+            "The chain of the network's keys",
+        ))
+        .about("Each key names the next: whoever trusts one of them can follow to the one that signs now.")
+        .query::<InEnvironment>()
+        .gives::<KeyChain>("All keys, from the first.")
+        .of_one(),
+        anyone(Operation::new(Get, "/io/v1/ping", IO, "ping", "The server's time"))
+            .query::<InEnvironment>()
+            .gives::<Ping>("Milliseconds since the Unix epoch, and whose network it is."),
+        anyone(Operation::new(Post, "/io/v1/join", IO, "joinNode", "Binds a node by a code"))
+            .about("Signed by the node: it agrees to belong to the account that made the code. What `resultity-node join` calls.")
+            .takes::<JoinRequest>()
+            .gives::<JoinAnswer>("It is bound, and gets work at once if it is connected.")
+            .fails([
+                ErrorCode::InvalidValue,
+                ErrorCode::PermissionDenied,
+                ErrorCode::NotFound,
+                ErrorCode::Conflict,
+                ErrorCode::RateLimitExceeded,
+            ]),
+        anyone(Operation::new(
+            Get,
+            "/io/v1/nodes/{id}",
+            IO,
+            "nodeStanding",
+            "How a node stands, for the node itself",
+        ))
+        .about("With the headers `x-resultity-issued-at` and `x-resultity-signature`: the node signs the request with its key.")
+        .query::<InEnvironment>()
+        .gives::<NodeStatus>("Where it stands, and why it gets no work.")
+        .fails([ErrorCode::InvalidValue, ErrorCode::PermissionDenied])
+        .of_one(),
         anyone(Operation::new(
             Get,
             "/healthz",

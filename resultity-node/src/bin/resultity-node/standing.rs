@@ -1,0 +1,154 @@
+//! `resultity-node join`, `status`, `why`: what a node asks of its network beside the link.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::Args;
+use resultity_core::Address;
+use resultity_core::clock::{SystemClock, SystemEntropy};
+use resultity_core::environment::Environment;
+use resultity_core::wire::{NodeStatus, Readiness, Reason};
+use resultity_node::data_dir::default_data_dir;
+use resultity_node::identity::PasswordSource;
+use resultity_node::standing::{Asking, StandingError};
+
+pub(crate) const JOIN_EXAMPLES: &str = "Examples:
+  The code is made in your account, and works for 15 minutes:
+    resultity-node join K7QF-2MXB --io wss://io.network.example.org/io/v1/ws
+  A node that has met the network already knows its address:
+    resultity-node join K7QF-2MXB";
+
+/// Which node, and which network.
+#[derive(Args)]
+pub(crate) struct Of {
+    /// The network's node link: wss://… (ws:// only on this machine) [default: where the node was connected last].
+    #[arg(long, value_name = "URL")]
+    io: Option<String>,
+    /// Where the node keeps its key and journal [default: `node` in the platform's data folder].
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Which network: testnet or mainnet.
+    #[arg(long, default_value_t = Environment::Testnet)]
+    environment: Environment,
+    /// The address of the network's key; without it, the first one seen is trusted from then on.
+    #[arg(long, value_name = "0x…")]
+    network_key: Option<Address>,
+    /// A file whose first line is the passphrase of the node's key.
+    #[arg(long, value_name = "PATH")]
+    keystore_password_file: Option<PathBuf>,
+    /// Prints JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct Join {
+    /// The code that your account shows.
+    code: String,
+    #[command(flatten)]
+    of: Of,
+}
+
+impl Of {
+    fn asking(self) -> Asking {
+        let mut asking = Asking::new(self.data_dir.unwrap_or_else(default_data_dir), self.environment);
+        asking.io_url = self.io;
+        asking.network_key = self.network_key;
+        asking.password = PasswordSource::from_file_or_environment(self.keystore_password_file);
+        asking
+    }
+}
+
+/// Binds the node to the account that made the code.
+pub(crate) async fn join(join: Join) -> Result<(), StandingError> {
+    let (is_json, asking) = (join.of.json, join.of.asking());
+    let bound = asking.join(&join.code, &SystemClock, &SystemEntropy).await?;
+    if is_json {
+        return print(&json(&bound)?);
+    }
+    let name = bound.name.map(|name| format!(" as {name:?}")).unwrap_or_default();
+    let mut text = format!(
+        "The node {} now belongs to your account in {}{name}.\n",
+        bound.node_id, bound.environment
+    );
+    // It is bound, whatever the answer to this.
+    match asking.status(&SystemClock, &SystemEntropy).await {
+        Ok(status) if status.connected => text.push_str(&why_text(&status)),
+        Ok(_) => text.push_str("It gets work once it runs: resultity-node run\n"),
+        Err(_) => {}
+    }
+    print(&text)
+}
+
+/// How the node stands.
+pub(crate) async fn status(of: Of) -> Result<(), StandingError> {
+    let is_json = of.json;
+    let status = of.asking().status(&SystemClock, &SystemEntropy).await?;
+    if is_json {
+        return print(&json(&status)?);
+    }
+    print(&status_text(&status))
+}
+
+/// Why the node gets no work.
+pub(crate) async fn why(of: Of) -> Result<(), StandingError> {
+    let is_json = of.json;
+    let status = of.asking().status(&SystemClock, &SystemEntropy).await?;
+    if is_json {
+        return print(&json(&status.reasons)?);
+    }
+    print(&why_text(&status))
+}
+
+fn status_text(status: &NodeStatus) -> String {
+    let yes = |yes: bool| if yes { "yes" } else { "no" };
+    let mut text = format!("node         {}\n", status.node_id);
+    if let Some(name) = &status.name {
+        text.push_str(&format!("name         {name}\n"));
+    }
+    text.push_str(&format!("environment  {}\n", status.environment));
+    text.push_str(&format!("state        {}\n", status.state));
+    text.push_str(&format!("connected    {}\n", yes(status.connected)));
+    text.push_str(&format!("gets jobs    {}\n", yes(status.in_rotation)));
+    if let Some(heard) = status.last_heartbeat {
+        text.push_str(&format!("last heard   {heard}\n"));
+    }
+    text.push_str(&format!("busy         {} of {} slots\n", status.running, status.slots));
+    for model in &status.models {
+        let readiness = match model.readiness {
+            Readiness::NotListed => "not a model of this network",
+            Readiness::Inactive => "not active on the node",
+            Readiness::Testing => "being tested",
+            Readiness::Failed => "did not pass its test",
+            Readiness::Ready => "ready",
+        };
+        text.push_str(&format!("model        {}: {readiness}\n", model.id));
+    }
+    if !status.reasons.is_empty() {
+        text.push('\n');
+        text.push_str(&why_text(status));
+    }
+    text
+}
+
+fn why_text(status: &NodeStatus) -> String {
+    if status.reasons.is_empty() {
+        return "It has work.\n".to_owned();
+    }
+    let line = |reason: &Reason| format!("- {}\n  {}\n", reason.message, reason.advice);
+    let lines: String = status.reasons.iter().map(line).collect();
+    format!("Why it gets no work:\n{lines}")
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Result<String, StandingError> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| StandingError::Machine(error.to_string()))?;
+    Ok(text + "\n")
+}
+
+/// A reader that has gone away, such as `head`, has read enough.
+fn print(text: &str) -> Result<(), StandingError> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(StandingError::Machine(error.to_string())),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,137 @@
+//! What was decided about a node, on its live link: seen at once, obeyed at once; and what others see of the node.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use resultity_core::wire::{ControlAction, Notice};
+
+use crate::flow::fleet::{shown_reason, shown_state};
+use crate::link::actor::Actor;
+use crate::link::socket::close;
+use crate::store::fleet::{NodeFacts, NodeStanding};
+
+/// How often what a node says of itself is kept in the store.
+const KEEP_EVERY: Duration = Duration::from_mins(1);
+
+impl Actor {
+    /// Whether what is known of the node's standing may have changed without anybody saying so: something ended by
+    /// itself, or it is not bound yet (another process may bind it).
+    pub(super) fn standing_is_over(&self) -> bool {
+        let ended = |until| until <= self.flow.clock.now();
+        self.standing.account.is_none() || self.next_change.is_some_and(ended)
+    }
+
+    /// Asks the store what was decided, and does it.
+    pub(super) async fn look_at_standing(&mut self) -> ControlFlow<(u16, String)> {
+        let now = self.flow.clock.now();
+        let standing = self
+            .flow
+            .store
+            .node_standing(self.node, self.flow.environment, now)
+            .await;
+        match standing {
+            Ok(Some(standing)) if standing.banned => {
+                return ControlFlow::Break((close::POLICY, "this node is excluded".into()));
+            }
+            Ok(Some(standing)) => self.obey(standing),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(node.id = %self.node, %error, "could not see how the node stands"),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn obey(&mut self, standing: NodeStanding) {
+        let now = self.flow.clock.now();
+        self.next_change = standing.next_change(now);
+        let before = std::mem::replace(&mut self.standing, standing);
+        // What ended by itself was in force when it was last told.
+        let state = shown_state(&self.standing, now);
+        let changed = std::mem::replace(&mut self.told, state) != state;
+        if changed || before != self.standing {
+            self.agree_on_pause();
+            self.route();
+        }
+        if changed {
+            tracing::info!(node.id = %self.node, node.state = state, "the node stands differently");
+            self.tell_state();
+        }
+        self.test_models();
+        self.publish();
+    }
+
+    /// The owner's word counts, also if it was said while the node was away.
+    pub(super) fn agree_on_pause(&mut self) {
+        let is_paused = self.standing.paused.is_some();
+        if is_paused == self.is_paused_there {
+            return;
+        }
+        self.is_paused_there = is_paused;
+        let action = if is_paused {
+            ControlAction::Pause
+        } else {
+            ControlAction::Resume
+        };
+        self.flow.control(self.node, action);
+    }
+
+    /// Tells the node's operator where it stands now.
+    fn tell_state(&self) {
+        let now = self.flow.clock.now();
+        let (why, until) = shown_reason(&self.standing, now).unwrap_or_default();
+        let message = match self.told {
+            "active" => "the node may get jobs",
+            "idle" => "no account has bound the node any more: it gets no jobs",
+            "excluded" => "a penalty excludes the node",
+            "frozen" => "the network's administrators froze the node",
+            _ if self.standing.paused.is_some() => "its owner paused the node",
+            _ => "the network's administrators paused the node",
+        };
+        let message = match why {
+            "" => message.to_owned(),
+            why => format!("{message}: {why}"),
+        };
+        let code = if self.told == "excluded" { "penalty" } else { "state" };
+        self.send(Notice {
+            code: code.into(),
+            message,
+            state: Some(self.told.into()),
+            until,
+        });
+    }
+
+    /// Lets others see the node as it is now.
+    pub(super) fn publish(&mut self) {
+        self.view.models = self.model_views();
+        self.view.is_alive = self.is_alive;
+        self.view.standing = self.standing.clone();
+        self.flow.fleet.update(self.view.clone());
+    }
+
+    pub(super) fn keep_facts_now_and_then(&mut self) {
+        if self.flow.clock.now().since(self.kept_at) >= KEEP_EVERY {
+            self.keep_facts();
+        }
+    }
+
+    /// Keeps what the node says of itself, for when it is away. Nobody waits for it.
+    pub(super) fn keep_facts(&mut self) {
+        let now = self.flow.clock.now();
+        self.kept_at = now;
+        let facts = NodeFacts {
+            agent_version: self.view.agent_version.clone(),
+            runtime: self.view.runtime.clone(),
+            hardware: self.view.hardware.clone(),
+            models: self.models.clone(),
+            region: self.view.region.clone(),
+            slots: self.view.max_concurrency,
+            config_digest: self.view.config_digest,
+        };
+        let (flow, node) = (Arc::clone(&self.flow), self.node);
+        self.flow.background.spawn(async move {
+            if let Err(error) = flow.store.saw_node(node, flow.environment, facts, now).await {
+                tracing::warn!(node.id = %node, %error, "what the node says of itself could not be kept");
+            }
+        });
+    }
+}
