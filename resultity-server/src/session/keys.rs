@@ -1,6 +1,7 @@
 //! API keys: made once, kept as a hash, looked up on every request.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -39,10 +40,17 @@ pub fn hash_key(key: &SecretString) -> KeyHash {
 pub fn key_hint(key: &SecretString) -> String {
     let key = key.expose_secret();
     let prefix = Environment::ALL.map(Environment::key_prefix);
-    let prefix = prefix.into_iter().find(|prefix| key.starts_with(prefix)).unwrap_or_default();
+    let prefix = prefix
+        .into_iter()
+        .find(|prefix| key.starts_with(prefix))
+        .unwrap_or_default();
     let rest: Vec<char> = key.chars().skip(prefix.chars().count()).collect();
     // Of a short one, which no key of ours is, that would be too much.
-    let last = rest.len().checked_sub(4).filter(|before| *before >= 12).unwrap_or(rest.len());
+    let last = rest
+        .len()
+        .checked_sub(4)
+        .filter(|before| *before >= 12)
+        .unwrap_or(rest.len());
     let last: String = rest.iter().skip(last).collect();
     format!("{prefix}…{last}")
 }
@@ -59,6 +67,8 @@ struct Known {
 pub struct Keys {
     store: Arc<dyn Store>,
     known: Arc<RwLock<HashMap<KeyHash, Known>>>,
+    /// How often something was forgotten: what was read from the store before that is not remembered after it.
+    forgotten: Arc<AtomicU64>,
 }
 
 impl Keys {
@@ -67,6 +77,7 @@ impl Keys {
         Self {
             store,
             known: Arc::default(),
+            forgotten: Arc::default(),
         }
     }
 
@@ -83,6 +94,9 @@ impl Keys {
             .ok_or_else(|| invalid("this is not an API key of this network"))?;
         if record.revoked {
             return Err(invalid("this API key was revoked"));
+        }
+        if record.replaced_at.is_some_and(|end| end <= now) {
+            return Err(invalid("this secret of the API key was replaced: use the new one"));
         }
         if record.limits.is_expired(now) {
             return Err(invalid("this API key has expired: make a new one"));
@@ -110,12 +124,17 @@ impl Keys {
         {
             return Ok(Some(known.record));
         }
+        let forgotten = self.forgotten.load(Ordering::Acquire);
         let found = self.store.key(hash).await.map_err(|error| {
             tracing::error!(%error, "a key could not be looked up");
             ApiError::new(ErrorCode::Internal, "the key could not be looked up")
         })?;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         match &found {
+            // Read before a change that is there by now.
+            _ if self.forgotten.load(Ordering::Acquire) != forgotten => {
+                known.remove(&hash);
+            }
             Some(record) => {
                 if known.len() >= REMEMBERED {
                     known.clear();
@@ -131,14 +150,42 @@ impl Keys {
         Ok(found)
     }
 
-    /// Forgets all keys of an account, so that what was decided about it counts at once.
-    pub fn forget_account(&self, account: AccountId) {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, known| known.record.account != account);
+    /// Forgets a key, so that a change of it counts at once.
+    pub fn forget(&self, hash: KeyHash) {
+        self.forget_all([hash]);
     }
 
-    /// Forgets a key, so that a revocation counts at once.
-    pub fn forget(&self, hash: KeyHash) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(&hash);
+    /// The same for several.
+    pub fn forget_all(&self, hashes: impl IntoIterator<Item = KeyHash>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        for hash in hashes {
+            known.remove(&hash);
+        }
+    }
+
+    /// The same for all keys of an account.
+    pub fn forget_account(&self, account: AccountId) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        known.retain(|_, known| known.record.account != account);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resultity_core::clock::SeededEntropy;
+
+    #[test]
+    fn a_hint_shows_no_more_than_the_ends_of_a_key() {
+        let key = new_key(Environment::Mainnet, &SeededEntropy::new(1));
+        let hint = key_hint(&key);
+        assert_eq!(hint.chars().count(), "rk_live_".len() + 5, "{hint}");
+        assert!(key.expose_secret().ends_with(hint.split('…').nth(1).unwrap()));
+        for short in ["", "x", "rk_test_abcd", "rk_test_0123456789a"] {
+            let hint = key_hint(&SecretString::from(short));
+            assert!(hint.ends_with('…'), "{hint}");
+        }
     }
 }

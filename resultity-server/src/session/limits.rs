@@ -122,7 +122,7 @@ impl Limits {
     ) -> Result<RateLimits, ApiError> {
         let tiers = [
             self.key_tier(key, overrides, endpoint),
-            Tier::new(Owner::Namespace(namespace), self.parameters.namespace),
+            Tier::new(Owner::Namespace(namespace), self.namespace_rates(overrides)),
             Tier::new(Owner::Network, self.parameters.network),
         ];
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -164,6 +164,14 @@ impl Limits {
             tokens: rate,
         };
         outcome.map_err(|refusal| refuse(&tier, What::Requests, refusal, 0))
+    }
+
+    /// What the plan of its account says of a namespace replaces the general numbers.
+    fn namespace_rates(&self, overrides: &KeyLimits) -> Rates {
+        let (mut rates, plan) = (self.parameters.namespace, overrides.namespace);
+        rates.requests_per_minute = plan.requests_per_minute.unwrap_or(rates.requests_per_minute);
+        rates.tokens_per_minute = plan.tokens_per_minute.unwrap_or(rates.tokens_per_minute);
+        rates
     }
 
     /// A key's own numbers replace the general ones; at an endpoint with limits of its own they can only lower them.

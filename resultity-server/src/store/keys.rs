@@ -25,6 +25,17 @@ pub struct KeyLimits {
     pub addresses: Option<Networks>,
     /// Whether its own rates count only below the network's default for a key: its owner chose them, not an operator.
     pub is_capped: bool,
+    /// What its namespace may ask for, by the plan of its account.
+    pub namespace: NamespaceRates,
+}
+
+/// What a namespace may ask for, over all its keys. None: what the network allows each namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NamespaceRates {
+    /// Requests a minute.
+    pub requests_per_minute: Option<NonZeroU32>,
+    /// Tokens a minute.
+    pub tokens_per_minute: Option<NonZeroU32>,
 }
 
 impl KeyLimits {

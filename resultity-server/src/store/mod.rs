@@ -46,7 +46,7 @@ pub use funds::FundsStore;
 pub use history::{AttemptView, HistoryStore, JobFilter, JobView, ReceiptRecord, UsageFilter, UsageRecord};
 pub use identity::IdentityStore;
 pub use jobs::{Admission, Ended, JobEnd, JobRecord, LeaseRef, Leased, NewJob, NewLease, Release, Settle};
-pub use keys::KeyLimits;
+pub use keys::{KeyLimits, NamespaceRates};
 pub use letters::LetterStore;
 pub use plans::PlanStore;
 pub use publication::{Kept, Mark, NewRotation, NewSnapshot, PublicationStore, SnapshotRecord};

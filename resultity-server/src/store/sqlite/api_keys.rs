@@ -15,7 +15,7 @@ use super::webhooks::cursor;
 use super::{audit_log, namespaces};
 use crate::store::tenancy::{KeyChange, KeyChanged, KeyDetails, KeyFilter, KeyMade, KeyRotated, NewKey, NewSecret};
 use crate::store::webhooks::PageOf;
-use crate::store::{AuditEntry, KeyHash, KeyLimits, StoreError};
+use crate::store::{AuditEntry, KeyHash, KeyLimits, NamespaceRates, StoreError};
 
 /// The columns that [`limits`] reads.
 pub(super) const LIMITS: &str =
@@ -32,6 +32,7 @@ pub(super) fn limits(row: &Row<'_>, at: usize) -> rusqlite::Result<KeyLimits> {
         models: json_if_any(row, at + 4)?,
         addresses: json_if_any(row, at + 5)?,
         is_capped: row.get(at + 6)?,
+        namespace: NamespaceRates::default(),
     })
 }
 
@@ -188,6 +189,7 @@ pub(super) fn update(
         models: change.models.applied_to(old.models),
         addresses: change.addresses.applied_to(old.addresses),
         is_capped,
+        namespace: old.namespace,
     };
     let key = id.to_string();
     execute(

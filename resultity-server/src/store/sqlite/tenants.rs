@@ -14,7 +14,7 @@ use super::api_keys;
 use super::ledger::About;
 use super::movements;
 use super::rows::{credits, execute, first, parsed};
-use crate::store::{Balance, Grant, Granted, KeyHash, KeyRecord, NewTenant, StoreError};
+use crate::store::{Balance, Grant, Granted, KeyHash, KeyRecord, NamespaceRates, NewTenant, StoreError};
 
 /// Makes what is missing of account, namespace and key.
 pub(super) fn ensure(connection: &Connection, tenant: &NewTenant) -> Result<KeyRecord, StoreError> {
@@ -83,10 +83,15 @@ pub(super) fn account(connection: &Connection, name: &str) -> Result<Option<Acco
 
 /// The key with this hash: that of its secret, or of the one before.
 pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError> {
-    let columns =
-        "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment, keys.revoked_at IS NOT NULL";
-    let from = "FROM keys JOIN namespaces ON namespaces.id = keys.namespace";
-    let limits = api_keys::LIMITS;
+    let columns = "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment, keys.revoked_at IS NOT NULL OR keys.suspended";
+    let from = "FROM keys JOIN namespaces ON namespaces.id = keys.namespace
+         LEFT JOIN account_plans ON account_plans.account = namespaces.account
+             AND account_plans.environment = namespaces.environment
+         LEFT JOIN plans ON plans.environment = account_plans.environment AND plans.name = account_plans.plan";
+    let limits = format!(
+        "plans.requests_per_minute, plans.tokens_per_minute, {}",
+        api_keys::LIMITS
+    );
     let current = format!("{columns}, NULL, {limits} {from} WHERE keys.hash = ?1");
     let found = first(connection, &current, &[&hash.as_slice()], key_record)?;
     if found.is_some() {
@@ -97,6 +102,12 @@ pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRe
 }
 
 fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
+    let rate = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u32>>(column)?.and_then(NonZeroU32::new));
+    let mut limits = api_keys::limits(row, 8)?;
+    limits.namespace = NamespaceRates {
+        requests_per_minute: rate(6)?,
+        tokens_per_minute: rate(7)?,
+    };
     Ok(KeyRecord {
         id: parsed(row, 0)?,
         namespace: parsed(row, 1)?,
@@ -104,7 +115,7 @@ fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
         environment: parsed(row, 3)?,
         revoked: row.get(4)?,
         replaced_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_millis),
-        limits: Arc::new(api_keys::limits(row, 6)?),
+        limits: Arc::new(limits),
     })
 }
 
