@@ -2,10 +2,13 @@
 //!
 //! [`all`] runs them, each on a store of its own, and audits the books after each.
 
+mod administration;
 mod batches;
 mod deliveries;
 mod detached;
 mod files;
+mod fleet;
+mod funds;
 mod jobs;
 mod money;
 mod network;
@@ -106,10 +109,13 @@ where
     let scenarios = SCENARIOS
         .into_iter()
         .chain(webhooks::SCENARIOS)
-        .chain(deliveries::SCENARIOS);
+        .chain(deliveries::SCENARIOS)
+        .chain(funds::SCENARIOS);
     for (name, scenario) in scenarios
+        .chain(administration::SCENARIOS)
         .chain(detached::SCENARIOS)
         .chain(files::SCENARIOS)
+        .chain(fleet::SCENARIOS)
         .chain(publication::SCENARIOS)
         .chain(batches::SCENARIOS)
         .chain(wallets::SCENARIOS)

@@ -7,6 +7,7 @@ use crate::clock::{Clock, Entropy};
 
 pub mod account;
 pub mod administration;
+pub mod nodes;
 pub mod second_factor;
 pub mod wallets;
 
@@ -34,5 +35,6 @@ impl fmt::Debug for GateSetting<'_> {
 pub async fn all(api: &dyn GateApi, setting: &GateSetting<'_>) {
     account::all(api, setting).await;
     wallets::all(api, setting).await;
+    nodes::all(api, setting).await;
     second_factor::all(api, setting).await;
 }
