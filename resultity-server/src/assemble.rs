@@ -11,6 +11,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use resultity_core::B256;
 use resultity_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use resultity_core::environment::Environment;
+use resultity_core::networks::Networks;
 pub use resultity_core::snapshot::Offer;
 use secrecy::SecretString;
 use tokio::net::TcpListener;
@@ -25,7 +26,7 @@ use crate::network_key::KeyFiles;
 use crate::private_file::{self, FileError};
 use crate::publish::{PublishError, Publisher};
 use crate::seal::Sealer;
-use crate::session::{Batches, Gate, GateOptions, GateParts, Keys, LimitParameters, Limits, StatusBoard};
+use crate::session::{Batches, Gate, GateOptions, GateParts, Keys, LimitParameters, Limits, StatusBoard, write_alerts};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
 use crate::webhook::{WebhookOptions, Worker};
@@ -87,6 +88,8 @@ pub struct ServerOptions {
     pub gate: GateOptions,
     /// SHA-256 of the administrator's token.
     pub admin_token: Option<B256>,
+    /// The proxies that are believed about where a request comes from: none unless they are named.
+    pub trusted_proxies: Networks,
     /// Rules for nodes.
     pub link_policy: LinkPolicy,
     /// How much may be asked.
@@ -110,12 +113,18 @@ pub struct ServerOptions {
 impl ServerOptions {
     /// A server with its files in `data_dir`; all else as is right for most.
     pub fn new(environment: Environment, data_dir: impl Into<PathBuf>, offer: Offer) -> Self {
+        Self::serving(vec![(environment, offer)], data_dir)
+    }
+
+    /// The same for several environments, the first of which is meant where nothing is said.
+    pub fn serving(networks: Vec<(Environment, Offer)>, data_dir: impl Into<PathBuf>) -> Self {
         Self {
-            networks: vec![(environment, offer)],
+            networks,
             data_dir: data_dir.into(),
             database: None,
             gate: GateOptions::default(),
             admin_token: None,
+            trusted_proxies: Networks::default(),
             link_policy: LinkPolicy::default(),
             limits: LimitParameters::default(),
             keystore_password: None,
@@ -236,6 +245,7 @@ impl Server {
             keys,
             limits,
             admin_token: options.admin_token,
+            trusted_proxies: options.trusted_proxies,
             link_policy: options.link_policy,
             stop_links: CancellationToken::new(),
             stop_intake: CancellationToken::new(),
@@ -274,9 +284,17 @@ impl Server {
         let mail = Arc::clone(&self.app.gate.mail).run(self.app.stop_links.clone());
         self.app.flow().background.spawn(mail);
         let (gate, stop) = (Arc::clone(&self.app.gate), self.app.stop_links.clone());
-        self.app.flow().background.spawn(async move { gate.credit_plans(stop).await });
+        self.app
+            .flow()
+            .background
+            .spawn(async move { gate.credit_plans(stop).await });
+        let alerts = write_alerts(Arc::clone(&self.app.gate), self.app.stop_links.clone());
+        self.app.flow().background.spawn(alerts);
         let status = self.app.status.clone();
-        self.app.flow().background.spawn(status.run(self.app.stop_links.clone()));
+        self.app
+            .flow()
+            .background
+            .spawn(status.run(self.app.stop_links.clone()));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let head = self.app.patience.head;
         let router = http::routes(Arc::clone(&self.app), roles, metrics.is_none());

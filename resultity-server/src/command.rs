@@ -12,13 +12,16 @@ use resultity_core::id::NodeId;
 use secrecy::SecretString;
 
 use crate::assemble::{self, Server, ServerOptions};
-use crate::config::ServerConfig;
+use crate::config::{PAYMENT_SECRET_VARIABLE, SMTP_PASSWORD_VARIABLE, ServerConfig};
 use crate::http::Role;
 use crate::network_key::PASSWORD_VARIABLE;
 use crate::store::Store;
+use crate::store::sqlite::SqliteStore;
 use crate::{lifecycle, telemetry};
 
+pub(crate) mod admin;
 mod key;
+mod snapshot;
 
 /// Any failure, as a sentence.
 pub type CommandError = Box<dyn std::error::Error + Send + Sync>;
@@ -33,10 +36,15 @@ pub enum Command {
     Serve(ServeArguments),
     /// Check the books: entries sum to zero, balances match, no hold is orphaned
     Audit(AuditArguments),
+    /// Make an administrator, who signs in with e-mail and password
+    Admin(admin::AdminArguments),
     /// Bind a node to an account, so that it is given work
     Bind(BindArguments),
     /// Make an API key for an account, with credits if wanted; list keys; revoke one
     Key(key::KeyArguments),
+    /// The network's configuration: see, publish and roll back snapshots; approve, price and end models; change the
+    /// network's key
+    Snapshot(snapshot::SnapshotArguments),
 }
 
 /// `dev`.
@@ -146,8 +154,10 @@ impl Command {
             Self::Dev(arguments) => dev(arguments).await,
             Self::Serve(arguments) => serve(arguments).await,
             Self::Audit(arguments) => audit(arguments).await,
+            Self::Admin(arguments) => admin::run(arguments).await,
             Self::Bind(arguments) => bind(arguments).await,
             Self::Key(arguments) => key::run(arguments).await,
+            Self::Snapshot(arguments) => snapshot::run(arguments).await,
         }
     }
 }
@@ -178,17 +188,33 @@ async fn dev(arguments: DevArguments) -> Result<ExitCode, CommandError> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What the payment provider signs with, if the environment says so.
+fn payment_secret() -> Result<Option<SigningSecret>, CommandError> {
+    let Ok(secret) = std::env::var(PAYMENT_SECRET_VARIABLE) else {
+        return Ok(None);
+    };
+    let secret = secret
+        .parse()
+        .map_err(|error| format!("{PAYMENT_SECRET_VARIABLE}: {error}"))?;
+    Ok(Some(secret))
+}
+
 async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
     let config = ServerConfig::read(&arguments.config)?;
     telemetry::start_logs("info", config.log_format);
     let stop = lifecycle::stop_on_signal();
     let listener = assemble::listen(arguments.listen.unwrap_or(config.listen)).await?;
     let metrics = assemble::listen(config.metrics_listen).await?;
-    let mut options = ServerOptions::new(config.environment, &config.data_dir, config.offer());
+    let environments = config.served();
+    let mut options = ServerOptions::serving(config.networks(), &config.data_dir);
     options.database.clone_from(&config.database);
     options.admin_token = config.admin_token_sha256;
+    let smtp_password = std::env::var(SMTP_PASSWORD_VARIABLE).ok().map(SecretString::from);
+    options.gate = config.gate.options(&config.mail, smtp_password)?;
+    options.gate.payment_secret = payment_secret()?;
     options.allow_private_webhooks = config.allow_private_webhooks;
     options.limits = config.limits;
+    options.trusted_proxies = config.trusted_proxies;
     options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
     options.metrics = telemetry::start_metrics();
     let roles = arguments.roles.unwrap_or(config.roles);
@@ -196,7 +222,7 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
     // Receipts are verified against it.
     let network_key = running.app().flow().network_key().address();
     tracing::info!(
-        address = %running.address(), environment = %config.environment, network.key = %format_args!("{network_key:#x}"), ?roles,
+        address = %running.address(), ?environments, network.key = %format_args!("{network_key:#x}"), ?roles,
         "serving"
     );
     stop.cancelled().await;
@@ -255,7 +281,7 @@ async fn bind(arguments: BindArguments) -> Result<ExitCode, CommandError> {
 }
 
 /// The store of a server that has run before: a mistyped directory should not make a new one.
-fn existing_store(arguments: &StoreArguments) -> Result<impl Store, CommandError> {
+fn existing_store(arguments: &StoreArguments) -> Result<SqliteStore, CommandError> {
     let StoreArguments { data_dir, database } = arguments;
     let path = database.clone().unwrap_or_else(|| assemble::database_path(data_dir));
     if !path.exists() {

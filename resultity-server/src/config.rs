@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use resultity_core::B256;
 use resultity_core::environment::Environment;
 use resultity_core::model::ModelSpec;
+use resultity_core::networks::Networks;
 use resultity_core::snapshot::JobParameters;
 use serde::Deserialize;
 
@@ -13,6 +14,10 @@ use crate::assemble::Offer;
 use crate::http::Role;
 use crate::session::LimitParameters;
 use crate::telemetry::LogFormat;
+
+mod gate;
+
+pub use gate::{GateConfig, GateConfigError, MailConfig, PAYMENT_SECRET_VARIABLE, SMTP_PASSWORD_VARIABLE};
 
 /// Why a configuration file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,14 @@ pub enum ConfigError {
         /// What is wrong, and where.
         source: Box<toml::de::Error>,
     },
+    /// It does not say which environments are served, or says it twice.
+    #[error("{}: {problem}", .path.display())]
+    Environments {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: &'static str,
+    },
 }
 
 /// The file. Unknown keys are refused, so that a misspelt one is noticed.
@@ -51,13 +64,19 @@ pub struct ServerConfig {
     pub data_dir: PathBuf,
     /// The database file; by default `resultity.db` in the data directory.
     pub database: Option<PathBuf>,
-    /// Which network.
-    pub environment: Environment,
+    /// The one environment that is served; or else `environments`.
+    pub environment: Option<Environment>,
+    /// The environments that are served. The first is meant where nothing is said.
+    #[serde(default)]
+    pub environments: Vec<Environment>,
     /// Which surfaces.
     #[serde(default = "default_roles")]
     pub roles: Vec<Role>,
     /// SHA-256 of the administrator's token, in hexadecimal with `0x`.
     pub admin_token_sha256: Option<B256>,
+    /// The proxies that are believed about where a request comes from.
+    #[serde(default)]
+    pub trusted_proxies: Networks,
     /// How long running jobs may take to finish at a stop: seconds.
     #[serde(default = "default_drain_seconds")]
     pub drain_seconds: u64,
@@ -79,9 +98,26 @@ pub struct ServerConfig {
     /// How much may be asked.
     #[serde(default)]
     pub limits: LimitParameters,
+    /// Accounts.
+    #[serde(default)]
+    pub gate: GateConfig,
+    /// Letters.
+    #[serde(default)]
+    pub mail: MailConfig,
     /// What is served.
     #[serde(default)]
-    pub models: Vec<ModelSpec>,
+    pub models: Vec<OfferedModel>,
+}
+
+/// A block of `[[models]]`.
+#[derive(Debug, Clone, Deserialize)]
+#[non_exhaustive]
+pub struct OfferedModel {
+    /// The model.
+    #[serde(flatten)]
+    pub model: ModelSpec,
+    /// Where it is served: everywhere if nothing is said.
+    pub environments: Option<Vec<Environment>>,
 }
 
 fn default_listen() -> SocketAddr {
@@ -115,19 +151,69 @@ impl ServerConfig {
             path: path.to_owned(),
             source,
         })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Parse {
+        let config: Self = toml::from_str(&text).map_err(|source| ConfigError::Parse {
             path: path.to_owned(),
             source: Box::new(source),
-        })
+        })?;
+        match config.problem() {
+            Some(problem) => Err(ConfigError::Environments {
+                path: path.to_owned(),
+                problem,
+            }),
+            None => Ok(config),
+        }
     }
 
-    /// What the network offers.
-    pub fn offer(&self) -> Offer {
+    /// What is wrong with the environments that it names.
+    fn problem(&self) -> Option<&'static str> {
+        let is_served = |environment: &Environment| self.served().contains(environment);
+        let mut named = self.environments.clone();
+        named.sort_unstable();
+        named.dedup();
+        let elsewhere = |offered: &OfferedModel| {
+            let environments = offered.environments.as_ref();
+            environments.is_some_and(|named| !named.iter().all(is_served) || named.is_empty())
+        };
+        if self.environment.is_some() && !self.environments.is_empty() {
+            Some("say either environment or environments")
+        } else if self.served().is_empty() {
+            Some("say which environments are served, such as environments = [\"testnet\", \"mainnet\"]")
+        } else if named.len() < self.environments.len() {
+            Some("environments names one of them twice")
+        } else if self.models.iter().any(elsewhere) {
+            Some("a model names environments that are not served here, or none")
+        } else {
+            None
+        }
+    }
+
+    /// The environments that are served. The first is meant where nothing is said.
+    pub fn served(&self) -> Vec<Environment> {
+        self.environment
+            .into_iter()
+            .chain(self.environments.iter().copied())
+            .collect()
+    }
+
+    /// What the network offers in each of the environments that are served.
+    pub fn networks(&self) -> Vec<(Environment, Offer)> {
+        let served = self.served().into_iter();
+        served
+            .map(|environment| (environment, self.offer(environment)))
+            .collect()
+    }
+
+    fn offer(&self, environment: Environment) -> Offer {
+        let is_here = |offered: &&OfferedModel| {
+            let environments = offered.environments.as_ref();
+            environments.is_none_or(|named| named.contains(&environment))
+        };
+        let models = self.models.iter().filter(is_here);
         Offer {
             jobs: self.jobs,
             heartbeat_interval_ms: self.heartbeat_interval_ms,
             min_agent_version: self.min_agent_version.clone(),
-            ..Offer::new(self.models.clone())
+            ..Offer::new(models.map(|offered| offered.model.clone()).collect())
         }
     }
 }
@@ -144,17 +230,20 @@ mod tests {
         let config = ServerConfig::read(&path).unwrap();
         assert_eq!(config.jobs, JobParameters::default());
         assert_eq!(config.roles, default_roles());
-        let snapshot = Snapshot::of(config.offer(), config.environment, 1, Timestamp::from_millis(0));
-        assert_eq!(snapshot.validate(), Ok(()));
+        for (environment, offer) in config.networks() {
+            let snapshot = Snapshot::of(offer, environment, 1, Timestamp::from_millis(0));
+            assert_eq!(snapshot.validate(), Ok(()));
+        }
         let text = std::fs::read_to_string(path).unwrap();
         let keys = [
             "listen",
             "metrics_listen",
             "data_dir",
             "database",
-            "environment",
+            "environments",
             "roles",
             "admin_token_sha256",
+            "trusted_proxies",
             "drain_seconds",
             "allow_private_webhooks",
             "log_format",
@@ -168,6 +257,19 @@ mod tests {
             "[limits.network]",
             "burst_seconds",
             "[limits.endpoints.",
+            "[gate]",
+            "no_sign_up",
+            "domains",
+            "chain_ids",
+            "faucet_credits",
+            "[gate.accounts]",
+            "session_idle_days",
+            "session_days",
+            "calls_per_minute",
+            "[mail]",
+            "directory",
+            "smtp",
+            "from",
             "[[models]]",
         ];
         for key in keys {
@@ -186,5 +288,51 @@ mod tests {
         .unwrap();
         let error = ServerConfig::read(&path).unwrap_err();
         assert!(error.to_string().contains("listen_on"), "{error}");
+    }
+
+    fn read(text: &str) -> Result<ServerConfig, ConfigError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, format!("data_dir = \"x\"\n{text}")).unwrap();
+        ServerConfig::read(&path)
+    }
+
+    const MODEL: &str = "version = \"1\"\nkind = \"external\"\ncontext_length = 8\ndefault_max_tokens = 8\n\
+        test_prompt = \"x\"\nprice = { input_per_million = 1, output_per_million = 2, per_request = 3 }\n";
+
+    #[test]
+    fn every_environment_has_its_models() {
+        let text = format!(
+            "environments = [\"mainnet\", \"testnet\"]\n\
+             [[models]]\nname = \"everywhere\"\n{MODEL}\
+             [[models]]\nname = \"new\"\nenvironments = [\"testnet\"]\n{MODEL}"
+        );
+        let networks = read(&text).unwrap().networks();
+        let names =
+            |at: usize| -> Vec<&str> { networks[at].1.models.iter().map(|model| model.name.as_str()).collect() };
+        assert_eq!((networks[0].0, names(0)), (Environment::Mainnet, vec!["everywhere"]));
+        assert_eq!(
+            (networks[1].0, names(1)),
+            (Environment::Testnet, vec!["everywhere", "new"])
+        );
+        let old = read("environment = \"mainnet\"\n").unwrap();
+        assert_eq!(old.served(), [Environment::Mainnet]);
+    }
+
+    #[test]
+    fn it_says_clearly_which_environments_are_served() {
+        let elsewhere =
+            format!("environment = \"testnet\"\n[[models]]\nname = \"m\"\nenvironments = [\"mainnet\"]\n{MODEL}");
+        for (text, problem) in [
+            ("", "which environments"),
+            ("environment = \"testnet\"\nenvironments = [\"mainnet\"]\n", "either"),
+            ("environments = [\"testnet\", \"testnet\"]\n", "twice"),
+            ("environments = []\n", "which environments"),
+            ("environments = [\"devnet\"]\n", "devnet"),
+            (elsewhere.as_str(), "not served here"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(problem), "{text}: {error}");
+        }
     }
 }

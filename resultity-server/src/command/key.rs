@@ -114,13 +114,13 @@ struct RevokeArguments {
 
 /// When a key ends.
 #[derive(Debug, Clone, Copy)]
-enum Expiry {
+pub(super) enum Expiry {
     At(Timestamp),
     In(Duration),
 }
 
 impl Expiry {
-    fn after(self, now: Timestamp) -> Timestamp {
+    pub(super) fn after(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(time) => time,
             Self::In(duration) => now.after(duration),
@@ -175,6 +175,7 @@ async fn create(arguments: CreateArguments) -> Result<ExitCode, CommandError> {
         models: Some(arguments.model).filter(|models| !models.is_empty()),
         addresses: Some(addresses).filter(|addresses| !addresses.is_empty()),
         is_capped: false,
+        ..KeyLimits::default()
     };
     if limits.spend_limit.is_some_and(|limit| limit < Credits::ZERO) {
         return Err("--spend-limit must not be negative".into());

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use resultity_core::api::gate::SnapshotSummary;
 use resultity_core::canonical::CanonicalError;
 use resultity_core::clock::{Clock, Entropy};
 use resultity_core::environment::Environment;
@@ -133,6 +134,22 @@ impl Published {
                 reason: record.reason,
             },
         })
+    }
+}
+
+impl From<&Published> for SnapshotSummary {
+    fn from(published: &Published) -> Self {
+        let snapshot = &published.snapshot;
+        Self {
+            environment: snapshot.environment,
+            version: snapshot.version,
+            digest: published.signed.digest,
+            created_at: snapshot.issued_at.as_seconds(),
+            rolls_back: snapshot.rolls_back,
+            next_network_key: snapshot.next_network_key,
+            published_by: Some(published.by.actor.to_string()),
+            reason: Some(published.by.reason.clone()),
+        }
     }
 }
 

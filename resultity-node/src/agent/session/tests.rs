@@ -16,6 +16,7 @@ use rstest::rstest;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::identity::NetworkPin;
 
 mod orders;
 

@@ -14,13 +14,10 @@ use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
 
-use super::{GateSession, failed, not_found};
+use super::{GateSession, failed, not_found, reason};
 use crate::flow::Flow;
 use crate::publish::{By, Outcome, PublishError, Published};
 use crate::store::webhooks::PageOf;
-
-/// The longest reason: characters.
-const MAX_REASON: usize = 500;
 
 /// Seconds since the Unix epoch up to which a time makes sense: the year 9999.
 const MAX_SECONDS: i64 = 253_402_300_799;
@@ -59,7 +56,7 @@ impl ConfigurationApi for GateSession {
         let records = flow.store.snapshots(flow.environment, page).await.map_err(failed)?;
         let summaries = records
             .into_iter()
-            .map(|record| Published::read(record).map(|published| summary(&published)))
+            .map(|record| Published::read(record).map(|published| SnapshotSummary::from(&published)))
             .collect::<Result<Vec<_>, _>>();
         let summaries = summaries.map_err(|error| refused(error.into(), "version"))?;
         Ok(Page::of(summaries, size, |summary| summary.version.to_string()))
@@ -71,7 +68,7 @@ impl ConfigurationApi for GateSession {
         let published = self.gate.publisher.version(flow.environment, version).await;
         let published = published.map_err(|error| refused(error, "version"))?;
         Ok(PublishedSnapshot {
-            summary: summary(&published),
+            summary: SnapshotSummary::from(&published),
             offer: published.snapshot.offer(),
         })
     }
@@ -168,15 +165,8 @@ impl GateSession {
     /// The caller as somebody who may publish, and why it does.
     fn by(&self, reason: &str) -> Result<By, ApiError> {
         let actor = self.administrator()?;
-        let reason = reason.trim();
-        if reason.is_empty() || reason.chars().count() > MAX_REASON {
-            let message = format!("reason must have 1 to {MAX_REASON} characters: it is kept in the audit log");
-            return Err(invalid("reason", message));
-        }
-        Ok(By {
-            actor,
-            reason: reason.to_owned(),
-        })
+        let reason = reason::required(reason)?;
+        Ok(By { actor, reason })
     }
 
     fn publishes(&self, environment: Option<Environment>, reason: &str) -> Result<(&Arc<Flow>, By), ApiError> {
@@ -195,23 +185,9 @@ impl GateSession {
         let caught_up = flow.catch_up(&self.gate.publisher).await;
         caught_up.map_err(|error| refused(error, param))?;
         Ok(Publication {
-            snapshot: summary(&outcome.published),
+            snapshot: SnapshotSummary::from(&outcome.published),
             changes: outcome.changes,
         })
-    }
-}
-
-fn summary(published: &Published) -> SnapshotSummary {
-    let snapshot = &published.snapshot;
-    SnapshotSummary {
-        environment: snapshot.environment,
-        version: snapshot.version,
-        digest: published.signed.digest,
-        created_at: snapshot.issued_at.as_seconds(),
-        rolls_back: snapshot.rolls_back,
-        next_network_key: snapshot.next_network_key,
-        published_by: Some(published.by.actor.to_string()),
-        reason: Some(published.by.reason.clone()),
     }
 }
 

@@ -11,7 +11,9 @@ mod admin_nodes;
 mod credits;
 mod grant;
 mod nodes;
+mod keys;
 mod logins;
+mod namespaces;
 mod second_factor;
 mod sign_in;
 mod tokens;
@@ -20,11 +22,14 @@ mod wallets;
 pub(super) fn operations() -> Vec<Operation> {
     let parts = [plans::operations, notifications::operations, administration::operations, 
         account::operations,
+        configuration::operations,
         admin_nodes::operations,
         credits::operations,
         grant::operations,
         nodes::operations,
+        keys::operations,
         logins::operations,
+        namespaces::operations,
         second_factor::operations,
         sign_in::operations,
         tokens::operations,
