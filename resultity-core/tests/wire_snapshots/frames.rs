@@ -7,9 +7,10 @@ use resultity_core::job::{Attempt, JobKind};
 use resultity_core::model::ModelState;
 use resultity_core::signing::{Outcome, Signature};
 use resultity_core::wire::{
-    Accept, Ack, AckOutcome, Cancel, CancelReason, Challenge, Chunk, Config, Decline, DeclineCode, ErrorFrame, Failed,
-    FailureCode, Gpu, Hardware, Heartbeat, HeartbeatAck, Hello, Job, JobResult, LeaseView, Load, NodeFrame, NodeModel,
-    Reject, RejectCode, Renewal, Resume, RunningJob, RuntimeInfo, ServerFrame, Timings, Welcome,
+    Accept, Ack, AckOutcome, Cancel, CancelReason, Challenge, Chunk, Config, Control, ControlAction, Decline,
+    DeclineCode, ErrorFrame, Failed, FailureCode, Gpu, Hardware, Heartbeat, HeartbeatAck, Hello, Job, JobResult,
+    LeaseView, Load, NodeFrame, NodeModel, Notice, Reject, RejectCode, Renewal, Resume, RunningJob, RuntimeInfo,
+    ServerFrame, Timings, Welcome,
 };
 use resultity_core::{Address, B256};
 use serde_json::value::RawValue;
@@ -145,6 +146,29 @@ pub(crate) fn server_frames() -> Vec<ServerFrame> {
         .into(),
         Config {
             digest: B256::repeat_byte(5),
+        }
+        .into(),
+        Control {
+            node_id: node_id(),
+            session_id: session_id(),
+            action: ControlAction::RestartRuntime,
+            nonce: B256::repeat_byte(6),
+            expires_at: at(60_000),
+            signature: signature(),
+        }
+        .into(),
+        Notice {
+            code: "penalty".into(),
+            message: "wrong answers".into(),
+            state: Some("excluded".into()),
+            until: Some(at(3_600_000)),
+        }
+        .into(),
+        Notice {
+            code: "state".into(),
+            message: "the node may get jobs".into(),
+            state: None,
+            until: None,
         }
         .into(),
         ErrorFrame {

@@ -75,6 +75,8 @@ fn every_type_of_the_protocol_is_here() {
         "cancel",
         "heartbeat_ack",
         "config",
+        "control",
+        "notice",
         "error",
     ];
     assert_eq!(kinds, server);
