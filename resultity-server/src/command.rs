@@ -9,6 +9,7 @@ use clap::{Args, Subcommand};
 use resultity_core::clock::{Clock, SystemClock};
 use resultity_core::environment::Environment;
 use resultity_core::id::NodeId;
+use resultity_core::webhook::SigningSecret;
 use secrecy::SecretString;
 
 use crate::assemble::{self, Server, ServerOptions};
@@ -19,7 +20,7 @@ use crate::store::Store;
 use crate::store::sqlite::SqliteStore;
 use crate::{lifecycle, telemetry};
 
-pub(crate) mod admin;
+mod admin;
 mod key;
 mod snapshot;
 
@@ -194,7 +195,7 @@ fn payment_secret() -> Result<Option<SigningSecret>, CommandError> {
         return Ok(None);
     };
     let secret = secret
-        .parse()
+        .parse::<SigningSecret>()
         .map_err(|error| format!("{PAYMENT_SECRET_VARIABLE}: {error}"))?;
     Ok(Some(secret))
 }

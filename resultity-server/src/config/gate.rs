@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use resultity_core::credits::{self, Credits};
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -11,6 +12,9 @@ use crate::session::{AccountOptions, GateOptions, WalletOptions};
 
 /// The environment variable that holds the password of the mail server's user.
 pub const SMTP_PASSWORD_VARIABLE: &str = "RESULTITY_SMTP_PASSWORD";
+
+/// The environment variable that holds what the payment provider signs its messages with: `whsec_…`.
+pub const PAYMENT_SECRET_VARIABLE: &str = "RESULTITY_PAYMENT_SECRET";
 
 /// `[gate]`: accounts.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -23,6 +27,9 @@ pub struct GateConfig {
     pub domains: Vec<String>,
     /// The chains that wallets may be on (EIP-155).
     pub chain_ids: Option<Vec<u64>>,
+    /// What the testnet's faucet gives an account a day, such as `"100"`; `"0"`: there is none.
+    #[serde(with = "credits::decimal_if_any")]
+    pub faucet_credits: Option<Credits>,
     /// How long somebody stays signed in, and how often an account may call.
     pub accounts: AccountOptions,
 }
@@ -80,6 +87,7 @@ impl GateConfig {
         options.mail = mail.options(password)?;
         options.wallets = wallets;
         options.no_sign_up = self.no_sign_up;
+        options.faucet = self.faucet_credits;
         Ok(options)
     }
 }
@@ -110,13 +118,14 @@ mod tests {
         assert!(matches!(usual.mail, MailOptions::None) && !usual.no_sign_up);
         assert_eq!(usual.wallets, WalletOptions::default());
         let said = options(
-            "no_sign_up = true\ndomains = [\"account.example.org:8443\"]\nchain_ids = [10]",
+            "no_sign_up = true\nfaucet_credits = \"2.5\"\ndomains = [\"account.example.org:8443\"]\nchain_ids = [10]",
             "smtp = \"smtps://user@mail.example.org\"\nfrom = \"R <a@example.org>\"",
         )
         .unwrap();
         assert!(matches!(said.mail, MailOptions::Smtp(_)) && said.no_sign_up);
         assert_eq!(said.wallets.domains, ["account.example.org:8443"]);
         assert_eq!(said.wallets.chain_ids, [10]);
+        assert_eq!(said.faucet, Some(Credits::from_micros(2_500_000)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::clock::{Clock, Entropy};
 
 pub mod account;
 pub mod administration;
+pub mod credits;
 pub mod nodes;
 pub mod second_factor;
 pub mod wallets;

@@ -5,12 +5,11 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::{IntoResponse, Response};
 use resultity_core::api::gate::{AccountUsage, ReportsApi};
 use resultity_core::error::{ApiError, ErrorCode};
-use serde::Deserialize;
 
 use super::{Gated, encode};
 use crate::http::problem::Problem;
-use crate::http::query;
 use crate::http::table::Table;
+use crate::http::{query, usage_table};
 
 pub(super) fn routes(table: Table) -> Table {
     table
@@ -19,24 +18,10 @@ pub(super) fn routes(table: Table) -> Table {
         .get("/gate/v1/rewards", rewards)
 }
 
-/// How the report is written.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Written {
-    format: Option<Format>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Format {
-    Json,
-    Csv,
-}
-
 async fn usage(Gated(session): Gated, uri: Uri) -> Result<Response, Problem> {
-    let written: Written = query::read(&uri)?;
+    let is_table = usage_table::is_asked(&uri)?;
     let report = session.account_usage(query::read(&uri)?).await?;
-    if written.format != Some(Format::Csv) {
+    if !is_table {
         return Ok(encode(&report));
     }
     let mut response = csv(&report)

@@ -6,15 +6,15 @@ use std::time::Duration;
 use resultity_core::clock::{Clock, ManualClock, SeededEntropy, Timestamp};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
-use resultity_core::id::{AccountId, JobId, KeyId, LeaseToken, NamespaceId, NodeId};
+use resultity_core::id::{AccountId, AuditId, JobId, KeyId, LeaseToken, NamespaceId, NodeId};
 use resultity_core::job::{Attempt, Endpoint, JobKind, JobState, Priority};
 use resultity_core::openai::chat::Usage;
 use resultity_core::signing::{Outcome, Signature};
 use resultity_core::{Address, B256};
 
 use crate::store::{
-    Admission, Balance, Grant, Granted, JobRecord, KeyLimits, KeyRecord, LeaseRef, Leased, NewJob, NewLease, NewTenant,
-    Release, Settle, Store,
+    Actor, Admission, AuditEntry, Balance, Grant, Granted, JobRecord, KeyLimits, KeyRecord, LeaseRef, Leased, NewJob,
+    NewLease, NewTenant, Release, Settle, Store,
 };
 
 /// What the tenant of a new world has.
@@ -74,6 +74,21 @@ impl World {
             now: self.now(),
         };
         self.store.grant(grant).await.expect("a grant")
+    }
+
+    /// A line of the audit log, to be written.
+    pub fn audit_line(&self) -> AuditEntry {
+        AuditEntry {
+            id: AuditId::new(&self.clock, &self.entropy),
+            actor: Actor::Operator,
+            action: "test".to_owned(),
+            subject: "test".to_owned(),
+            environment: None,
+            before: None,
+            after: None,
+            reason: "test".to_owned(),
+            now: self.now(),
+        }
     }
 
     /// What the tenant has.

@@ -5,12 +5,16 @@ use rusqlite::Connection;
 
 use super::open;
 use crate::store::batches::NewBatch;
-use crate::store::contract::world::{World, micros};
+use crate::store::contract::world::{World, micros, node};
 use crate::store::files::{FinishedFile, NewChunk, NewFile};
+use crate::store::funds::{
+    Corrects, FaucetClaim, NewCorrection, NewPayment, NewPayout, NewTransfer, NewVoucher, Redemption,
+};
+use crate::store::statements::StatementPage;
 use crate::store::webhooks::NewWebhook;
-use crate::store::{Idempotency, NewJob, NewPayload, Store};
+use crate::store::{Idempotency, NewJob, NewPayload, NewTenant, Store};
 use resultity_core::B256;
-use resultity_core::id::{BatchId, FileId, WebhookId};
+use resultity_core::id::{BatchId, FileId, TransferId, VoucherId, WebhookId};
 use resultity_core::job::{Endpoint, JobState};
 use resultity_core::openai::file::FilePurpose;
 
@@ -18,6 +22,95 @@ use resultity_core::openai::file::FilePurpose;
 const UNLOCK: &str = "DROP TRIGGER ledger_entries_no_update; DROP TRIGGER ledger_entries_no_delete;
                       DROP TRIGGER ledger_transactions_no_update; DROP TRIGGER ledger_transactions_no_delete;
                       PRAGMA ignore_check_constraints = 1; PRAGMA foreign_keys = 0;";
+
+/// A transfer, a day of the faucet, a voucher, a payment, a payout and two corrections.
+async fn move_more(world: &World) {
+    let (store, now, key) = (&world.store, world.now(), &world.key);
+    let other = NewTenant {
+        namespace_name: "second".into(),
+        key_hash: B256::repeat_byte(9),
+        ..world.tenant("main")
+    };
+    let other = store.ensure_tenant(other).await.unwrap();
+    let transfer = NewTransfer {
+        id: TransferId::new(&world.clock, &world.entropy),
+        account: key.account,
+        from: key.namespace,
+        to: other.namespace,
+        amount: micros(20),
+        idempotency_key: "t".into(),
+        now,
+    };
+    store.transfer(transfer).await.unwrap();
+    let claim = FaucetClaim {
+        account: key.account,
+        namespace: key.namespace,
+        amount: micros(30),
+        day: 1,
+        now,
+    };
+    store.claim_faucet(claim).await.unwrap();
+    let voucher = NewVoucher {
+        id: VoucherId::new(&world.clock, &world.entropy),
+        hash: B256::repeat_byte(1),
+        environment: key.environment,
+        amount: micros(40),
+        max_uses: 5,
+        label: String::new(),
+        expires: None,
+        now,
+    };
+    store.create_voucher(voucher, world.audit_line()).await.unwrap();
+    let redemption = Redemption {
+        hash: B256::repeat_byte(1),
+        account: key.account,
+        namespace: key.namespace,
+        now,
+    };
+    store.redeem_voucher(redemption).await.unwrap();
+    let payment = NewPayment {
+        id: "pay-1".into(),
+        environment: key.environment,
+        namespace: key.namespace,
+        amount: micros(60),
+        now,
+    };
+    store.receive_payment(payment).await.unwrap();
+    store.register_node(node(1), key.environment, now).await.unwrap();
+    store
+        .bind_node(node(1), key.environment, key.account, now)
+        .await
+        .unwrap();
+    let payout = NewPayout {
+        id: TransferId::new(&world.clock, &world.entropy),
+        account: key.account,
+        node: node(1),
+        environment: key.environment,
+        namespace: key.namespace,
+        amount: Some(micros(5)),
+        now,
+    };
+    store.payout(payout).await.unwrap();
+    // The first transaction is the tenant's grant; the transfer is the newest of the second namespace.
+    let page = StatementPage {
+        after: None,
+        ascending: false,
+        limit: 1,
+    };
+    let lines = store.ledger(other.namespace, page).await.unwrap().unwrap();
+    for what in [
+        Corrects::Transaction(lines[0].transaction),
+        Corrects::Namespace(key.namespace, micros(-3)),
+    ] {
+        let correction = NewCorrection {
+            what,
+            idempotency_key: "c".into(),
+            reason: "test".into(),
+            now,
+        };
+        store.correct(correction, world.audit_line()).await.unwrap();
+    }
+}
 
 /// A kept job, a webhook, and a batch with its file.
 async fn keep_more(world: &World) {
@@ -117,6 +210,25 @@ async fn keep_more(world: &World) {
     SELECT 'release', reference, environment, job, reason, created_at FROM ledger_transactions WHERE kind = 'settle'", &["1 settlements and 1 releases"])]
 #[case::a_cost("UPDATE jobs SET cost = cost - 1 WHERE state = 'succeeded'", &["was paid", "receipt"])]
 #[case::a_receipt_deleted("DELETE FROM receipts", &["receipt"])]
+#[case::a_transfer("UPDATE transfers SET amount = amount + 1", &["the transfer"])]
+#[case::a_transfer_deleted("DELETE FROM transfers", &["that was never made"])]
+#[case::a_transfer_to_a_stranger("UPDATE transfers SET account = 'x'", &["not between namespaces of its account"])]
+#[case::the_faucet("UPDATE faucet_claims SET day = 2", &["the faucet", "that was never made"])]
+#[case::a_use_of_a_voucher("UPDATE vouchers SET uses = 2", &["counts 2 uses of 5, but there are 1"])]
+#[case::a_voucher("UPDATE vouchers SET amount = 41", &["the voucher", "is not in the ledger as it was made"])]
+#[case::a_redemption_deleted("DELETE FROM voucher_redemptions", &["that was never made", "counts 1 uses"])]
+#[case::a_payment("UPDATE payments SET id = 'pay-2'", &["the payment pay-2 is not in the ledger", "a payment pay-1"])]
+#[case::a_payment_deleted("DELETE FROM payments", &["that was never made"])]
+#[case::a_payout("UPDATE payouts SET node = 'x'", &["the payout"])]
+#[case::a_payout_to_a_stranger("UPDATE payouts SET account = 'x'", &["to a namespace of another account"])]
+#[case::a_correction("UPDATE ledger_entries SET amount = amount * 2 WHERE transaction_id =
+    (SELECT id FROM ledger_transactions WHERE reference GLOB 'transaction:*')", &["does not undo transaction"])]
+#[case::a_correction_of_nothing("UPDATE ledger_transactions SET reference = 'transaction:9999' WHERE reference GLOB 'transaction:*'",
+    &["is not there or cannot be undone"])]
+#[case::an_unknown_kind("UPDATE ledger_transactions SET kind = 'gift' WHERE kind = 'grant'", &["is a gift without a job"])]
+#[case::a_hold_without_a_job("UPDATE ledger_transactions SET job = NULL WHERE kind = 'hold'", &["is a hold without a job"])]
+#[case::a_line_that_is_not_shown("DELETE FROM namespace_moves", &["is not shown where it belongs"])]
+#[case::a_line_that_is_shown_twice("UPDATE namespace_moves SET namespace = 'x'", &["is shown in the ledger of namespace:x"])]
 #[case::points("UPDATE points SET points = points + 1", &["contribution points"])]
 #[case::environments_mixed("UPDATE ledger_entries SET account = replace(account, 'testnet', 'mainnet') WHERE account GLOB 'node:*'", &["has an entry of node:mainnet"])]
 #[case::a_namespace_moved("UPDATE namespaces SET environment = 'mainnet'", &["has an entry of namespace:", "of another"])]
@@ -143,6 +255,7 @@ async fn an_audit_finds(#[case] tampering: &str, #[case] told: &[&str]) {
         .await
         .unwrap();
     keep_more(&world).await;
+    move_more(&world).await;
     drop(world);
 
     let raw = Connection::open(folder.path().join("store.db")).unwrap();

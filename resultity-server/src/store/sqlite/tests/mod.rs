@@ -2,6 +2,7 @@
 
 mod audit;
 mod file;
+mod funds_sequences;
 mod plans;
 mod sequences;
 

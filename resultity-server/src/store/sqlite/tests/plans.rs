@@ -3,7 +3,7 @@
 use rstest::rstest;
 use rusqlite::Connection;
 
-use super::super::{batches, detached, files, tenants};
+use super::super::{batches, detached, files, statements, tenants};
 use super::open;
 
 /// How SQLite would run a statement.
@@ -17,6 +17,8 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 #[case::what_is_held(tenants::BALANCE, "jobs_open")]
 #[case::jobs_to_take_up_again(detached::RESUMABLE, "jobs_open")]
 #[case::batches_to_run(&format!("SELECT id {}", batches::OPEN), "batches_open")]
+#[case::the_ledger_of_jobs(&statements::places(true, false), "jobs_of_namespace")]
+#[case::the_ledger_of_moves(&statements::places(false, false), "namespace_moves")]
 #[case::files_that_nobody_writes(files::ABANDON, "files_to_purge")]
 #[case::files_to_be_freed(files::DELETED, "files_to_purge")]
 fn an_index_is_used(#[case] sql: &str, #[case] index: &str) {
