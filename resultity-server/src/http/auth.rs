@@ -26,10 +26,21 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The holder of the API key that came with the request, and the flow of the key's environment.
-pub(super) async fn principal<'a>(app: &'a App, headers: &HeaderMap) -> Result<(Principal, &'a Arc<Flow>), ApiError> {
+/// The holder of the API key that came with the request, and the flow of the key's environment. A key may be for certain
+/// addresses alone.
+pub(super) async fn principal<'a>(app: &'a App, parts: &Parts) -> Result<(Principal, &'a Arc<Flow>), ApiError> {
     let now = app.flow().clock.now();
-    let principal = app.keys.principal(bearer(headers), now).await?;
+    let principal = app.keys.principal(bearer(&parts.headers), now).await?;
+    if principal.limits.addresses.is_some() {
+        let address = client_address::known(app, gate::peer(parts), &parts.headers);
+        if !principal.limits.allows_from(address) {
+            let message = address.map_or_else(
+                || "this API key is for certain addresses alone, and the proxy does not say where the request comes from".into(),
+                |address| format!("this API key may not be used from {address}"),
+            );
+            return Err(ApiError::new(ErrorCode::PermissionDenied, message));
+        }
+    }
     let flow = app.flows.get(principal.environment).ok_or_else(|| {
         let message = format!(
             "this API key is for {}, which this server does not serve",

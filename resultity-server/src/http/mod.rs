@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use resultity_core::B256;
+use resultity_core::networks::Networks;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::RequestBodyTimeoutLayer;
 
@@ -35,6 +36,7 @@ mod sse;
 mod status;
 mod table;
 mod unread;
+mod usage_table;
 
 /// Which surfaces a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, clap::ValueEnum)]
@@ -70,6 +72,8 @@ pub struct App {
     pub gate: Arc<Gate>,
     /// SHA-256 of the operator's token, which may do what an administrator may; without it, accounts alone may.
     pub admin_token: Option<B256>,
+    /// The proxies that are believed about where a request comes from.
+    pub trusted_proxies: Networks,
     /// Rules for nodes.
     pub link_policy: LinkPolicy,
     /// Cancelled when the links of nodes have to end.
@@ -213,6 +217,7 @@ fn io() -> Table {
     Table::default()
         .get("/io/v1/ws", io::websocket)
         .get("/io/v1/config", io::config)
+        .get("/io/v1/keys", io::keys)
         .get("/io/v1/ping", io::ping)
         .post("/io/v1/join", io::join)
         .get("/io/v1/nodes/{id}", io::node)

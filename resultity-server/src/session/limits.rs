@@ -174,7 +174,8 @@ impl Limits {
         rates
     }
 
-    /// A key's own numbers replace the general ones; at an endpoint with limits of its own they can only lower them.
+    /// A key's own numbers replace the general ones; at an endpoint with limits of its own they can only lower them, and so
+    /// everywhere if the key's owner chose them.
     fn key_tier(&self, key: KeyId, overrides: &KeyLimits, endpoint: Endpoint) -> Tier {
         let own = self.parameters.endpoints.get(&endpoint);
         let mut rates = *own.unwrap_or(&self.parameters.key);
@@ -183,7 +184,7 @@ impl Limits {
             (&mut rates.tokens_per_minute, overrides.tokens_per_minute),
         ] {
             *rate = match wanted {
-                Some(wanted) if own.is_some() => wanted.min(*rate),
+                Some(wanted) if own.is_some() || overrides.is_capped => wanted.min(*rate),
                 Some(wanted) => wanted,
                 None => *rate,
             };

@@ -225,7 +225,9 @@ all_parts! {
         GrantApi
         NodesApi
         IntakeApi
+        KeysApi
         LoginsApi
+        NamespacesApi
         NotificationsApi
         OverviewApi
         PlansApi

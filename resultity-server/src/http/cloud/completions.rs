@@ -1,25 +1,21 @@
 //! `/v1/completions`.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use resultity_core::api::completions::CompletionsApi;
 use resultity_core::job::Endpoint;
 use resultity_core::openai::completion::CompletionRequest;
 
-use super::{describe, encode, quoted, session};
+use super::{Keyed, describe, encode, quoted};
 use crate::http::problem::Problem;
-use crate::http::{App, body, sse};
+use crate::http::{body, sse};
 
 pub(in crate::http) async fn create(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let request: CompletionRequest = body::json(&headers, body).await?;
     if let Some(quote) = quoted(&session, &headers, Endpoint::Completions, &request).await? {
         return Ok(quote);

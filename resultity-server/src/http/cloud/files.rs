@@ -1,9 +1,7 @@
 //! `/v1/files`.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderValue, Uri};
 use axum::response::Response;
@@ -11,9 +9,9 @@ use resultity_core::api::files::FilesApi;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::FileId;
 
-use super::{encode, session};
+use super::{Keyed, encode};
 use crate::http::problem::Problem;
-use crate::http::{App, multipart, query};
+use crate::http::{multipart, query};
 
 /// What is no id names nothing.
 fn file_id(text: &str) -> Result<FileId, ApiError> {
@@ -22,47 +20,26 @@ fn file_id(text: &str) -> Result<FileId, ApiError> {
 }
 
 pub(in crate::http) async fn upload(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     Ok(encode(&multipart::upload(&session, &headers, body).await?))
 }
 
-pub(in crate::http) async fn list(
-    State(app): State<Arc<App>>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn list(Keyed(session): Keyed, uri: Uri) -> Result<Response, Problem> {
     Ok(encode(&session.files(query::read(&uri)?).await?))
 }
 
-pub(in crate::http) async fn retrieve(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn retrieve(Keyed(session): Keyed, Path(id): Path<String>) -> Result<Response, Problem> {
     Ok(encode(&session.file(file_id(&id)?).await?))
 }
 
-pub(in crate::http) async fn delete(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn delete(Keyed(session): Keyed, Path(id): Path<String>) -> Result<Response, Problem> {
     Ok(encode(&session.delete_file(file_id(&id)?).await?))
 }
 
-pub(in crate::http) async fn content(
-    State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn content(Keyed(session): Keyed, Path(id): Path<String>) -> Result<Response, Problem> {
     let (file, content) = session.open_file(file_id(&id)?).await?;
     let mut response = Response::new(Body::from_stream(content));
     let headers = response.headers_mut();

@@ -1,18 +1,16 @@
 //! `/v1/jobs`.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use resultity_core::api::jobs::{Feedback, JobRequest, JobsApi};
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::JobId;
 
-use super::{encode, session};
+use super::{Keyed, encode};
 use crate::http::problem::Problem;
-use crate::http::{App, body, options, query};
+use crate::http::{body, options, query};
 
 /// A job's id, or that of the answer that it made, which is all that an SDK shows. What is no id names nothing.
 fn job_id(text: &str) -> Result<JobId, ApiError> {
@@ -26,11 +24,10 @@ fn job_id(text: &str) -> Result<JobId, ApiError> {
 }
 
 pub(in crate::http) async fn create(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let request: JobRequest = body::json(&headers, body).await?;
     if options::is_dry_run(&headers)? {
         return Ok(encode(&session.quote(request).await?));
@@ -39,49 +36,28 @@ pub(in crate::http) async fn create(
     Ok((StatusCode::ACCEPTED, encode(&reply)).into_response())
 }
 
-pub(in crate::http) async fn list(
-    State(app): State<Arc<App>>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn list(Keyed(session): Keyed, uri: Uri) -> Result<Response, Problem> {
     Ok(encode(&session.jobs(query::read(&uri)?).await?))
 }
 
-pub(in crate::http) async fn retrieve(
-    State(app): State<Arc<App>>,
-    Path(job): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn retrieve(Keyed(session): Keyed, Path(job): Path<String>) -> Result<Response, Problem> {
     Ok(encode(&session.job(job_id(&job)?).await?))
 }
 
-pub(in crate::http) async fn cancel(
-    State(app): State<Arc<App>>,
-    Path(job): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn cancel(Keyed(session): Keyed, Path(job): Path<String>) -> Result<Response, Problem> {
     Ok(encode(&session.cancel_job(job_id(&job)?).await?))
 }
 
-pub(in crate::http) async fn receipt(
-    State(app): State<Arc<App>>,
-    Path(job): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn receipt(Keyed(session): Keyed, Path(job): Path<String>) -> Result<Response, Problem> {
     Ok(encode(&session.receipt(job_id(&job)?).await?))
 }
 
 pub(in crate::http) async fn feedback(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     Path(job): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let feedback: Feedback = body::json(&headers, body).await?;
     Ok(encode(&session.feedback(job_id(&job)?, feedback).await?))
 }

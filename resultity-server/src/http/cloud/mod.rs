@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use resultity_core::api::cloud::{Reply, ReplyMeta};
@@ -31,10 +33,16 @@ pub(super) const COST: HeaderName = HeaderName::from_static("x-resultity-cost");
 pub(super) const REPLAYED: HeaderName = HeaderName::from_static("x-resultity-replayed");
 
 /// A session of the holder of the key that came with the request.
-async fn session(app: &Arc<App>, headers: &HeaderMap) -> Result<CloudSession, Problem> {
-    let (principal, flow) = auth::principal(app, headers).await?;
-    let session = CloudSession::new(Arc::clone(flow), Arc::clone(&app.limits), principal);
-    Ok(session.with_options(options::read(headers)?))
+pub(in crate::http) struct Keyed(CloudSession);
+
+impl FromRequestParts<Arc<App>> for Keyed {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let (principal, flow) = auth::principal(app, parts).await?;
+        let session = CloudSession::new(Arc::clone(flow), Arc::clone(&app.limits), principal);
+        Ok(Self(session.with_options(options::read(&parts.headers)?)))
+    }
 }
 
 /// The answer to `x-resultity-dry-run: true`; none if the request is to be run.

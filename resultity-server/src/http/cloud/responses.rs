@@ -1,9 +1,7 @@
 //! `/v1/responses`.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use resultity_core::api::responses::{ResponseStream, ResponsesApi};
@@ -13,9 +11,9 @@ use resultity_core::job::Endpoint;
 use resultity_core::openai::response::ResponseRequest;
 use serde::Deserialize;
 
-use super::{describe, encode, quoted, session};
+use super::{Keyed, describe, encode, quoted};
 use crate::http::problem::Problem;
-use crate::http::{App, body, query, sse};
+use crate::http::{body, query, sse};
 
 /// How a response is retrieved. `include` says nothing: all that a response can hold is in it.
 #[derive(Debug, Default, Deserialize)]
@@ -39,11 +37,10 @@ fn events(stream: ResponseStream) -> Response {
 }
 
 pub(in crate::http) async fn create(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let request: ResponseRequest = body::json(&headers, body).await?;
     if let Some(quote) = quoted(&session, &headers, Endpoint::Responses, &request).await? {
         return Ok(quote);
@@ -55,12 +52,10 @@ pub(in crate::http) async fn create(
 }
 
 pub(in crate::http) async fn retrieve(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     Path(response): Path<String>,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let id = response_id(&response)?;
     let retrieval: Retrieval = query::read(&uri)?;
     if retrieval.stream == Some(true) {
@@ -75,31 +70,19 @@ pub(in crate::http) async fn retrieve(
     Ok(encode(&session.response(id).await?))
 }
 
-pub(in crate::http) async fn cancel(
-    State(app): State<Arc<App>>,
-    Path(response): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn cancel(Keyed(session): Keyed, Path(response): Path<String>) -> Result<Response, Problem> {
     Ok(encode(&session.cancel_response(response_id(&response)?).await?))
 }
 
-pub(in crate::http) async fn delete(
-    State(app): State<Arc<App>>,
-    Path(response): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn delete(Keyed(session): Keyed, Path(response): Path<String>) -> Result<Response, Problem> {
     Ok(encode(&session.delete_response(response_id(&response)?).await?))
 }
 
 pub(in crate::http) async fn input_items(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     Path(response): Path<String>,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let id = response_id(&response)?;
     Ok(encode(&session.response_input_items(id, query::read(&uri)?).await?))
 }

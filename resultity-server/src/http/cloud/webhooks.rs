@@ -1,18 +1,16 @@
 //! `/v1/webhooks`.
 
-use std::sync::Arc;
-
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::Path;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use resultity_core::api::webhooks::WebhooksApi;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{DeliveryId, WebhookId};
 
-use super::{encode, session};
+use super::{Keyed, encode};
 use crate::http::problem::Problem;
-use crate::http::{App, body, query};
+use crate::http::{body, query};
 
 /// What is no id names nothing.
 fn id<I: std::str::FromStr>(text: &str, what: &str) -> Result<I, ApiError> {
@@ -28,104 +26,79 @@ fn delivery_id(text: &str) -> Result<DeliveryId, ApiError> {
     id(text, "delivery")
 }
 
-pub(in crate::http) async fn list(
-    State(app): State<Arc<App>>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn list(Keyed(session): Keyed, uri: Uri) -> Result<Response, Problem> {
     Ok(encode(&session.webhooks(query::read(&uri)?).await?))
 }
 
 pub(in crate::http) async fn create(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let request = body::json(&headers, body).await?;
     Ok(encode(&session.create_webhook(request).await?))
 }
 
-pub(in crate::http) async fn retrieve(
-    State(app): State<Arc<App>>,
-    Path(webhook): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn retrieve(Keyed(session): Keyed, Path(webhook): Path<String>) -> Result<Response, Problem> {
     Ok(encode(&session.webhook(webhook_id(&webhook)?).await?))
 }
 
 pub(in crate::http) async fn update(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     Path(webhook): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let request = body::json(&headers, body).await?;
     Ok(encode(&session.update_webhook(webhook_id(&webhook)?, request).await?))
 }
 
-pub(in crate::http) async fn delete(
-    State(app): State<Arc<App>>,
-    Path(webhook): Path<String>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
+pub(in crate::http) async fn delete(Keyed(session): Keyed, Path(webhook): Path<String>) -> Result<Response, Problem> {
     Ok(encode(&session.delete_webhook(webhook_id(&webhook)?).await?))
 }
 
 pub(in crate::http) async fn rotate(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     Path(webhook): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let request = body::json_or_default(&headers, body).await?;
     let webhook = webhook_id(&webhook)?;
     Ok(encode(&session.rotate_webhook_secret(webhook, request).await?))
 }
 
 pub(in crate::http) async fn test(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     Path(webhook): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let request = body::json_or_default(&headers, body).await?;
     Ok(encode(&session.test_webhook(webhook_id(&webhook)?, request).await?))
 }
 
 pub(in crate::http) async fn deliveries(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     Path(webhook): Path<String>,
     uri: Uri,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let (webhook, query) = (webhook_id(&webhook)?, query::read(&uri)?);
     Ok(encode(&session.webhook_deliveries(webhook, query).await?))
 }
 
 pub(in crate::http) async fn delivery(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     Path((webhook, delivery)): Path<(String, String)>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let (webhook, delivery) = (webhook_id(&webhook)?, delivery_id(&delivery)?);
     Ok(encode(&session.webhook_delivery(webhook, delivery).await?))
 }
 
 pub(in crate::http) async fn replay(
-    State(app): State<Arc<App>>,
+    Keyed(session): Keyed,
     Path((webhook, delivery)): Path<(String, String)>,
-    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let session = session(&app, &headers).await?;
     let (webhook, delivery) = (webhook_id(&webhook)?, delivery_id(&delivery)?);
     Ok(encode(&session.replay_webhook_delivery(webhook, delivery).await?))
 }

@@ -32,7 +32,9 @@ mod reports;
 mod vouchers;
 mod grant;
 mod nodes;
+mod keys;
 mod logins;
+mod namespaces;
 mod second_factor;
 mod sign_in;
 mod tokens;
@@ -51,7 +53,9 @@ pub(super) fn routes(table: Table) -> Table {
         vouchers::routes,
         grant::routes,
         nodes::routes,
+        keys::routes,
         logins::routes,
+        namespaces::routes,
         second_factor::routes,
         sign_in::routes,
         tokens::routes,

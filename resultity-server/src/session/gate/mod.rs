@@ -41,7 +41,9 @@ mod vouchers;
 mod grant;
 mod join;
 mod nodes;
+mod keys;
 mod logins;
+mod namespaces;
 mod options;
 mod passwords;
 mod second_factor;
@@ -52,6 +54,7 @@ mod wallets;
 
 pub use alerts::write_alerts;
 pub use callers::csrf_token;
+pub use codes::checked_email;
 pub use options::AccountOptions;
 pub use passwords::Passwords;
 pub use throttle::{Attempted, Throttle};
