@@ -142,7 +142,7 @@ async fn told(world: &World) -> Vec<String> {
         limit: 100,
     };
     let told = world.store.notifications(filter).await.expect("an answer");
-    told.into_iter().map(|one| one.kind).collect()
+    told.into_iter().map(|one| one.notification.kind).collect()
 }
 
 const fn page<I>(after: Option<I>, limit: u32) -> PageOf<I> {
