@@ -1,14 +1,14 @@
 //! `resultity-server dev`: all roles and one node in one process, ready to be asked.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
 use resultity_core::canonical::sha256;
 use resultity_core::capability::Capability;
-use resultity_core::clock::{Entropy, SystemClock, SystemEntropy};
+use resultity_core::clock::{SystemClock, SystemEntropy};
 use resultity_core::credits::{Credits, Price};
 use resultity_core::environment::Environment;
 use resultity_core::model::{ModelKind, ModelSpec};
@@ -18,21 +18,22 @@ use resultity_node::identity::PasswordSource;
 use resultity_node::runtime::openai::{OpenAiRuntime, OpenAiRuntimeError};
 use resultity_node::runtime::several::Several;
 use resultity_node::runtime::{EngineModel, Runtime, RuntimeError};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use self::credentials::Credentials;
 use crate::assemble::{self, Offer, Running, Server, ServerOptions, StartError};
 use crate::http::Role;
 use crate::mail::MailOptions;
 use crate::network_key::PASSWORD_VARIABLE;
 use crate::private_file::{self, FileError};
-use crate::session::new_key;
 use crate::store::Store;
 use crate::tenant::{self, Tenant};
 
 mod container;
+mod credentials;
 #[cfg(feature = "embedded")]
 mod model;
 mod report;
@@ -40,8 +41,10 @@ mod report;
 pub use report::announce;
 
 const ENVIRONMENT: Environment = Environment::Testnet;
-const CREDENTIALS_FILE: &str = "dev-credentials.json";
 const ACCOUNT: &str = "dev";
+
+/// What the administrator signs in with.
+const ADMIN_EMAIL: &str = "admin@localhost";
 
 /// Where letters are left as files, in the data directory.
 const OUTBOX: &str = "outbox";
@@ -139,6 +142,9 @@ pub enum DevError {
     /// Built without the embedded engine.
     #[error("this build has no embedded engine: name one with --engine URL, or build with the feature `embedded`")]
     NoEmbedded,
+    /// The administrator's account.
+    #[error("the administrator's account could not be made: {0}")]
+    Administrator(#[from] tenant::AdministratorError),
     /// The listener.
     #[error("cannot serve: {0}")]
     Io(#[from] std::io::Error),
@@ -159,8 +165,17 @@ pub struct DevDescription {
     pub status: String,
     /// A key with plenty of credits.
     pub api_key: String,
-    /// Grants credits.
+    /// The operator's token: what an administrator may do, without an account.
     pub admin_token: String,
+    /// What the administrator's account signs in with.
+    #[serde(default)]
+    pub admin_email: String,
+    /// Its password, as it was made.
+    #[serde(default)]
+    pub admin_password: String,
+    /// Whether that account was made at this start: then the password is shown.
+    #[serde(skip)]
+    pub admin_is_new: bool,
     /// The model to ask.
     pub model: String,
     /// The model to ask for embeddings.
@@ -186,30 +201,22 @@ pub fn default_data_dir() -> PathBuf {
         .map_or_else(|| PathBuf::from("resultity-data"), |dirs| dirs.data_dir().to_owned())
 }
 
-/// The same key and token at every start. They are in clear text, readable by the owner alone: this is for trying things.
-#[derive(Serialize, Deserialize)]
-struct Credentials {
-    api_key: String,
-    admin_token: String,
-}
-
-impl Credentials {
-    fn open(data_dir: &Path, entropy: &dyn Entropy) -> Result<Self, FileError> {
-        let path = data_dir.join(CREDENTIALS_FILE);
-        let known = private_file::read(&path)?.and_then(|text| serde_json::from_str(&text).ok());
-        if let Some(credentials) = known {
-            return Ok(credentials);
-        }
-        let mut token = [0; 24];
-        entropy.fill(&mut token);
-        let credentials = Self {
-            api_key: new_key(ENVIRONMENT, entropy).expose_secret().to_owned(),
-            admin_token: format!("ra_test_{}", hex::encode(token)),
-        };
-        let text = serde_json::to_string(&credentials).expect("texts are JSON");
-        private_file::write(&path, &text)?;
-        Ok(credentials)
+/// Makes the administrator's account if it is not there; whether it was made now.
+async fn administrator(store: &dyn Store, password: &str) -> Result<bool, DevError> {
+    if store.account_by_email(ADMIN_EMAIL).await?.is_some() {
+        return Ok(false);
     }
+    let password = SecretString::from(password.to_owned());
+    tenant::administrator(
+        store,
+        ADMIN_EMAIL,
+        "Administrator",
+        Some(&password),
+        &SystemClock,
+        &SystemEntropy,
+    )
+    .await?;
+    Ok(true)
 }
 
 /// A running `dev`.
@@ -254,7 +261,11 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     let record = tenant::ensure(&*store, tenant, &api_key, &clock, &entropy).await?;
     tenant::grant_once(&*store, &record, CREDITS, format!("dev:{}", record.id), &clock).await?;
 
-    let mut server_options = ServerOptions::new(ENVIRONMENT, &data_dir, Offer::new(models));
+    let admin_is_new = administrator(&*store, &credentials.admin_password).await?;
+
+    let mut server_options = ServerOptions::new(ENVIRONMENT, &data_dir, Offer::new(models.clone()));
+    // The node is in the first alone; what is in both shows that they never mix.
+    server_options.networks.push((Environment::Mainnet, Offer::new(models)));
     server_options.admin_token = Some(sha256(&credentials.admin_token));
     server_options.allow_private_webhooks = true;
     server_options.gate.mail = MailOptions::Directory(data_dir.join(OUTBOX));
@@ -302,6 +313,9 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
             base_url,
             api_key: credentials.api_key,
             admin_token: credentials.admin_token,
+            admin_email: ADMIN_EMAIL.into(),
+            admin_password: credentials.admin_password,
+            admin_is_new,
             model,
             embedding_model,
             container_model,

@@ -1,13 +1,16 @@
 //! Accounts made from the shell: an account with a namespace, a key and credits, in one step.
 
+use resultity_core::api::gate::Role;
 use resultity_core::clock::{Clock, Entropy};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
-use resultity_core::id::{AccountId, KeyId, NamespaceId};
-use secrecy::SecretString;
+use resultity_core::error::ApiError;
+use resultity_core::id::{AccountId, AuditId, KeyId, NamespaceId};
+use secrecy::{ExposeSecret, SecretString};
 
-use crate::session::{hash_key, key_hint};
-use crate::store::{Grant, Granted, KeyLimits, KeyRecord, NewTenant, Store, StoreError};
+use crate::session::{Passwords, hash_key, key_hint};
+use crate::store::identity::{AdministratorMade, NewAccount};
+use crate::store::{Actor, AuditEntry, Grant, Granted, KeyLimits, KeyRecord, NewTenant, Store, StoreError};
 
 /// Who is to have a key.
 #[derive(Debug, Clone)]
@@ -77,4 +80,58 @@ pub async fn grant_once(
         Granted::Balance(balance) => Ok(balance),
         Granted::UnknownNamespace => Err(StoreError::Corrupt("a namespace that was just made is gone".into())),
     }
+}
+
+/// Why an administrator was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdministratorError {
+    /// The password can't be one.
+    #[error("{}", .0.message)]
+    Password(ApiError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Makes an account of an administrator, or one of the account with this address (in lower case), with a line in the audit
+/// log. A password that is named counts from now on.
+pub async fn administrator(
+    store: &dyn Store,
+    email: &str,
+    name: &str,
+    password: Option<&SecretString>,
+    clock: &dyn Clock,
+    entropy: &dyn Entropy,
+) -> Result<AdministratorMade, AdministratorError> {
+    let password = match password {
+        Some(password) => {
+            let password = password.expose_secret();
+            Passwords::check(password, "the password").map_err(AdministratorError::Password)?;
+            let hashed = Passwords::default().hash(password, entropy).await;
+            Some(hashed.map_err(AdministratorError::Password)?)
+        }
+        None => None,
+    };
+    let now = clock.now();
+    let account = NewAccount {
+        id: AccountId::new(clock, entropy),
+        name: name.to_owned(),
+        role: Role::Admin,
+        email: Some(email.to_owned()),
+        password,
+        now,
+    };
+    let audit = AuditEntry {
+        id: AuditId::new(clock, entropy),
+        actor: Actor::Operator,
+        action: "account.make_administrator".into(),
+        subject: format!("account:{}", account.id),
+        environment: None,
+        before: None,
+        after: None,
+        reason: "made from the server's shell".into(),
+        now,
+    };
+    Ok(store.make_administrator(account, audit).await?)
 }

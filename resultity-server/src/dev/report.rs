@@ -41,6 +41,14 @@ fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -
         Some(name) if name != model => format!("  container        {name}\n"),
         _ => String::new(),
     };
+    let admin = if description.admin_is_new {
+        format!(
+            "  administrator    {}, password {}\n                   (shown this once; dev-credentials.json keeps it)\n",
+            description.admin_email, description.admin_password
+        )
+    } else {
+        String::new()
+    };
     let docs = if cfg!(feature = "docs") {
         format!("  docs             {base_url}/docs\n")
     } else {
@@ -73,7 +81,7 @@ fn block(description: &DevDescription, data_dir: Option<&Path>, colours: bool) -
   API key          {api_key}
   model            {model}
 {embeddings}{container}  node             {node}
-{docs}
+{docs}{admin}
 {asking}  {other_node}
   Ctrl-C stops everything; the same key works after the next start.
 ",
@@ -141,6 +149,9 @@ mod tests {
             base_url,
             api_key: format!("rk_test_{}", "0".repeat(32)),
             admin_token: "secret".into(),
+            admin_email: "admin@localhost".into(),
+            admin_password: "p".repeat(20),
+            admin_is_new: false,
             model: "smollm2-135m".into(),
             embedding_model: Some("all-minilm-l6-v2".into()),
             container_model: None,
@@ -172,6 +183,15 @@ mod tests {
         let block = block(&description(), None, false);
         assert!(block.contains("curl http://127.0.0.1:8080/v1/chat/completions"));
         assert!(!block.contains("secret"), "the administrator's token is for scripts");
+        assert!(!block.contains("ppp"), "the password is shown once");
+        let mut first = description();
+        first.admin_is_new = true;
+        let first = self::block(&first, None, false);
+        assert!(
+            first.contains(&format!("admin@localhost, password {}", "p".repeat(20))),
+            "{first}"
+        );
+        let block = format!("{block}{first}");
         for line in block.lines() {
             assert!(line.len() <= 80, "{} columns: {line}", line.len());
         }

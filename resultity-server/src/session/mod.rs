@@ -30,7 +30,7 @@ pub use files::Upload;
 pub use gate::write_alerts;
 pub use gate::{
     AccountOptions, Attempted, Authority, Caller, Gate, GateDoor, GateOptions, GateParts, GateSession, Passwords,
-    Throttle, WalletOptions, csrf_token,
+    Throttle, WalletOptions, checked_email, csrf_token,
 };
 pub use keys::{Keys, hash_key, key_hint, new_key};
 pub use limits::{LimitParameters, Limits, Rates};

@@ -112,7 +112,10 @@ pub(super) fn wrong_code() -> ApiError {
 }
 
 /// The address as it is kept: lower case.
-pub(super) fn checked_email(text: &str) -> Result<String, ApiError> {
+///
+/// # Errors
+/// It is none.
+pub fn checked_email(text: &str) -> Result<String, ApiError> {
     let email = text.trim().to_ascii_lowercase();
     if email.is_ascii() && Mail::is_address(&email) {
         return Ok(email);

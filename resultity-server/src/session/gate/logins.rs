@@ -71,7 +71,7 @@ impl LoginsApi for GateSession {
         let (page, size) = page_of(&query)?;
         let now = self.gate.clock.now();
         let records = self.gate.store.logins(account, page, now).await.map_err(failed)?;
-        let logins = records.into_iter().map(|record| self.shown(record)).collect();
+        let logins = records.into_iter().map(|record| self.shown_login(record)).collect();
         Ok(Page::of(logins, size, |login: &Login| login.id.to_string()))
     }
 
@@ -101,7 +101,7 @@ impl GateSession {
         }
     }
 
-    fn shown(&self, record: LoginRecord) -> Login {
+    fn shown_login(&self, record: LoginRecord) -> Login {
         Login {
             current: self.login_id() == Some(record.id),
             id: record.id,
