@@ -351,11 +351,7 @@ async fn a_node_that_fails_its_test_is_told_so_at_once_and_one_that_is_away_too(
     world.join(CODE).await.unwrap();
     assert_eq!(world.reasons().await, [ReasonCode::NotConnected]);
     let mut node = world.connect().await;
-    assert_eq!(
-        world.reasons().await[..],
-        [ReasonCode::RuntimeUnhealthy],
-        "this node says so of itself"
-    );
+    assert_eq!(world.reasons().await, [ReasonCode::ModelTesting]);
     let job = node.next_job().await;
     node.accept(&job).await;
     let failed = node.failure(&job, FailureCode::EngineFailed);
@@ -371,6 +367,7 @@ async fn a_node_that_fails_its_test_is_told_so_at_once_and_one_that_is_away_too(
         }
     })
     .await;
+    assert_eq!(world.reasons().await, [ReasonCode::ModelFailed]);
     drop(node);
     soon("the end of the link", async {
         while world.flow().fleet.node(world.node()).unwrap().is_connected() {

@@ -12,7 +12,7 @@ use resultity_core::openai::chat::ChunkChoice;
 use resultity_core::signing::{Domain, HeartbeatData, HelloData, Keypair, Outcome, TypedData};
 use resultity_core::wire::{
     Accept, Ack, Chunk, Failed, FailureCode, Heartbeat, Hello, Job, JobResult, NodeFrame, NodeModel, OutputHasher,
-    Resume, ServerFrame, Timings, Transcript, Welcome, body_hash, output_hash,
+    Resume, RuntimeInfo, ServerFrame, Timings, Transcript, Welcome, body_hash, output_hash,
 };
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
@@ -82,7 +82,7 @@ impl TestNode {
             node_id: key.node_id(),
             agent_version: "0.1.0".into(),
             environment: challenge.environment,
-            runtime: resultity_core::wire::RuntimeInfo::default(),
+            runtime: healthy(),
             models: models.clone(),
             hardware: resultity_core::wire::Hardware::default(),
             region: None,
@@ -131,7 +131,7 @@ impl TestNode {
             },
             running: Vec::new(),
             models: self.models.clone(),
-            runtime: resultity_core::wire::RuntimeInfo::default(),
+            runtime: healthy(),
             hardware: resultity_core::wire::Hardware::default(),
             config_digest: None,
             signature: None,
@@ -345,6 +345,13 @@ impl TestNode {
             session_id: self.session,
             journal,
         }
+    }
+}
+
+fn healthy() -> RuntimeInfo {
+    RuntimeInfo {
+        healthy: true,
+        ..RuntimeInfo::default()
     }
 }
 

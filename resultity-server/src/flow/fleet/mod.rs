@@ -17,6 +17,8 @@ use tokio::sync::Notify;
 mod control;
 mod reasons;
 mod standing;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use reasons::is_older;
 pub use reasons::{Network, reasons};

@@ -8,14 +8,12 @@ use resultity_core::id::NodeId;
 use resultity_core::signing::{Signature, TypedData, check_skew};
 use resultity_core::wire::{JoinAnswer, JoinRequest, MAX_JOIN_LIFETIME_MS, ModelStanding, NodeStatus, status_request};
 
+use super::nodes::NODES_PER_ACCOUNT;
 use super::throttle::Attempted;
 use super::{GateDoor, failed};
 use crate::flow::Flow;
 use crate::flow::fleet::{ModelView, shown_state};
 use crate::store::fleet::{Joined, NodeStanding};
-
-/// How many nodes an account may have in one environment.
-pub(super) const NODES_PER_ACCOUNT: u32 = 10_000;
 
 impl GateDoor {
     /// Binds a node to the account that made the code. Whoever guesses codes is slowed down.
