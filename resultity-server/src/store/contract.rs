@@ -9,10 +9,14 @@ mod detached;
 mod files;
 mod fleet;
 mod funds;
+mod identity;
 mod jobs;
+mod mail_codes;
 mod money;
 mod network;
+mod plans;
 mod publication;
+mod tenancy;
 mod tenants;
 mod wallets;
 mod webhooks;
@@ -113,10 +117,14 @@ where
         .chain(funds::SCENARIOS);
     for (name, scenario) in scenarios
         .chain(administration::SCENARIOS)
+        .chain(plans::SCENARIOS)
         .chain(detached::SCENARIOS)
         .chain(files::SCENARIOS)
         .chain(fleet::SCENARIOS)
+        .chain(identity::SCENARIOS)
+        .chain(mail_codes::SCENARIOS)
         .chain(publication::SCENARIOS)
+        .chain(tenancy::SCENARIOS)
         .chain(batches::SCENARIOS)
         .chain(wallets::SCENARIOS)
     {
