@@ -203,7 +203,11 @@ impl TestNode {
         loop {
             match self.next().await {
                 ServerFrame::Job(job) => return job,
-                ServerFrame::Ack(_) | ServerFrame::HeartbeatAck(_) | ServerFrame::Cancel(_) => {}
+                ServerFrame::Ack(_)
+                | ServerFrame::HeartbeatAck(_)
+                | ServerFrame::Cancel(_)
+                | ServerFrame::Control(_)
+                | ServerFrame::Notice(_) => {}
                 other => panic!("no job, but {other:?}"),
             }
         }
