@@ -207,14 +207,22 @@ mod tests {
     fn the_snapshot_lies_beside_the_link() {
         let dir = PathBuf::new();
         for (io, config) in [
-            ("ws://127.0.0.1:8080/io/v1/ws", "http://127.0.0.1:8080/io/v1/config"),
+            (
+                "ws://127.0.0.1:8080/io/v1/ws",
+                "http://127.0.0.1:8080/io/v1/config?environment=testnet",
+            ),
+            (
+                "ws://127.0.0.1:8080/io/v1/ws?environment=testnet",
+                "http://127.0.0.1:8080/io/v1/config?environment=testnet",
+            ),
             (
                 "wss://io.network.example.org/v1/ws/",
-                "https://io.network.example.org/v1/config",
+                "https://io.network.example.org/v1/config?environment=testnet",
             ),
         ] {
             let sync = Sync::new(&io.parse().unwrap(), dir.clone(), Environment::Testnet).unwrap();
             assert_eq!(sync.url.as_str(), config);
+            assert_eq!(sync.keys_url.as_str(), config.replace("config", "keys"));
         }
     }
 }

@@ -14,6 +14,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 use crate::flow::{Flow, Flows};
 use crate::http::table::Table;
 use crate::link::LinkPolicy;
+use crate::publish::Publisher;
 use crate::session::{Gate, Keys, Limits, StatusBoard};
 
 mod auth;
@@ -90,6 +91,11 @@ impl App {
     /// The flow of the environment that is meant where nothing is said.
     pub fn flow(&self) -> &Arc<Flow> {
         self.flows.first()
+    }
+
+    /// What publishes the network's configuration.
+    pub fn publisher(&self) -> &Arc<Publisher> {
+        &self.gate.publisher
     }
 }
 

@@ -7,9 +7,11 @@ use crate::clock::{Clock, Entropy};
 
 pub mod account;
 pub mod administration;
+pub mod configuration;
 pub mod credits;
 pub mod nodes;
 pub mod second_factor;
+pub mod tenancy;
 pub mod wallets;
 
 /// What the scenarios need to know of where they run.
@@ -37,5 +39,6 @@ pub async fn all(api: &dyn GateApi, setting: &GateSetting<'_>) {
     account::all(api, setting).await;
     wallets::all(api, setting).await;
     nodes::all(api, setting).await;
+    tenancy::all(api, setting).await;
     second_factor::all(api, setting).await;
 }
