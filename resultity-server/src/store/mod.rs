@@ -26,6 +26,7 @@ mod history;
 pub mod identity;
 mod jobs;
 mod keys;
+mod penalties;
 pub mod letters;
 pub mod plans;
 pub mod publication;
