@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -49,8 +50,13 @@ enum Action {
 
 #[derive(Debug, Args)]
 struct CreateArguments {
-    #[command(flatten)]
-    store: StoreArguments,
+    // Not flattened: clap would not see that they are there.
+    /// The data directory of the server
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The database, if the server's configuration names another one
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
     /// The account's name; made if it is not there
     #[arg(long)]
     account: String,
@@ -156,7 +162,10 @@ pub(super) async fn run(arguments: KeyArguments) -> Result<ExitCode, CommandErro
 }
 
 async fn create(arguments: CreateArguments) -> Result<ExitCode, CommandError> {
-    let store = existing_store(&arguments.store)?;
+    let store = existing_store(&StoreArguments {
+        data_dir: arguments.data_dir,
+        database: arguments.database,
+    })?;
     let (clock, entropy) = (SystemClock, SystemEntropy);
     let key = new_key(arguments.environment, &entropy);
     let tenant = Tenant {
@@ -205,7 +214,7 @@ async fn list(arguments: ListArguments) -> Result<ExitCode, CommandError> {
     let account = store.account(&arguments.account).await?;
     let account = account.ok_or_else(|| format!("there is no account {:?}", arguments.account))?;
     let now = SystemClock.now();
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     if !arguments.json {
         writeln!(out, "{:36}  {:8}  {:16}  LABEL", "ID", "STATUS", "KEY")?;
     }
@@ -319,7 +328,9 @@ mod tests {
         use clap::Parser as _;
         let parse = |line: &str| Line::try_parse_from(line.split(' ')).map(|line| line.key);
         let made = parse("key --data-dir d --account a --ip-address ::1").unwrap();
-        assert!(made.action.is_none() && made.create.is_some_and(|create| create.ip_address == ["::1"]));
+        assert!(made.action.is_none(), "{made:?}");
+        let made = made.create.expect("what it is to be");
+        assert_eq!(made.ip_address, ["::1"]);
         let listed = parse("key list --data-dir d --account a").unwrap();
         assert!(matches!(listed.action, Some(Action::List(_))));
         let id = "0198b1d2-0000-7000-8000-000000000001";

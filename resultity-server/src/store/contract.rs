@@ -116,6 +116,7 @@ where
         .chain(deliveries::SCENARIOS)
         .chain(funds::SCENARIOS);
     for (name, scenario) in scenarios
+        .chain(tenancy::SCENARIOS)
         .chain(administration::SCENARIOS)
         .chain(plans::SCENARIOS)
         .chain(detached::SCENARIOS)
@@ -124,7 +125,6 @@ where
         .chain(identity::SCENARIOS)
         .chain(mail_codes::SCENARIOS)
         .chain(publication::SCENARIOS)
-        .chain(tenancy::SCENARIOS)
         .chain(batches::SCENARIOS)
         .chain(wallets::SCENARIOS)
     {
