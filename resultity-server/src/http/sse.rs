@@ -9,6 +9,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use futures::stream::{self, ReadyChunks, StreamExt};
 use resultity_core::api::cloud::Streamed;
+use resultity_core::api::status::StatusEvent;
 use resultity_core::error::ApiError;
 use resultity_core::openai::chat::ChatChunk;
 use resultity_core::openai::completion::Completion;
@@ -41,6 +42,14 @@ pub(super) trait Event: Serialize + Send + 'static {
 impl Event for ChatChunk {}
 
 impl Event for Completion {}
+
+impl Event for StatusEvent {
+    const DONE: &'static [u8] = b"";
+
+    fn name(&self) -> Option<&'static str> {
+        Some(self.kind())
+    }
+}
 
 impl Event for ResponseEvent {
     /// The last event says that it is the last one.

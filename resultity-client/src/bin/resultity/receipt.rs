@@ -9,7 +9,7 @@ use resultity_client::core::id::JobId;
 use resultity_client::core::openai::chat::ChatCompletion;
 use resultity_client::core::openai::completion::Completion;
 use resultity_client::core::receipt::{Receipt, SignedReceipt};
-use resultity_client::core::signing::Domain;
+use resultity_client::core::signing::{Domain, KeyChain};
 use resultity_client::core::wire::output_hash;
 
 use crate::asking::read_all;
@@ -24,7 +24,8 @@ use crate::table::{json, moment, thing};
 Examples:
   resultity receipt get JOB > receipt.json
   resultity receipt verify receipt.json --network 0x5aAe...
-  resultity receipt verify receipt.json --answer answer.json"
+  resultity receipt verify receipt.json --answer answer.json
+  curl -s https://NETWORK/io/v1/keys | resultity receipt verify receipt.json --network 0x5aAe... --keys -"
 )]
 pub(crate) struct ReceiptArguments {
     #[command(subcommand)]
@@ -54,8 +55,11 @@ struct VerifyArguments {
     #[arg(long, value_name = "ADDRESS", env = "RESULTITY_NETWORK")]
     network: Option<Address>,
     /// The address of the key that signs now, if the network has changed it
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "keys")]
     key: Option<Address>,
+    /// The network's keys, if it has changed them: the JSON that it serves at /io/v1/keys; `-` reads it from standard input
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
     /// Check too that it is for this answer: a completion as JSON, or the text
     #[arg(long, value_name = "FILE")]
     answer: Option<PathBuf>,
@@ -95,14 +99,17 @@ async fn verify(
             .hint("`resultity receipt get JOB` prints one.")
     })?;
     let receipt = &signed.receipt;
-    let domain = Domain::new(receipt.environment, network);
     let key = arguments.key.unwrap_or(network);
-    if let Err(error) = signed.verify(&domain, key) {
+    let verified = match &arguments.keys {
+        Some(path) => signed.verify_by_chain(&chain(path, network).await?),
+        None => signed.verify(&Domain::new(receipt.environment, network), key),
+    };
+    if let Err(error) = verified {
         let sentence = format!("the receipt is not genuine: {error}");
-        let hint = if signed.network_key == key {
+        let hint = if signed.network_key == key || arguments.keys.is_some() {
             "It was changed, or made by somebody else."
         } else {
-            "It names another key. Check --network, and --key if the network has changed its key."
+            "It names another key. Check --network; if the network has changed its key, give the chain of its keys with --keys."
         };
         return Err(Failure::new(sentence).hint(hint));
     }
@@ -148,6 +155,27 @@ fn network(named: Option<Address>, connection: &ConnectionArguments) -> Result<A
         Failure::usage("which network signed it? Nothing names one")
             .hint("Give the network's address with --network or RESULTITY_NETWORK.")
     })
+}
+
+/// The network's keys, each of which names the next, from the first one on, which is known.
+async fn chain(path: &Path, network: Address) -> Result<KeyChain, Failure> {
+    let text = read(path).await?;
+    let bad = |why: String| {
+        Failure::new(format!(
+            "{} proves nothing of the network's keys: {why}",
+            path.display()
+        ))
+        .hint("The network serves its keys at /io/v1/keys.")
+    };
+    let chain: KeyChain = serde_json::from_str(&text).map_err(|error| bad(error.to_string()))?;
+    if chain.genesis != network {
+        return Err(bad(format!(
+            "it begins with {:#x}, not with {network:#x}",
+            chain.genesis
+        )));
+    }
+    chain.verify().map_err(|error| bad(error.to_string()))?;
+    Ok(chain)
 }
 
 async fn read(path: &Path) -> Result<String, Failure> {

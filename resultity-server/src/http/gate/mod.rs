@@ -17,32 +17,37 @@ use crate::http::table::Table;
 use crate::http::{App, Peer, auth, client_address, cookie};
 use crate::session::{GateDoor, GateSession};
 
-mod plans;
-mod operations;
-mod notifications;
-mod audit;
-mod admin_accounts;
 mod account;
-mod configuration;
+mod admin_accounts;
 mod admin_nodes;
+mod audit;
+mod configuration;
 mod corrections;
 mod credits;
-mod payments;
-mod reports;
-mod vouchers;
 mod grant;
-mod nodes;
 mod keys;
 mod logins;
 mod namespaces;
+mod nodes;
+mod notifications;
+mod operations;
+mod payments;
+mod plans;
+mod reports;
 mod second_factor;
 mod sign_in;
 mod tokens;
+mod vouchers;
 mod wallets;
 
 /// All routes.
 pub(super) fn routes(table: Table) -> Table {
-    let parts = [plans::routes, operations::routes, notifications::routes, audit::routes, admin_accounts::routes, 
+    let parts = [
+        plans::routes,
+        operations::routes,
+        notifications::routes,
+        audit::routes,
+        admin_accounts::routes,
         account::routes,
         configuration::routes,
         admin_nodes::routes,
@@ -64,6 +69,9 @@ pub(super) fn routes(table: Table) -> Table {
     parts.into_iter().fold(table, |table, add| add(table))
 }
 
+/// Where everything is for administrators.
+const ADMINISTRATION: &str = "/gate/v1/admin/";
+
 /// The session of whoever calls, who was checked.
 pub(super) struct Gated(pub(super) GateSession);
 
@@ -72,7 +80,12 @@ impl FromRequestParts<Arc<App>> for Gated {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
         let caller = auth::caller(app, parts).await?;
-        Ok(Self(GateSession::new(Arc::clone(&app.gate), caller)))
+        let session = GateSession::new(Arc::clone(&app.gate), caller);
+        if parts.uri.path().starts_with(ADMINISTRATION) {
+            // Before a body is read of whoever may do nothing here. What decides is asked by the session itself, again.
+            session.check_administrator()?;
+        }
+        Ok(Self(session))
     }
 }
 

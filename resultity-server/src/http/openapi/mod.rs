@@ -21,6 +21,7 @@ mod elsewhere;
 mod gate;
 mod operation;
 mod parameters;
+mod status;
 
 use operation::Operation;
 
@@ -36,6 +37,7 @@ fn document() -> OpenApi {
     let operations: Vec<Operation> = cloud::operations()
         .into_iter()
         .chain(gate::operations())
+        .chain(status::operations())
         .chain(elsewhere::operations())
         .collect();
     let mut schemas: BTreeMap<String, RefOr<Schema>> = BTreeMap::new();

@@ -231,6 +231,11 @@ impl GateSession {
         }
     }
 
+    /// Whether the caller may act as an administrator.
+    pub fn check_administrator(&self) -> Result<(), ApiError> {
+        self.administrator().map(drop)
+    }
+
     /// The caller as an administrator, if it is one and may act as one.
     pub(super) fn administrator(&self) -> Result<Actor, ApiError> {
         match (&self.caller.authority, self.caller.account) {

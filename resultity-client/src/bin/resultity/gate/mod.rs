@@ -22,10 +22,10 @@ pub(crate) mod tokens;
 #[derive(Args, Clone)]
 pub(crate) struct GateArguments {
     /// testnet or mainnet [default: what the session looks at]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME")]
     pub(crate) environment: Option<Environment>,
     /// Print the server's answer as JSON
-    #[arg(long)]
+    #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
