@@ -32,7 +32,7 @@ pub(super) const CHECKS: &[&str] = &[
      LEFT JOIN namespaces AS target ON target.id = transfers.target
      WHERE source.account IS NOT transfers.account OR target.account IS NOT transfers.account
         OR source.environment IS NOT transfers.environment OR target.environment IS NOT transfers.environment",
-    "SELECT 'the ' || kind || ' ' || id || ' went to a namespace of another account or environment'
+    "SELECT 'the ' || moved.kind || ' ' || moved.id || ' went to a namespace of another account or environment'
      FROM (SELECT 'faucet' AS kind, account || ':' || day AS id, account, namespace, 'testnet' AS environment
            FROM faucet_claims
            UNION ALL SELECT 'voucher', voucher || ':' || account, account, namespace, environment

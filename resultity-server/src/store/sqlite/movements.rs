@@ -38,7 +38,13 @@ pub(super) fn post(connection: &Connection, posting: &Posting, about: &About<'_>
     ledger::write_once(connection, posting, about)?;
     let transaction = find(connection, posting.kind().as_str(), about.reference)?
         .ok_or_else(|| StoreError::Corrupt("a posting that was just written is missing".to_owned()))?;
-    ledger::apply(connection, posting)?;
+    for entry in posting.entries() {
+        if gives(&entry) {
+            take(connection, entry)?;
+        } else {
+            give(connection, entry)?;
+        }
+    }
     for entry in posting.entries() {
         let LedgerAccount::Namespace(namespace) = entry.account else {
             continue;
@@ -55,6 +61,31 @@ pub(super) fn post(connection: &Connection, posting: &Posting, about: &About<'_>
         }
     }
     Ok(Posted::Now)
+}
+
+/// Takes what an account has to give, if it has it.
+fn take(connection: &Connection, entry: &Entry) -> Result<(), StoreError> {
+    let account = entry.account.to_string();
+    let taken = execute(
+        connection,
+        "UPDATE balances SET balance = balance - ?2 WHERE account = ?1 AND balance >= ?2",
+        &[&account, &(-entry.amount).micros()],
+    )?;
+    if taken == 1 {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt(format!("the balance of {account} vanished")))
+}
+
+/// Gives an account more; issuance alone may have less than nothing.
+fn give(connection: &Connection, entry: &Entry) -> Result<(), StoreError> {
+    execute(
+        connection,
+        "INSERT INTO balances (account, balance) VALUES (?1, ?2)
+         ON CONFLICT (account) DO UPDATE SET balance = balance + excluded.balance",
+        &[&entry.account.to_string(), &entry.amount.micros()],
+    )?;
+    Ok(())
 }
 
 /// The transaction of this kind with this reference.

@@ -18,7 +18,7 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 #[case::jobs_to_take_up_again(detached::RESUMABLE, "jobs_open")]
 #[case::batches_to_run(&format!("SELECT id {}", batches::OPEN), "batches_open")]
 #[case::the_ledger_of_jobs(&statements::places(true, false), "jobs_of_namespace")]
-#[case::the_ledger_of_moves(&statements::places(false, false), "namespace_moves")]
+#[case::the_ledger_of_moves(&statements::places(true, true), "namespace_moves USING PRIMARY KEY (namespace=? AND place>?)")]
 #[case::files_that_nobody_writes(files::ABANDON, "files_to_purge")]
 #[case::files_to_be_freed(files::DELETED, "files_to_purge")]
 fn an_index_is_used(#[case] sql: &str, #[case] index: &str) {
@@ -27,6 +27,8 @@ fn an_index_is_used(#[case] sql: &str, #[case] index: &str) {
     let connection = Connection::open(folder.path().join("store.db")).unwrap();
     let plan = plan(&connection, sql);
     assert!(plan.iter().any(|step| step.contains(index)), "{plan:#?}");
-    let through_all = |step: &&String| step.starts_with("SCAN") && !step.contains(index);
+    // A subquery has the few rows that it was limited to.
+    let through_all =
+        |step: &&String| step.starts_with("SCAN") && !step.contains(index) && !step.starts_with("SCAN (subquery-");
     assert_eq!(plan.iter().find(through_all), None, "{plan:#?}");
 }
