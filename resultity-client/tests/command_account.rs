@@ -11,7 +11,7 @@ use resultity_client::core::clock::{SeededEntropy, Timestamp};
 use resultity_client::core::credits::Credits;
 use resultity_client::core::environment::Environment;
 use resultity_client::core::receipt::{Receipt, SignedReceipt};
-use resultity_client::core::signing::{Domain, Keypair};
+use resultity_client::core::signing::{Domain, KeyChain, Keypair};
 use resultity_client::core::wire::output_hash;
 use resultity_client::core::{Address, B256};
 use rstest::rstest;
@@ -177,6 +177,47 @@ fn a_receipt_is_held_against_an_answer(#[case] answer: String, #[case] matches: 
         "error: the receipt is genuine, but not for the answer in"
     };
     assert!(text(&output.stderr).starts_with(expected), "{}", text(&output.stderr));
+}
+
+#[test]
+fn a_receipt_counts_by_the_key_of_its_time() {
+    let (signed, network) = receipt();
+    let directory = tempfile::tempdir().unwrap();
+    let [first, next] = [1, 2].map(|seed| Keypair::generate(&SeededEntropy::new(seed)));
+    let mut chain = KeyChain::new(signed.receipt.environment, network);
+    chain
+        .rotations
+        .push(chain.rotation(next.address(), signed.receipt.finished_at, &first));
+    let keys = written(&directory, "keys.json", &serde_json::to_string(&chain).unwrap());
+    let resigned = SignedReceipt::sign(signed.receipt.clone(), &chain.domain(), &next);
+    let verify = |receipt: &SignedReceipt, with_keys: bool| {
+        let path = written(&directory, "receipt.json", &serde_json::to_string(receipt).unwrap());
+        let mut command = resultity();
+        command
+            .args(["receipt", "verify", "--network", &network.to_string()])
+            .arg(path);
+        if with_keys {
+            command.arg("--keys").arg(&keys);
+        }
+        command.output().unwrap()
+    };
+    assert!(verify(&signed, true).status.success());
+    assert!(verify(&resigned, true).status.success());
+    let without = verify(&resigned, false);
+    assert!(text(&without.stderr).contains("--keys"), "{}", text(&without.stderr));
+    let mut later = signed.receipt.clone();
+    later.finished_at = later.finished_at.after(std::time::Duration::from_hours(1));
+    let forged = verify(&SignedReceipt::sign(later, &chain.domain(), &first), true);
+    assert!(text(&forged.stderr).contains("not genuine"), "{}", text(&forged.stderr));
+    // Somebody else's chain.
+    chain.genesis = next.address();
+    written(&directory, "keys.json", &serde_json::to_string(&chain).unwrap());
+    let foreign = verify(&resigned, true);
+    assert!(
+        text(&foreign.stderr).contains("it begins with"),
+        "{}",
+        text(&foreign.stderr)
+    );
 }
 
 #[test]

@@ -201,13 +201,13 @@ pub fn default_data_dir() -> PathBuf {
         .map_or_else(|| PathBuf::from("resultity-data"), |dirs| dirs.data_dir().to_owned())
 }
 
-/// Makes the administrator's account if it is not there; whether it was made now.
-async fn administrator(store: &dyn Store, password: &str) -> Result<bool, DevError> {
-    if store.account_by_email(ADMIN_EMAIL).await?.is_some() {
-        return Ok(false);
+/// The administrator's account, and whether it was made now.
+async fn administrator(store: &dyn Store, password: &str) -> Result<(AccountId, bool), DevError> {
+    if let Some(known) = store.account_by_email(ADMIN_EMAIL).await? {
+        return Ok((known.id, false));
     }
     let password = SecretString::from(password.to_owned());
-    tenant::administrator(
+    let made = tenant::administrator(
         store,
         ADMIN_EMAIL,
         "Administrator",
@@ -216,7 +216,7 @@ async fn administrator(store: &dyn Store, password: &str) -> Result<bool, DevErr
         &SystemEntropy,
     )
     .await?;
-    Ok(true)
+    Ok((made.account(), true))
 }
 
 /// A running `dev`.
@@ -251,8 +251,10 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     let (clock, entropy) = (SystemClock, SystemEntropy);
     let credentials = Credentials::open(&data_dir, &entropy)?;
     let store: Arc<dyn Store> = Arc::new(assemble::open_store(&data_dir, None)?);
+    // Key, credits and node are the administrator's, so that whoever signs in sees them.
+    let (account, admin_is_new) = administrator(&*store, &credentials.admin_password).await?;
     let tenant = Tenant {
-        account: ACCOUNT,
+        account: &account.to_string(),
         namespace: "default",
         key_label: "dev",
         environment: ENVIRONMENT,
@@ -260,8 +262,6 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     let api_key = SecretString::from(credentials.api_key.clone());
     let record = tenant::ensure(&*store, tenant, &api_key, &clock, &entropy).await?;
     tenant::grant_once(&*store, &record, CREDITS, format!("dev:{}", record.id), &clock).await?;
-
-    let admin_is_new = administrator(&*store, &credentials.admin_password).await?;
 
     let mut server_options = ServerOptions::new(ENVIRONMENT, &data_dir, Offer::new(models.clone()));
     // The node is in the first alone; what is in both shows that they never mix.
@@ -273,7 +273,8 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     server_options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
     server_options.metrics = crate::telemetry::start_metrics();
     let server = Server::with_store(server_options, store).await?;
-    let network_key = server.app().flow().network_key().address();
+    // The first key: whoever knows it follows the network through all later ones.
+    let network_key = server.app().flow().genesis;
     let server = server.start(listener, &Role::ALL, None)?;
     let address = server.address();
     let base_url = format!("http://{}", reachable(address));

@@ -95,6 +95,7 @@ struct ShowArguments {
     #[command(flatten)]
     place: Place,
     /// An earlier version
+    #[arg(id = "earlier", value_name = "VERSION")]
     version: Option<u64>,
 }
 
@@ -146,6 +147,7 @@ struct RollbackArguments {
     #[command(flatten)]
     place: Place,
     /// The version to go back to
+    #[arg(id = "earlier", value_name = "VERSION")]
     version: u64,
     #[command(flatten)]
     reason: Reason,
