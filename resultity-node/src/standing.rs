@@ -50,7 +50,7 @@ pub enum StandingError {
     Machine(String),
     /// The network cannot be reached.
     #[error("the network cannot be reached: {0}")]
-    Unreachable(#[from] reqwest::Error),
+    Unreachable(String),
     /// It answers something else.
     #[error("the network answers what this version does not understand: check the address, or update resultity-node")]
     OddAnswer,
@@ -70,6 +70,20 @@ pub enum StandingError {
         /// Why.
         message: String,
     },
+}
+
+impl From<reqwest::Error> for StandingError {
+    /// The last of its causes says most, such as that nobody listens there.
+    fn from(error: reqwest::Error) -> Self {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(next) = cause.source() {
+            cause = next;
+        }
+        let place = error
+            .url()
+            .map(|url| format!(" ({})", url.origin().ascii_serialization()));
+        Self::Unreachable(format!("{cause}{}", place.unwrap_or_default()))
+    }
 }
 
 /// Which node asks which network.

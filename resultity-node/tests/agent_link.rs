@@ -485,7 +485,8 @@ async fn a_stop_lets_running_jobs_finish() {
 #[tokio::test]
 async fn a_web_server_without_a_node_link_is_told_at_once() {
     let mut server = mockito::Server::new_async().await;
-    server.mock("GET", "/io/v1/ws").with_status(404).create_async().await;
+    let link = server.mock("GET", "/io/v1/ws").match_query("environment=testnet");
+    link.with_status(404).create_async().await;
     let dir = tempfile::tempdir().unwrap();
     let url = format!("ws://{}/io/v1/ws", server.host_with_port());
     let agent = Agent::builder(url, dir.path())
