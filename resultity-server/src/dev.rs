@@ -11,6 +11,7 @@ use resultity_core::capability::Capability;
 use resultity_core::clock::{SystemClock, SystemEntropy};
 use resultity_core::credits::{Credits, Price};
 use resultity_core::environment::Environment;
+use resultity_core::id::AccountId;
 use resultity_core::model::{ModelKind, ModelSpec};
 use resultity_core::{DEV_FILE, PROJECT};
 use resultity_node::agent::{Agent, AgentError};
@@ -30,6 +31,7 @@ use crate::mail::MailOptions;
 use crate::network_key::PASSWORD_VARIABLE;
 use crate::private_file::{self, FileError};
 use crate::store::Store;
+use crate::store::identity::AdministratorMade;
 use crate::tenant::{self, Tenant};
 
 mod container;
@@ -41,7 +43,6 @@ mod report;
 pub use report::announce;
 
 const ENVIRONMENT: Environment = Environment::Testnet;
-const ACCOUNT: &str = "dev";
 
 /// What the administrator signs in with.
 const ADMIN_EMAIL: &str = "admin@localhost";
@@ -216,7 +217,8 @@ async fn administrator(store: &dyn Store, password: &str) -> Result<(AccountId, 
         &SystemEntropy,
     )
     .await?;
-    Ok((made.account(), true))
+    let (AdministratorMade::Made(id) | AdministratorMade::Promoted(id)) = made;
+    Ok((id, true))
 }
 
 /// A running `dev`.

@@ -65,9 +65,11 @@ struct DevFile {
     embedding_model: Option<String>,
     #[serde(default)]
     network_key: Option<String>,
-    /// A session of its administrator.
+    /// What its administrator signs in with.
     #[serde(default)]
-    gate_token: Option<String>,
+    admin_email: Option<String>,
+    #[serde(default)]
+    admin_password: Option<String>,
 }
 
 /// Where a Gate API is, and with which token it may be asked.
@@ -75,8 +77,8 @@ pub(crate) struct GatePlace {
     pub(crate) url: String,
     /// The token that was given.
     pub(crate) token: Option<String>,
-    /// That of the `dev` that runs here.
-    pub(crate) dev_token: Option<String>,
+    /// What the administrator of the `dev` that runs here signs in with: address and password.
+    pub(crate) dev: Option<(String, String)>,
 }
 
 impl DevFile {
@@ -194,7 +196,7 @@ impl ConnectionArguments {
         Ok(GatePlace {
             url: format!("{server}/gate/v1"),
             token: token.map(str::to_owned),
-            dev_token: dev.and_then(|dev| dev.gate_token),
+            dev: dev.and_then(|dev| dev.admin_email.zip(dev.admin_password)),
         })
     }
 

@@ -252,7 +252,7 @@ pub(crate) async fn run_logout(
     connection: &ConnectionArguments,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let gate = Gate::open(connection)?;
+    let gate = Gate::open(connection).await?;
     let ended = until_interrupted(async {
         if arguments.everywhere {
             gate.client
@@ -274,7 +274,7 @@ pub(crate) async fn run_whoami(
     connection: &ConnectionArguments,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let gate = Gate::open(connection)?;
+    let gate = Gate::open(connection).await?;
     let (session, account) = until_interrupted(async {
         let session = gate.client.session().await.map_err(|error| gate.explain(error))?;
         let account = match session.account {

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use resultity_client::GateClient;
-use resultity_client::core::api::gate::{InEnvironment, Namespace, NamespaceQuery, NamespacesApi};
+use resultity_client::core::api::gate::{
+    InEnvironment, LoginsApi, Namespace, NamespaceQuery, NamespacesApi, SignIn, SignInApi,
+};
 use resultity_client::core::environment::Environment;
 use resultity_client::core::error::{ApiError, ErrorCode};
 
@@ -37,6 +39,11 @@ impl GateArguments {
     }
 }
 
+/// Whether what came of asking says that the token does not count any more.
+fn is_over<T>(answer: &Result<T, ApiError>) -> bool {
+    matches!(answer, Err(error) if error.code == ErrorCode::NotSignedIn)
+}
+
 /// Where somebody is signed in.
 pub(crate) struct Gate {
     pub(crate) client: GateClient,
@@ -45,14 +52,28 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// With the token that was given, or kept from signing in, or of a `dev` that runs here.
-    pub(crate) fn open(connection: &ConnectionArguments) -> Result<Self, Failure> {
+    /// With the token that was given, or kept from signing in. At a `dev` that runs here it signs in by itself.
+    pub(crate) async fn open(connection: &ConnectionArguments) -> Result<Self, Failure> {
         let place = connection.gate()?;
         let token = match place.token {
             Some(token) => Some(token),
-            None => store::token(&place.url)?.or(place.dev_token),
+            None => store::token(&place.url)?,
         };
-        Self::with(connection, place.url, token)
+        let gate = Self::with(connection, place.url.clone(), token.clone())?;
+        let Some((email, password)) = place.dev else {
+            return Ok(gate);
+        };
+        let counts = match &token {
+            Some(_) => !is_over(&gate.client.session().await),
+            None => false,
+        };
+        if counts {
+            return Ok(gate);
+        }
+        let signed_in = gate.client.sign_in(SignIn::new(email, password)).await;
+        let signed_in = signed_in.map_err(|error| gate.explain(error))?;
+        store::keep(&place.url, signed_in.token.as_deref())?;
+        Self::with(connection, place.url, signed_in.token)
     }
 
     /// For whoever has not signed in yet.

@@ -47,7 +47,7 @@ pub(crate) async fn run(
     connection: &ConnectionArguments,
     output: &mut Output,
 ) -> Result<(), Failure> {
-    let gate = Gate::open(connection)?;
+    let gate = Gate::open(connection).await?;
     until_interrupted(act(arguments, &gate, output)).await
 }
 
