@@ -120,8 +120,10 @@ async fn the_offer_of_the_file_is_remembered(world: &World) {
 async fn a_change_of_the_key_is_one_step(world: &World) {
     let store = &world.store;
     let (first, second) = (key(1), key(2));
+    // One and the same link each time: it names its time.
+    let now = world.now();
     let link = |environment, sequence| -> KeyRotation {
-        let mut link = KeyChain::new(environment, first.address()).rotation(second.address(), world.now(), &first);
+        let mut link = KeyChain::new(environment, first.address()).rotation(second.address(), now, &first);
         link.sequence = sequence;
         link
     };
