@@ -125,8 +125,9 @@ async fn a_voucher_is_not_redeemed_more_often_than_it_may_be() {
     let mut redemptions = Vec::new();
     for number in 0..8 {
         let name = format!("user{number}");
-        let (_, _, client) = account(&server, &name).await;
-        let namespace = namespace(&server, &name, "default").await;
+        let (id, _, client) = account(&server, &name).await;
+        // The shell knows it by its id.
+        let namespace = namespace(&server, &id.to_string(), "default").await;
         for _ in 0..2 {
             let (client, request) = (client.clone(), RedeemVoucher::new(&code, namespace));
             redemptions.push(async move { client.redeem_voucher(request).await });
@@ -433,15 +434,16 @@ async fn whoever_has_little_left_is_told_once() {
     let (outbox, mail) = Outbox::options(letters.path());
     let server = TestServer::with_options(Offer::new(vec![model("m")]), |options| options.gate.mail = mail).await;
     // An account with an address, and a key that makes a webhook.
-    let (_, _, gate) = account(&server, "alice").await;
+    let (id, _, gate) = account(&server, "alice").await;
+    let alice = id.to_string();
     let key = server
-        .another_key("alice", resultity_server::store::KeyLimits::default())
+        .another_key(&alice, resultity_server::store::KeyLimits::default())
         .await;
     let principal = Keys::new(Arc::clone(&server.store))
         .principal(Some(key.expose_secret()), SystemClock.now())
         .await
         .unwrap();
-    let second = namespace(&server, "alice", "second").await;
+    let second = namespace(&server, &alice, "second").await;
     let cloud = server.client_with(key.expose_secret());
     let webhook = CreateWebhook::new("https://receiver.invalid/").events([EventType::CreditsLow]);
     let webhook = cloud.create_webhook(webhook).await.unwrap().body.webhook.id;
