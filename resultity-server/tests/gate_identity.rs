@@ -55,7 +55,7 @@ impl World {
     async fn sign_up(&self, email: &str) -> String {
         let door = door_client(&self.server);
         let sent = door.sign_up(SignUp::new(email, PASSWORD)).await.unwrap();
-        let code = self.outbox.code(email, 0).await;
+        let code = self.outbox.code(&email.to_lowercase(), 0).await;
         let signed_in = door
             .confirm_sign_up(ConfirmSignUp::new(sent.ticket, code))
             .await
@@ -683,4 +683,30 @@ async fn hostile_requests_get_a_plain_answer() {
     assert_eq!(admin.status(), 403, "the operator has no account");
     let (_, _, ada) = account(&world.server, "ada").await;
     assert!(ada.own_account().await.is_ok());
+}
+
+mod contract {
+    //! The contract of the account, in-process and over HTTP.
+
+    use resultity_core::clock::{SystemClock, SystemEntropy};
+    use resultity_core::testing::gate::{GateSetting, account as contract};
+
+    use super::harness::gate::{account, door, door_client};
+    use super::*;
+
+    #[tokio::test]
+    async fn the_account_keeps_its_contract_in_process_and_over_http() {
+        let server = TestServer::start().await;
+        let (_, session, _) = account(&server, "ada").await;
+        let (_, _, client) = account(&server, "eve").await;
+        let (door, door_client) = (door(&server), door_client(&server));
+        let setting = |door| GateSetting {
+            door,
+            clock: &SystemClock,
+            entropy: &SystemEntropy,
+            totp: &|_, _| unreachable!("these scenarios have no second factor"),
+        };
+        contract::all(&session, &setting(&door)).await;
+        contract::all(&client, &setting(&door_client)).await;
+    }
 }

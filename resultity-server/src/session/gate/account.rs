@@ -47,8 +47,8 @@ impl AccountApi for GateSession {
         gate.tell(
             record.email.as_deref(),
             "your password was changed",
-            "The password of your account was changed by somebody who is signed in and knew it. All other sessions have \
-             ended.\n",
+            "The password of your account was changed by somebody who is signed in\n\
+             and knew it. All other sessions have ended.\n",
         );
         Ok(())
     }
@@ -96,7 +96,7 @@ impl AccountApi for GateSession {
         gate.tell(
             before.email.as_deref(),
             "your address was changed",
-            "Your account has another e-mail address now. This one does not sign in any more.\n",
+            "Your account has another e-mail address now.\nThis one does not sign in any more.\n",
         );
         self.shown_account(account).await
     }

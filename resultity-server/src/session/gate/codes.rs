@@ -128,26 +128,26 @@ fn letter(purpose: CodePurpose, email: &str, code: &str, has_account: bool) -> O
     let (subject, text) = match (purpose, has_account) {
         (CodePurpose::SignUp, false) => (
             "your code",
-            format!("Your code to confirm this address is {code}. It counts for 15 minutes."),
+            format!("Your code to confirm this address is {code}.\nIt counts for 15 minutes."),
         ),
         (CodePurpose::SignUp, true) => (
             "you have an account",
-            "Somebody asked for an account with this address, which has one already. Sign in, or reset the password if it \
-             is forgotten."
+            "Somebody asked for an account with this address, which has one already.\n\
+             Sign in, or reset the password if it is forgotten."
                 .to_owned(),
         ),
         (CodePurpose::Reset, true) => (
             "your code",
-            format!("Your code to set a new password is {code}. It counts for 15 minutes."),
+            format!("Your code to set a new password is {code}.\nIt counts for 15 minutes."),
         ),
         (CodePurpose::Reset, false) => return None,
         (CodePurpose::Email, false) => (
             "your code",
-            format!("Your code to use this address for your account is {code}. It counts for 15 minutes."),
+            format!("Your code to use this address for your account is {code}.\nIt counts for 15 minutes."),
         ),
         (CodePurpose::Email, true) => (
             "this address is in use",
-            "Somebody wants to use this address for an account, but another account has it already.".to_owned(),
+            "Somebody wants to use this address for an account,\nbut another account has it already.".to_owned(),
         ),
     };
     Some(Letter {

@@ -115,8 +115,8 @@ impl SignInApi for GateDoor {
             gate.tell(
                 Some(&email),
                 "your password was changed",
-                "The password of your account was replaced with a code that was sent to this address. All sessions and \
-                 access tokens have ended.\n",
+                "The password of your account was replaced with a code that was sent here.\n\
+                 All sessions and access tokens have ended.\n",
             );
         }
         Ok(())
