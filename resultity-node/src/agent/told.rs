@@ -68,7 +68,11 @@ pub(super) fn note(input: &Input) {
         }
         Input::Frame(ServerFrame::Notice(notice)) => {
             let until = notice.until.map(|until| until.to_string());
-            tracing::warn!(code = %notice.code, node.state = notice.state, until, "{}", notice.message);
+            if notice.state.as_deref() == Some("active") {
+                tracing::info!(code = %notice.code, node.state = notice.state, "{}", notice.message);
+            } else {
+                tracing::warn!(code = %notice.code, node.state = notice.state, until, "{}", notice.message);
+            }
         }
         Input::UnknownFrame(kind) => tracing::debug!(kind, "a frame of an unknown type"),
         Input::Malformed(reason) => tracing::warn!(%reason, "the network sent a malformed frame"),

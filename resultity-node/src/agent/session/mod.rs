@@ -311,6 +311,8 @@ impl Session {
                     live.state = state;
                 }
             }
+            // Read before the link was closed: what came with the last words does not count.
+            (_, Phase::Down) => {}
             // The shell has logged it.
             (ServerFrame::Error(_), _) => {}
             (frame, _) => {

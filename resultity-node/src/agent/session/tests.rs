@@ -273,7 +273,10 @@ fn a_snapshot_says_how_often_to_report() {
     let before = bench.session.next_tick();
     bench.give(Input::Offer(changed));
     assert!(bench.session.next_tick() < before);
-    assert_eq!(bench.session.next_tick(), Some(bench.now.after(Duration::from_millis(200))));
+    assert_eq!(
+        bench.session.next_tick(),
+        Some(bench.now.after(Duration::from_millis(200)))
+    );
 }
 
 #[rstest]

@@ -41,7 +41,7 @@ pub fn reasons(view: Option<&NodeView>, standing: &NodeStanding, network: Networ
         of_absence(view, network, &mut found);
         return found;
     };
-    of_link(view, network, &mut found);
+    of_link(view, standing, network, &mut found);
     let is_tested = standing.account.is_some() && view.load.slots > 0 && view.runtime.healthy;
     if is_tested {
         of_models(view, network, &mut found);
@@ -136,7 +136,7 @@ fn of_absence(view: Option<&NodeView>, network: Network<'_>, found: &mut Vec<Rea
     ));
 }
 
-fn of_link(view: &NodeView, network: Network<'_>, found: &mut Vec<Reason>) {
+fn of_link(view: &NodeView, standing: &NodeStanding, network: Network<'_>, found: &mut Vec<Reason>) {
     if !view.is_alive {
         found.push(reason(
             ReasonCode::HeartbeatsMissing,
@@ -173,7 +173,8 @@ fn of_link(view: &NodeView, network: Network<'_>, found: &mut Vec<Reason>) {
             "it fetches the new one by itself; if this stays, its log says why it cannot, and an update may help",
         ));
     }
-    if view.load.slots == 0 {
+    // Offering none is how a node obeys a pause.
+    if view.load.slots == 0 && standing.paused.is_none() {
         found.push(reason(
             ReasonCode::NoSlots,
             "it offers no slots: it is told to take no jobs, or is about to stop",

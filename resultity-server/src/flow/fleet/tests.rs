@@ -101,6 +101,7 @@ fn a_bound_node_learns_why_it_gets_no_work(#[case] view: NodeView, #[case] expec
 #[case::over(flagged(&[(NodeFlag::Freeze, 1_000_000)]), &[ReasonCode::NoDemand])]
 #[case::a_shadow_is_not_told(flagged(&[(NodeFlag::Shadow, 2_000_000)]), &[ReasonCode::NoDemand])]
 #[case::penalised(penalised(2_000_000), &[ReasonCode::Excluded])]
+#[case::both(NodeStanding { paused: Some(NOW), ..penalised(2_000_000) }, &[ReasonCode::Excluded, ReasonCode::PausedByOwner])]
 fn a_ready_node_learns_what_was_decided(#[case] standing: NodeStanding, #[case] expected: &[ReasonCode]) {
     assert_eq!(codes(Some(&view()), &standing), expected);
 }

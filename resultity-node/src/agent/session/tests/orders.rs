@@ -92,6 +92,10 @@ fn a_drained_node_says_goodbye_when_nothing_is_under_way_and_asks_again_later() 
         ["record paused true", "send heartbeat"]
     );
     assert_eq!(bench.finish(1), ["record forgotten", "close 1001 wait 60000"]);
+    assert!(
+        bench.order(ControlAction::Pause, 2).is_empty(),
+        "what came meanwhile does not bring it back"
+    );
     // It comes back without slots, and stays.
     bench.now = bench.now.after(Duration::from_mins(1));
     bench.connect(&[]);
