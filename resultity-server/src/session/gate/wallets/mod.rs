@@ -6,6 +6,7 @@ use resultity_core::api::gate::{
     WalletSignInApi, WalletUnlinked, WalletsApi,
 };
 use resultity_core::api::page::{MAX_PAGE, Page};
+use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::AccountId;
 
@@ -44,7 +45,8 @@ impl WalletSignInApi for GateDoor {
     async fn wallet_sign_in(&self, request: WalletSignIn) -> Result<SignedIn, ApiError> {
         let gate = &self.gate;
         let asker = format!("sign-in {}", self.address);
-        gate.throttle.attempt(Attempted::WalletChallenge, &asker, self.address)?;
+        gate.throttle
+            .attempt(Attempted::WalletChallenge, &asker, self.address)?;
         let signed = gate.read_signed(&request.message, &request.signature, Purpose::SignIn)?;
         let wallet = signed.address;
         let known = gate.store.wallet_account(wallet).await.map_err(failed)?;
@@ -167,6 +169,6 @@ fn shown(record: WalletRecord) -> Wallet {
     Wallet {
         address: record.address.to_checksum(None),
         created_at: record.created_at.as_seconds(),
-        last_used_at: record.last_used_at.map(|time| time.as_seconds()),
+        last_used_at: record.last_used_at.map(Timestamp::as_seconds),
     }
 }
