@@ -65,6 +65,7 @@ pub(super) async fn the_limits_of_a_key_are_kept_as_they_were_when_it_was_made(w
         spend_limit: Some(micros(0)),
         expires_at: Some(world.now()),
         models: Some(vec!["a".to_owned(), "b \"quoted\"".to_owned()]),
+        ..KeyLimits::default()
     };
     let limited = NewTenant {
         key_limits: limits.clone(),
