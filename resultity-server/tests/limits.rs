@@ -11,7 +11,6 @@ use harness::node::{Sent, TestNode};
 use harness::{TestServer, model, soon};
 use resultity_core::clock::{Clock, ManualClock, SystemClock};
 use resultity_core::credits::Credits;
-use resultity_core::environment::Environment;
 use resultity_core::error::ErrorCode;
 use resultity_core::limits::RateLimits;
 use resultity_core::openai::chat::ChunkChoice;
