@@ -12,7 +12,6 @@ use resultity_core::api::gate::{NodeFlag, join_code_hash};
 use resultity_core::clock::{Clock as _, SystemClock, SystemEntropy};
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, AuditId, NodeId, NotificationId, PenaltyId};
-use resultity_core::job::Priority;
 use resultity_core::signing::TypedData as _;
 use resultity_core::wire::{ControlAction, FailureCode, Readiness, ReasonCode, ServerFrame};
 use resultity_node::identity::{Identity, PasswordSource};
@@ -139,7 +138,8 @@ impl World {
     }
 
     fn is_served(&self) -> bool {
-        self.flow().outlook("m", Priority::Normal).can_be_served
+        let loads = self.flow().loads();
+        loads.nodes.values().any(|node| node.models.contains("m"))
     }
 
     /// Waits until the scheduler has the node, or has it no more.
