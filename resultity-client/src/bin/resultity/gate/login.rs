@@ -144,7 +144,7 @@ async fn by_wallet(arguments: &LoginArguments, gate: &Gate) -> Result<SignedIn, 
         .map_err(|error| Failure::new(format!("{} cannot be unlocked: {error}", path.display())))?;
     let challenge = gate
         .client
-        .wallet_challenge(AskWallet::new(key.address().to_string()))
+        .wallet_challenge(ask_wallet(key.address().to_string(), gate))
         .await;
     let challenge = challenge.map_err(|error| gate.explain(error))?;
     check_challenge(&challenge.message, gate)?;
@@ -163,6 +163,19 @@ async fn by_wallet(arguments: &LoginArguments, gate: &Gate) -> Result<SignedIn, 
                 .map_err(|error| gate.explain(error))
         }
         answer => answer.map_err(|error| gate.explain(error)),
+    }
+}
+
+/// The network says what its domain is; one of this machine is what it was asked as.
+fn ask_wallet(address: String, gate: &Gate) -> AskWallet {
+    let url = gate.client.base_url();
+    let host = url.host_str().unwrap_or_default();
+    let is_local = host == "localhost" || host == "[::1]" || host.starts_with("127.");
+    let request = AskWallet::new(address);
+    match url.port().filter(|_| is_local) {
+        Some(port) => request.domain(format!("{host}:{port}")),
+        None if is_local => request.domain(host),
+        None => request,
     }
 }
 
