@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use resultity_core::api::cloud::CallOptions;
+use resultity_core::api::gate::is_subcloud_name;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::job::Priority;
 use serde::Serialize;
@@ -14,6 +15,7 @@ use crate::retry::Repeat;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TTL: HeaderName = HeaderName::from_static("x-resultity-ttl");
 const PRIORITY: HeaderName = HeaderName::from_static("x-resultity-priority");
+const SUBCLOUD: HeaderName = HeaderName::from_static("x-resultity-subcloud");
 const DRY_RUN: HeaderName = HeaderName::from_static("x-resultity-dry-run");
 
 /// One request, ready to be sent as often as it takes.
@@ -122,6 +124,14 @@ impl Call {
             let name = HeaderValue::from_static(options.priority.as_str());
             self.headers.insert(PRIORITY, name);
         }
+        if let Some(subcloud) = &options.subcloud {
+            let name = Some(subcloud).filter(|name| is_subcloud_name(name));
+            let name = name.and_then(|name| HeaderValue::from_str(name).ok()).ok_or_else(|| {
+                let message = "the name of a Subcloud has 1 to 40 of a to z, 0 to 9 and -";
+                ApiError::new(ErrorCode::InvalidValue, message).with_param(SUBCLOUD.as_str())
+            })?;
+            self.headers.insert(SUBCLOUD, name);
+        }
         Ok(self)
     }
 
@@ -153,6 +163,11 @@ mod tests {
 
     #[rstest]
     #[case::nothing(CallOptions::default(), &[], Repeat::OnlyIfUndone)]
+    #[case::subcloud(
+        CallOptions::default().subcloud("farm"),
+        &[("x-resultity-subcloud", "farm")],
+        Repeat::OnlyIfUndone
+    )]
     #[case::all(
         CallOptions::idempotent("k 1").ttl(Duration::from_millis(1500)).priority(Priority::Bulk),
         &[("idempotency-key", "k 1"), ("x-resultity-ttl", "2"), ("x-resultity-priority", "bulk")],

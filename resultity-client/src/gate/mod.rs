@@ -18,6 +18,7 @@ mod logins;
 mod payments;
 mod reports;
 mod sign_in;
+mod subclouds;
 mod tokens;
 mod vouchers;
 mod keys;

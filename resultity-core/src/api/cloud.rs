@@ -121,6 +121,8 @@ pub struct CallOptions {
     pub ttl: Option<Duration>,
     /// `x-resultity-priority`.
     pub priority: Priority,
+    /// `x-resultity-subcloud`: the name of the Subcloud whose nodes alone may answer.
+    pub subcloud: Option<String>,
 }
 
 impl CallOptions {
@@ -143,6 +145,13 @@ impl CallOptions {
     #[must_use]
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Addresses the job to the nodes of the Subcloud with this name.
+    #[must_use]
+    pub fn subcloud(mut self, name: impl Into<String>) -> Self {
+        self.subcloud = Some(name.into());
         self
     }
 }

@@ -30,7 +30,12 @@ impl JobTask {
             Decision::Assigned(node) => Some(node),
             Decision::Waits(_) => None,
             Decision::NoNode => {
-                let why = format!("no node serves {:?} at the moment", self.request.asked_model);
+                let whose = if self.request.subcloud.is_some() {
+                    " of the Subcloud"
+                } else {
+                    ""
+                };
+                let why = format!("no node{whose} serves {:?} at the moment", self.request.asked_model);
                 self.refuse(no_capacity(&why)).await;
                 return None;
             }
@@ -119,6 +124,7 @@ impl JobTask {
             namespace: self.principal.namespace,
             model: self.work.model.clone(),
             priority: self.request.priority,
+            subcloud: self.request.subcloud,
             is_patient: self.origin != Origin::Asked,
             excluded: self.excluded.clone(),
         }

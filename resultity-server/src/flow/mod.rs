@@ -18,7 +18,7 @@ use resultity_core::clock::{Clock, Entropy, Timestamp};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId};
+use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId, SubcloudId};
 use resultity_core::job::{Endpoint, Priority};
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
@@ -38,7 +38,7 @@ use crate::flow::intake::Intake;
 use crate::flow::job::{JobTask, NewTask, Origin};
 use crate::flow::live::LiveJobs;
 use crate::flow::room::{Room, Rooms};
-use crate::flow::schedule::{Assignment, Loads, Outcome, Scheduler};
+use crate::flow::schedule::{Assignment, Loads, Membership, Outcome, Scheduler};
 use crate::flow::stats::Stats;
 use crate::flow::tally::Tally;
 use crate::flow::validate::ValidJob;
@@ -280,9 +280,10 @@ impl Flow {
         })
     }
 
-    /// The models that a node in rotation answers for, as the snapshot has them.
-    pub fn served_models(&self) -> Vec<ModelSpec> {
-        let served: HashSet<String> = self.scheduler().served_models().map(str::to_owned).collect();
+    /// The models that a node in rotation answers for, in jobs that are addressed there or to nobody, as the snapshot has
+    /// them.
+    pub fn served_models(&self, subcloud: Option<SubcloudId>) -> Vec<ModelSpec> {
+        let served: HashSet<String> = self.scheduler().served_models(subcloud).map(str::to_owned).collect();
         let current = self.current.load();
         current
             .snapshot
@@ -296,7 +297,7 @@ impl Flow {
     /// Waits until a node in rotation answers for this model.
     pub async fn until_served(&self, model: &str) {
         let mut changes = self.rotation.subscribe();
-        let is_served = || self.scheduler().served_models().any(|served| served == model);
+        let is_served = || self.scheduler().served_models(None).any(|served| served == model);
         // Fails only when this flow is gone, and with it the question.
         let _ = changes.wait_for(|_| is_served()).await;
     }
@@ -370,10 +371,10 @@ impl Flow {
     }
 
     /// Where a request would stand in the queue of its model, without being put there.
-    pub fn outlook(&self, model: &str, priority: Priority) -> Outlook {
+    pub fn outlook(&self, model: &str, priority: Priority, subcloud: Option<SubcloudId>) -> Outlook {
         let scheduler = self.scheduler();
-        let slots = scheduler.slots(model);
-        if scheduler.has_free_slot(model) {
+        let slots = scheduler.slots(model, subcloud);
+        if scheduler.has_free_slot(model, subcloud) {
             return Outlook {
                 can_be_served: true,
                 place: 0,
@@ -391,8 +392,8 @@ impl Flow {
     /// Where a waiting job stands in the queue of its model.
     pub fn place(&self, model: &str, job: JobId) -> Option<Outlook> {
         let scheduler = self.scheduler();
-        let place = scheduler.place(model, job)?;
-        let slots = scheduler.slots(model);
+        let (place, subcloud) = scheduler.place(model, job)?;
+        let slots = scheduler.slots(model, subcloud);
         Some(Outlook {
             can_be_served: slots > 0,
             place,
@@ -410,12 +411,16 @@ impl Flow {
         self.intake_ended.cancelled().await;
     }
 
-    /// A node is in rotation with these models.
-    pub fn node_ready(&self, node: NodeId, models: HashSet<String>, slots: u32) {
-        {
+    /// A node is in rotation with these models, for these Subclouds.
+    pub fn node_ready(&self, node: NodeId, models: HashSet<String>, slots: u32, membership: Membership) {
+        let stranded = {
             let mut scheduler = self.scheduler();
-            let assignments = scheduler.node_ready(node, models, slots);
-            self.announce(&mut scheduler, assignments);
+            let readied = scheduler.node_ready(node, models, slots, membership);
+            self.announce(&mut scheduler, readied.assigned);
+            readied.stranded
+        };
+        for job in stranded {
+            self.bus.tell_job(job, JobMessage::Stranded);
         }
         self.rotation.send_modify(|changes| *changes += 1);
     }

@@ -2,13 +2,15 @@
 //!
 //! Jobs wait in one queue per model, the urgent ones before the others. Between namespaces it is fair (each has had as many turns as the others, as far as it
 //! wants them), within a namespace oldest first. Among nodes with a free slot the better of two candidates is taken.
+//!
+//! A job that is addressed to a Subcloud is given to members of it alone; a node that is isolated takes no others.
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
-use resultity_core::id::{JobId, NamespaceId, NodeId};
+use resultity_core::id::{JobId, NamespaceId, NodeId, SubcloudId};
 use resultity_core::job::Priority;
 
 /// A job that wants a node.
@@ -22,17 +24,45 @@ pub struct Waiting {
     pub model: String,
     /// How urgent it is.
     pub priority: Priority,
+    /// The Subcloud whose members alone may take it.
+    pub subcloud: Option<SubcloudId>,
     /// Whether it waits also while no node serves its model.
     pub is_patient: bool,
     /// Nodes that tried it already.
     pub excluded: HashSet<NodeId>,
 }
 
-impl Waiting {
-    /// Whether one of these nodes, which serve its model, may take it, or it has the patience to wait for the first one.
-    fn could_be_served(&self, nodes: &[NodeId]) -> bool {
-        nodes.iter().any(|node| !self.excluded.contains(node)) || (self.is_patient && nodes.is_empty())
+/// Whose jobs a node takes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// The Subclouds that it takes jobs of.
+    pub subclouds: Vec<SubcloudId>,
+    /// Whether it takes no others.
+    pub is_isolated: bool,
+}
+
+impl Membership {
+    /// Whether a job that is addressed there, or to nobody, is one for this node.
+    fn takes(&self, subcloud: Option<SubcloudId>) -> bool {
+        match subcloud {
+            None => !self.is_isolated,
+            Some(subcloud) => self.subclouds.contains(&subcloud),
+        }
     }
+
+    /// Whether it takes all that the other one takes.
+    fn covers(&self, other: &Self) -> bool {
+        (other.is_isolated || !self.is_isolated) && other.subclouds.iter().all(|id| self.subclouds.contains(id))
+    }
+}
+
+/// What comes of a node that is in rotation.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Readied {
+    /// The jobs that it was given.
+    pub assigned: Vec<Assignment>,
+    /// Jobs that no node could take any more, since this one takes less than before.
+    pub stranded: Vec<JobId>,
 }
 
 /// What the scheduler says of a job.
@@ -71,6 +101,7 @@ struct Node {
     slots: u32,
     taken: u32,
     models: HashSet<String>,
+    membership: Membership,
     /// Share of successes, in parts per thousand, moving.
     success: u32,
 }
@@ -80,6 +111,10 @@ impl Node {
         self.taken < self.slots
     }
 
+    fn takes(&self, subcloud: Option<SubcloudId>) -> bool {
+        self.membership.takes(subcloud)
+    }
+
     /// Higher is better: success first, then how much is free.
     fn score(&self) -> u64 {
         let free = u64::from(self.slots.saturating_sub(self.taken)) * 1000 / u64::from(self.slots.max(1));
@@ -87,12 +122,15 @@ impl Node {
     }
 }
 
+/// Jobs that are served in turns with others: how urgent they are, who pays, and who may take them.
+type Line = (Priority, NamespaceId, Option<SubcloudId>);
+
 /// Queues and nodes of one environment.
 #[derive(Debug, Default)]
 pub struct Scheduler {
     nodes: HashMap<NodeId, Node>,
     by_model: HashMap<String, Vec<NodeId>>,
-    queues: HashMap<String, BTreeMap<(Priority, NamespaceId), VecDeque<Waiting>>>,
+    queues: HashMap<String, BTreeMap<Line, VecDeque<Waiting>>>,
     /// Turns that a namespace has had; kept only while it waits or is served.
     turns: HashMap<NamespaceId, u64>,
     waiting: usize,
@@ -142,32 +180,31 @@ impl Scheduler {
 
     /// A job wants a node.
     pub fn submit(&mut self, waiting: Waiting) -> Decision {
-        if let Some(node) = self.pick(&waiting.model, &waiting.excluded) {
+        if let Some(node) = self.pick(&waiting) {
             self.take(node);
             return Decision::Assigned(node);
         }
-        let nodes = self.by_model.get(&waiting.model).map(Vec::as_slice).unwrap_or_default();
-        if !waiting.could_be_served(nodes) {
+        if !could_be_served(&waiting, &self.by_model, &self.nodes) {
             return Decision::NoNode;
         }
         let queue = self.queues.entry(waiting.model.clone()).or_default();
         let place = queue
             .iter()
-            .filter(|((priority, _), _)| *priority <= waiting.priority)
+            .filter(|((priority, ..), _)| *priority <= waiting.priority)
             .map(|(_, jobs)| jobs.len())
             .sum();
         // Who comes anew starts level with those who wait, not with a debt or a credit from long ago.
         let level = queue
             .keys()
-            .filter_map(|(_, namespace)| self.turns.get(namespace))
+            .filter_map(|(_, namespace, _)| self.turns.get(namespace))
             .min()
             .copied()
             .unwrap_or_default();
         let turns = self.turns.entry(waiting.namespace).or_default();
-        if !queue.keys().any(|(_, namespace)| *namespace == waiting.namespace) {
+        if !queue.keys().any(|(_, namespace, _)| *namespace == waiting.namespace) {
             *turns = (*turns).max(level);
         }
-        let line = (waiting.priority, waiting.namespace);
+        let line = (waiting.priority, waiting.namespace, waiting.subcloud);
         queue.entry(line).or_default().push_back(waiting);
         self.waiting += 1;
         Decision::Waits(place)
@@ -176,7 +213,7 @@ impl Scheduler {
     /// A job does not want a node any more.
     pub fn withdraw(&mut self, job: JobId, model: &str, namespace: NamespaceId) {
         if let Some(queue) = self.queues.get_mut(model) {
-            for (_, jobs) in queue.iter_mut().filter(|((_, owner), _)| *owner == namespace) {
+            for (_, jobs) in queue.iter_mut().filter(|((_, owner, _), _)| *owner == namespace) {
                 let before = jobs.len();
                 jobs.retain(|waiting| waiting.job != job);
                 self.waiting -= before - jobs.len();
@@ -208,8 +245,8 @@ impl Scheduler {
         self.fill(node)
     }
 
-    /// A node is in rotation with these models and slots; what it works on already stays counted.
-    pub fn node_ready(&mut self, node: NodeId, models: HashSet<String>, slots: u32) -> Vec<Assignment> {
+    /// A node is in rotation with these models and slots, for these Subclouds; what it works on already stays counted.
+    pub fn node_ready(&mut self, node: NodeId, models: HashSet<String>, slots: u32, membership: Membership) -> Readied {
         self.forget_models(node);
         for model in &models {
             self.by_model.entry(model.clone()).or_default().push(node);
@@ -218,11 +255,19 @@ impl Scheduler {
             slots,
             taken: 0,
             models: HashSet::new(),
+            membership: Membership::default(),
             success: 1000,
         });
+        let was_in_rotation = !state.models.is_empty();
         state.models = models;
         state.slots = slots;
-        self.fill(node)
+        let before = std::mem::replace(&mut state.membership, membership);
+        let takes_less = was_in_rotation && !state.membership.covers(&before);
+        let stranded = if takes_less { self.strand() } else { Vec::new() };
+        Readied {
+            assigned: self.fill(node),
+            stranded,
+        }
     }
 
     /// A node is out of rotation. Gives the waiting jobs that no node could take any more.
@@ -234,12 +279,16 @@ impl Scheduler {
                 self.nodes.remove(&node);
             }
         }
+        self.strand()
+    }
+
+    /// Takes the jobs out that no node could take any more.
+    fn strand(&mut self) -> Vec<JobId> {
         let mut stranded = Vec::new();
-        for (model, queue) in &mut self.queues {
-            let nodes = self.by_model.get(model).map(Vec::as_slice).unwrap_or_default();
+        for queue in self.queues.values_mut() {
             for jobs in queue.values_mut() {
                 jobs.retain(|waiting| {
-                    let could = waiting.could_be_served(nodes);
+                    let could = could_be_served(waiting, &self.by_model, &self.nodes);
                     if !could {
                         stranded.push(waiting.job);
                         self.waiting -= 1;
@@ -253,46 +302,52 @@ impl Scheduler {
         stranded
     }
 
-    /// The models that a node in rotation answers for.
-    pub fn served_models(&self) -> impl Iterator<Item = &str> {
+    /// The models that a node in rotation answers for, in jobs that are addressed there or to nobody.
+    pub fn served_models(&self, subcloud: Option<SubcloudId>) -> impl Iterator<Item = &str> {
         self.by_model
             .iter()
-            .filter(|(_, nodes)| !nodes.is_empty())
+            .filter(move |(_, nodes)| self.takers(nodes, subcloud).next().is_some())
             .map(|(model, _)| model.as_str())
     }
 
-    /// How many jobs of its model are served before this one, if it waits: by class, then by age.
-    pub fn place(&self, model: &str, job: JobId) -> Option<u64> {
+    /// How many jobs of its model are served before this one, if it waits: by class, then by age. With its Subcloud.
+    pub fn place(&self, model: &str, job: JobId) -> Option<(u64, Option<SubcloudId>)> {
         let queue = self.queues.get(model)?;
         let all = || {
-            queue
-                .iter()
-                .flat_map(|((priority, _), jobs)| jobs.iter().map(move |waiting| (*priority, waiting.job)))
+            queue.iter().flat_map(|((priority, _, subcloud), jobs)| {
+                let own = jobs.iter().map(|waiting| (*priority, waiting.job));
+                own.map(move |order| (order, *subcloud))
+            })
         };
-        let own = all().find(|(_, waiting)| *waiting == job)?;
-        Some(all().filter(|other| *other < own).count() as u64)
+        let (own, subcloud) = all().find(|((_, waiting), _)| *waiting == job)?;
+        Some((all().filter(|(other, _)| *other < own).count() as u64, subcloud))
     }
 
     /// How many jobs of this model and at least this urgency wait.
     pub fn ahead(&self, model: &str, priority: Priority) -> u64 {
         let queue = self.queues.get(model);
         queue.map_or(0, |queue| {
-            let lines = queue.iter().filter(|((class, _), _)| *class <= priority);
+            let lines = queue.iter().filter(|((class, ..), _)| *class <= priority);
             lines.map(|(_, jobs)| jobs.len() as u64).sum()
         })
     }
 
-    /// How many slots there are for this model, free or not.
-    pub fn slots(&self, model: &str) -> u64 {
+    /// How many slots there are for jobs of this model that are addressed there or to nobody, free or not.
+    pub fn slots(&self, model: &str, subcloud: Option<SubcloudId>) -> u64 {
         let nodes = self.by_model.get(model).map(Vec::as_slice).unwrap_or_default();
-        let slots = nodes.iter().filter_map(|node| self.nodes.get(node));
-        slots.map(|node| u64::from(node.slots)).sum()
+        self.takers(nodes, subcloud).map(|node| u64::from(node.slots)).sum()
     }
 
-    /// Whether a slot for this model is free.
-    pub fn has_free_slot(&self, model: &str) -> bool {
+    /// Whether one of them is free.
+    pub fn has_free_slot(&self, model: &str, subcloud: Option<SubcloudId>) -> bool {
         let nodes = self.by_model.get(model).map(Vec::as_slice).unwrap_or_default();
-        nodes.iter().filter_map(|node| self.nodes.get(node)).any(Node::is_free)
+        self.takers(nodes, subcloud).any(Node::is_free)
+    }
+
+    /// Those of these nodes that take jobs which are addressed there or to nobody.
+    fn takers<'a>(&'a self, nodes: &'a [NodeId], subcloud: Option<SubcloudId>) -> impl Iterator<Item = &'a Node> {
+        let nodes = nodes.iter().filter_map(|node| self.nodes.get(node));
+        nodes.filter(move |node| node.takes(subcloud))
     }
 
     /// How many jobs wait.
@@ -325,18 +380,18 @@ impl Scheduler {
     }
 
     /// The better of two free nodes: two looks are nearly as good as all, and don't send everybody to the same one.
-    fn pick(&mut self, model: &str, excluded: &HashSet<NodeId>) -> Option<NodeId> {
-        let nodes = self.by_model.get(model)?;
+    fn pick(&mut self, waiting: &Waiting) -> Option<NodeId> {
+        let nodes = self.by_model.get(&waiting.model)?;
         self.tick = self.tick.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let start = (self.tick >> 32) as usize % nodes.len();
         nodes[start..]
             .iter()
             .chain(&nodes[..start])
-            .filter(|node| !excluded.contains(node))
+            .filter(|node| !waiting.excluded.contains(node))
             .filter_map(|node| {
                 self.nodes
                     .get(node)
-                    .filter(|state| state.is_free())
+                    .filter(|state| state.is_free() && state.takes(waiting.subcloud))
                     .map(|state| (node, state))
             })
             .take(2)
@@ -374,19 +429,30 @@ impl Scheduler {
     }
 
     /// The job whose turn it is among those that this node may take.
-    fn next_for(&self, node: NodeId) -> Option<(String, (Priority, NamespaceId), usize)> {
-        let models = &self.nodes.get(&node)?.models;
-        models
+    fn next_for(&self, node: NodeId) -> Option<(String, Line, usize)> {
+        let state = self.nodes.get(&node)?;
+        state
+            .models
             .iter()
             .filter_map(|model| self.queues.get_key_value(model))
             .flat_map(|(model, queue)| queue.iter().map(move |(line, jobs)| (model, *line, jobs)))
+            .filter(|(_, (_, _, subcloud), _)| state.takes(*subcloud))
             .filter_map(|(model, line, jobs)| {
                 let index = jobs.iter().position(|waiting| !waiting.excluded.contains(&node))?;
-                let (priority, namespace) = line;
+                let (priority, namespace, _) = line;
                 let turns = self.turns.get(&namespace).copied().unwrap_or_default();
                 Some(((priority, turns, jobs[index].job), (model, line, index)))
             })
             .min_by_key(|(order, _)| *order)
             .map(|(_, (model, line, index))| (model.clone(), line, index))
     }
+}
+
+/// Whether a node in rotation may take a job that did not try it yet, or the job has the patience to wait for the first one.
+fn could_be_served(waiting: &Waiting, by_model: &HashMap<String, Vec<NodeId>>, nodes: &HashMap<NodeId, Node>) -> bool {
+    let serving = by_model.get(&waiting.model).map(Vec::as_slice).unwrap_or_default();
+    let takes = |node: &&NodeId| nodes.get(*node).is_some_and(|state| state.takes(waiting.subcloud));
+    let mut takers = serving.iter().filter(takes).peekable();
+    let is_first_to_come = takers.peek().is_none();
+    takers.any(|node| !waiting.excluded.contains(node)) || (waiting.is_patient && is_first_to_come)
 }

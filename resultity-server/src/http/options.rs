@@ -5,18 +5,21 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use resultity_core::api::cloud::CallOptions;
+use resultity_core::api::gate::is_subcloud_name;
 use resultity_core::error::{ApiError, ErrorCode};
 
 /// The longest time that a caller may give a job: a day.
 const MAX_TTL_SECONDS: u64 = 24 * 60 * 60;
 
+/// Whose nodes are asked.
+const SUBCLOUD: &str = "x-resultity-subcloud";
+
 /// The options of a request.
 pub(super) fn read(headers: &HeaderMap) -> Result<CallOptions, ApiError> {
-    for name in ["x-resultity-region", "x-resultity-subcloud"] {
-        if headers.contains_key(name) {
-            let message = format!("{name} is not supported yet: jobs go to any node that serves the model");
-            return Err(ApiError::new(ErrorCode::UnsupportedParameter, message).with_param(name));
-        }
+    let region = "x-resultity-region";
+    if headers.contains_key(region) {
+        let message = format!("{region} is not supported yet: jobs go to any node that serves the model");
+        return Err(ApiError::new(ErrorCode::UnsupportedParameter, message).with_param(region));
     }
     let mut options = CallOptions::default();
     options.idempotency_key = text(headers, "idempotency-key")?.map(str::to_owned);
@@ -28,6 +31,12 @@ pub(super) fn read(headers: &HeaderMap) -> Result<CallOptions, ApiError> {
     }
     if let Some(priority) = parsed(headers, "x-resultity-priority", "normal or bulk")? {
         options.priority = priority;
+    }
+    if let Some(subcloud) = text(headers, SUBCLOUD)? {
+        if !is_subcloud_name(subcloud) {
+            return Err(wrong(SUBCLOUD, "the name of a Subcloud: 1 to 40 of a to z, 0 to 9 and -"));
+        }
+        options.subcloud = Some(subcloud.to_owned());
     }
     Ok(options)
 }
@@ -92,6 +101,7 @@ mod tests {
             ("x-resultity-ttl", "30"),
             ("x-resultity-priority", "bulk"),
             ("x-resultity-dry-run", "true"),
+            ("x-resultity-subcloud", "my-farm-1"),
         ]);
         let options = read(&headers).unwrap();
         assert_eq!(options.idempotency_key.as_deref(), Some("a b"));
@@ -99,6 +109,7 @@ mod tests {
             (options.ttl, options.priority),
             (Some(Duration::from_secs(30)), Priority::Bulk)
         );
+        assert_eq!(options.subcloud.as_deref(), Some("my-farm-1"));
         assert!(is_dry_run(&headers).unwrap());
         assert_eq!(read(&HeaderMap::new()).unwrap(), CallOptions::default());
     }
@@ -109,7 +120,9 @@ mod tests {
     #[case("x-resultity-ttl", "86401")]
     #[case("x-resultity-priority", "urgent")]
     #[case("x-resultity-region", "EU")]
-    #[case("x-resultity-subcloud", "mine")]
+    #[case("x-resultity-subcloud", "")]
+    #[case("x-resultity-subcloud", "Mine")]
+    #[case("x-resultity-subcloud", "a'; DROP TABLE subclouds; --")]
     fn what_is_wrong_is_named(#[case] name: &'static str, #[case] value: &str) {
         let error = read(&headers(&[(name, value)])).unwrap_err();
         assert_eq!(error.param.as_deref(), Some(name));

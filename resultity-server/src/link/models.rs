@@ -7,7 +7,7 @@ use std::time::Duration;
 use resultity_core::model::{ModelSpec, ModelState};
 use resultity_core::wire::{NodeModel, Readiness};
 
-use crate::flow::fleet::{ModelView, announced};
+use crate::flow::fleet::{ModelView, announced, membership};
 use crate::flow::readiness;
 use crate::link::actor::Actor;
 use crate::link::configured::{is_tested_alike, listed};
@@ -105,7 +105,9 @@ impl Actor {
         }
         let is_routed = self.is_alive && self.slots > 0 && self.standing.may_work(self.flow.clock.now());
         if is_routed {
-            self.flow.node_ready(self.node, self.ready.clone(), self.slots);
+            let membership = membership(&self.standing);
+            self.flow
+                .node_ready(self.node, self.ready.clone(), self.slots, membership);
         } else if self.is_routed {
             self.flow.node_gone(self.node);
         }

@@ -33,6 +33,7 @@ const METADATA: (usize, usize, usize) = (16, 64, 512);
 impl BatchesApi for CloudSession {
     async fn create_batch(&self, request: BatchRequest) -> Result<Reply<Batch>, ApiError> {
         self.touch()?;
+        self.check_no_subcloud()?;
         check(&request)?;
         let metadata = request.metadata.as_ref().map(serde_json::to_string).transpose();
         let metadata = metadata.map_err(|error| invalid("metadata", error.to_string()))?;

@@ -61,10 +61,12 @@ impl ModelsApi for CloudSession {
     async fn models(&self) -> Result<Reply<ModelList>, ApiError> {
         self.touch()?;
         let created = self.created();
-        let served = self.flow.served_models();
+        let subcloud = self.subcloud().await?;
+        let served = self.flow.served_models(subcloud.as_ref().map(|subcloud| subcloud.id));
         let models = served
             .into_iter()
             .filter(|model| self.principal.limits.allows(model))
+            .filter(|model| subcloud.as_ref().is_none_or(|subcloud| subcloud.answers_for(&model.name)))
             .flat_map(|model| {
                 let names = std::iter::once(&model.name).chain(&model.aliases);
                 names.map(|name| listed(name, &model, created)).collect::<Vec<_>>()

@@ -177,7 +177,8 @@ impl JobsApi for CloudSession {
     async fn quote(&self, request: JobRequest) -> Result<Reply<Quote>, ApiError> {
         self.touch()?;
         let body = unstreamed(&request)?;
-        let valid = self.valid_body(request.endpoint, body.get().as_bytes())?;
+        let mut valid = self.valid_body(request.endpoint, body.get().as_bytes())?;
+        self.address(&mut valid).await?;
         let balance = self
             .flow
             .store
@@ -190,9 +191,8 @@ impl JobsApi for CloudSession {
             let left = limit.checked_sub(spent.unwrap_or_default()).unwrap_or_default();
             available = available.min(left).max(Credits::ZERO);
         }
-        let outlook = self
-            .flow
-            .outlook(&valid.model.name, valid.priority.max(self.options.priority));
+        let priority = valid.priority.max(self.options.priority);
+        let outlook = self.flow.outlook(&valid.model.name, priority, valid.subcloud);
         Ok(Reply::of(Quote {
             object: "dry_run".into(),
             endpoint: request.endpoint,

@@ -20,6 +20,7 @@ mod render;
 mod responses;
 mod run;
 mod status;
+mod subclouds;
 mod usage;
 mod webhooks;
 

@@ -84,7 +84,7 @@ impl CloudSession {
         original: Option<Box<RawValue>>,
         valid: ValidJob,
     ) -> Result<Running, ApiError> {
-        let (valid, mut meta) = self.admit(endpoint, valid)?;
+        let (valid, mut meta) = self.admit(endpoint, valid).await?;
         if let Some(original) = original {
             let stream = valid.stream;
             let mut detached = Detached::kept(endpoint, original);
@@ -125,7 +125,7 @@ impl CloudSession {
         valid: ValidJob,
         mut detached: Detached,
     ) -> Result<(DetachedJob, ReplyMeta), ApiError> {
-        let (valid, mut meta) = self.admit(detached.endpoint, valid)?;
+        let (valid, mut meta) = self.admit(detached.endpoint, valid).await?;
         if detached.idempotency.is_none() {
             detached.idempotency = self.idempotency(detached.endpoint.as_str(), valid.stream, &detached.request)?;
         }
@@ -142,7 +142,7 @@ impl CloudSession {
     }
 
     /// Options and limits.
-    fn admit(&self, endpoint: Endpoint, mut valid: ValidJob) -> Result<(ValidJob, ReplyMeta), ApiError> {
+    async fn admit(&self, endpoint: Endpoint, mut valid: ValidJob) -> Result<(ValidJob, ReplyMeta), ApiError> {
         if self.options.priority == Priority::Bulk {
             valid.priority = Priority::Bulk;
         }
@@ -154,6 +154,7 @@ impl CloudSession {
             self.limits
                 .admit(principal.key, principal.namespace, &principal.limits, endpoint, tokens)?,
         );
+        self.address(&mut valid).await.map_err(|error| with_rate(error, &meta))?;
         Ok((valid, meta))
     }
 

@@ -16,7 +16,9 @@ mod money;
 mod network;
 mod plans;
 mod publication;
+mod subclouds;
 mod tenancy;
+mod statements;
 mod tenants;
 mod wallets;
 mod webhooks;
@@ -114,9 +116,11 @@ where
         .into_iter()
         .chain(webhooks::SCENARIOS)
         .chain(deliveries::SCENARIOS)
-        .chain(funds::SCENARIOS);
+        .chain(funds::SCENARIOS)
+        .chain(statements::SCENARIOS);
     for (name, scenario) in scenarios
         .chain(tenancy::SCENARIOS)
+        .chain(subclouds::SCENARIOS)
         .chain(administration::SCENARIOS)
         .chain(plans::SCENARIOS)
         .chain(detached::SCENARIOS)

@@ -12,6 +12,7 @@ use resultity_core::wire::{Hardware, NodeModel, RuntimeInfo};
 use serde::{Deserialize, Serialize};
 
 pub use crate::store::penalties::{AppealRecord, Appealed, Decided, Decision, NewPenalty, PenaltyRecord};
+use crate::store::subclouds::SubcloudMembership;
 use crate::store::webhooks::PageOf;
 use crate::store::{AuditEntry, StoreError};
 
@@ -67,6 +68,8 @@ pub struct NodeStanding {
     pub flags: Vec<FlagRecord>,
     /// The penalties that were in force when this was read. Some may be over by now.
     pub penalties: Vec<PenaltyRecord>,
+    /// The Subclouds that it is in.
+    pub subclouds: Vec<SubcloudMembership>,
 }
 
 impl NodeStanding {

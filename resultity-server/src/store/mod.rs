@@ -32,6 +32,7 @@ pub mod plans;
 pub mod publication;
 pub mod sqlite;
 pub mod statements;
+pub mod subclouds;
 pub mod tenancy;
 pub mod wallets;
 pub mod webhooks;
@@ -52,6 +53,7 @@ pub use letters::LetterStore;
 pub use plans::PlanStore;
 pub use publication::{Kept, Mark, NewRotation, NewSnapshot, PublicationStore, SnapshotRecord};
 pub use statements::StatementStore;
+pub use subclouds::SubcloudStore;
 pub use tenancy::TenancyStore;
 pub use wallets::WalletStore;
 pub use webhooks::WebhookStore;
@@ -216,6 +218,7 @@ pub trait Store:
     + FundsStore
     + StatementStore
     + FleetStore
+    + SubcloudStore
     + PublicationStore
     + AdminStore
     + Send

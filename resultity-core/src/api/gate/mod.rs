@@ -36,6 +36,7 @@ mod plans;
 mod queue;
 mod second_factor;
 mod sign_in;
+mod subclouds;
 mod tokens;
 mod wallets;
 
@@ -76,6 +77,10 @@ pub use plans::{AccountPlan, ChoosePlan, Plan, PlanDeleted, Plans, PlansApi, Put
 pub use queue::{ModelQueue, QueueApi, QueueCounts, QueueHealth, Throughput};
 pub use second_factor::{ConfirmTotp, RecoveryCodes, SecondFactor, SecondFactorApi, SecondFactorStatus, TotpSetup};
 pub use sign_in::{CodeSent, ConfirmReset, ConfirmSignUp, ResetPassword, SignIn, SignInApi, SignUp, SignedIn};
+pub use subclouds::{
+    AccessPolicy, CreateSubcloud, JoinPolicy, JoinSubcloud, MAX_SUBCLOUD_NAME, Subcloud, SubcloudDeleted, SubcloudLeft,
+    SubcloudNode, SubcloudNodesQuery, SubcloudQuery, SubcloudWithToken, SubcloudsApi, UpdateSubcloud, is_subcloud_name,
+};
 pub use tokens::{AccessToken, CreateToken, TokenWithSecret, TokensApi};
 pub use wallets::{
     AskWallet, LinkWallet, Wallet, WalletChallenge, WalletSignIn, WalletSignInApi, WalletUnlinked, WalletsApi,
@@ -233,6 +238,7 @@ all_parts! {
         PlansApi
         QueueApi
         SecondFactorApi
+        SubcloudsApi
         TokensApi
         WalletsApi;
 }

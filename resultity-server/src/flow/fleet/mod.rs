@@ -22,7 +22,7 @@ mod tests;
 
 pub(crate) use reasons::is_older;
 pub use reasons::{Network, reasons};
-pub(crate) use standing::shown_reason;
+pub(crate) use standing::{membership, shown_reason};
 pub use standing::shown_state;
 
 use crate::store::fleet::NodeStanding;

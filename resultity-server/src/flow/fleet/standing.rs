@@ -3,6 +3,7 @@
 use resultity_core::api::gate::NodeFlag;
 use resultity_core::clock::Timestamp;
 
+use crate::flow::schedule::Membership;
 use crate::store::fleet::NodeStanding;
 
 /// Where a node stands, in a word that its owner is shown: `active`, `idle` (bound to nobody), `excluded`, `frozen` or
@@ -31,6 +32,16 @@ pub(crate) fn shown_reason(standing: &NodeStanding, now: Timestamp) -> Option<(&
     Some((&flag.reason, flag.until))
 }
 
+/// Whose jobs it takes. One in an isolated Subcloud takes jobs of isolated ones alone.
+pub(crate) fn membership(standing: &NodeStanding) -> Membership {
+    let is_isolated = standing.subclouds.iter().any(|subcloud| subcloud.isolated);
+    let taken = standing.subclouds.iter().filter(|of| of.isolated == is_isolated);
+    Membership {
+        subclouds: taken.map(|of| of.subcloud).collect(),
+        is_isolated,
+    }
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -52,6 +63,7 @@ pub(super) mod tests {
             paused: None,
             flags: Vec::new(),
             penalties: Vec::new(),
+            subclouds: Vec::new(),
         }
     }
 

@@ -87,6 +87,7 @@ pub fn chat(
         body,
         priority,
         ttl: None,
+        subcloud: None,
     })
 }
 

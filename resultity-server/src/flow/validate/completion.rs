@@ -92,6 +92,7 @@ pub fn completion(
         body,
         priority,
         ttl: None,
+        subcloud: None,
     })
 }
 

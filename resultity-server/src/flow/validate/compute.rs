@@ -71,6 +71,7 @@ pub fn compute(
         body,
         priority,
         ttl: None,
+        subcloud: None,
     })
 }
 

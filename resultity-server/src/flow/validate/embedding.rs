@@ -85,6 +85,7 @@ pub fn embedding(
         body,
         priority,
         ttl: None,
+        subcloud: None,
     })
 }
 

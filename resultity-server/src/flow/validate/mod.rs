@@ -8,6 +8,7 @@ use std::time::Duration;
 use resultity_core::capability::Capability;
 use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::id::SubcloudId;
 use resultity_core::job::{Endpoint, JobKind, Priority};
 use resultity_core::model::ModelSpec;
 use resultity_core::wire::MAX_FRAME_BYTES;
@@ -84,6 +85,9 @@ pub struct ValidJob {
     pub priority: Priority,
     /// How long it may take in all, if that is less than the snapshot allows.
     pub ttl: Option<Duration>,
+    /// The Subcloud whose nodes alone may answer it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subcloud: Option<SubcloudId>,
 }
 
 impl ValidJob {

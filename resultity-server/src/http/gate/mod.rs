@@ -36,6 +36,7 @@ mod plans;
 mod reports;
 mod second_factor;
 mod sign_in;
+mod subclouds;
 mod tokens;
 mod vouchers;
 mod wallets;
@@ -63,6 +64,7 @@ pub(super) fn routes(table: Table) -> Table {
         namespaces::routes,
         second_factor::routes,
         sign_in::routes,
+        subclouds::routes,
         tokens::routes,
         wallets::routes,
     ];

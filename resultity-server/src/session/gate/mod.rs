@@ -48,6 +48,7 @@ mod options;
 mod passwords;
 mod second_factor;
 mod sign_in;
+mod subclouds;
 mod throttle;
 mod tokens;
 mod wallets;

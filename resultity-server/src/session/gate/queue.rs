@@ -76,7 +76,7 @@ impl OverviewApi for GateSession {
             intake: intake::shown(flow),
             snapshot_version: snapshot.version,
             models: snapshot.models.len() as u64,
-            models_served: flow.served_models().len() as u64,
+            models_served: flow.served_models(None).len() as u64,
             queue: counts(&open, &loads, None, now),
             ended: all_ended(flow, now, Duration::from_hours(1)),
             dead_letters: totals.dead_letters,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::penalties;
 use super::rows::{all, behind, credits, execute, first, json_if_any, parsed, parsed_if_any};
-use super::{audit_log, nodes};
+use super::{audit_log, nodes, subclouds};
 use crate::store::fleet::{
     FlagRecord, FleetRecord, Joined, NewFlag, NodeChange, NodeFacts, NodeFilter, NodeOffer, NodeStanding, OwnerNotice,
     Unbound,
@@ -235,6 +235,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<FleetRecord> {
             paused: time(5)?,
             flags: Vec::new(),
             penalties: Vec::new(),
+            subclouds: Vec::new(),
         },
         created: Timestamp::from_millis(row.get(6)?),
         bound: time(7)?,
@@ -243,7 +244,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<FleetRecord> {
     })
 }
 
-/// With its flags and penalties.
+/// With its flags, penalties and Subclouds.
 fn completed(connection: &Connection, mut record: FleetRecord, now: Timestamp) -> Result<FleetRecord, StoreError> {
     let (node, environment) = (record.standing.node, record.standing.environment);
     record.standing.flags = all(
@@ -260,6 +261,7 @@ fn completed(connection: &Connection, mut record: FleetRecord, now: Timestamp) -
         },
     )?;
     record.standing.penalties = penalties::in_force(connection, node, environment, now)?;
+    record.standing.subclouds = subclouds::memberships(connection, node, environment)?;
     Ok(record)
 }
 
@@ -316,6 +318,7 @@ pub(super) fn unbind(
          WHERE id = ?1 AND environment = ?2",
         &[&node.to_string(), &environment.as_str()],
     )?;
+    subclouds::leave_all(connection, node, environment)?;
     audit.before = Some(json!({ "account": account, "name": record.standing.name }));
     audit_log::append(connection, &audit)?;
     Ok(Unbound::Done)

@@ -40,6 +40,8 @@ mod readers;
 mod rows;
 mod schema;
 mod statements;
+mod subcloud_verbs;
+mod subclouds;
 mod second_factors;
 mod tenancy_verbs;
 mod tenants;

@@ -16,6 +16,7 @@ mod logins;
 mod namespaces;
 mod second_factor;
 mod sign_in;
+mod subclouds;
 mod tokens;
 mod wallets;
 
@@ -32,6 +33,7 @@ pub(super) fn operations() -> Vec<Operation> {
         namespaces::operations,
         second_factor::operations,
         sign_in::operations,
+        subclouds::operations,
         tokens::operations,
         wallets::operations,
     ];

@@ -198,7 +198,7 @@ impl NodesApi for GateSession {
 
 impl GateSession {
     /// A node of the caller's account, for this.
-    async fn own_node(
+    pub(super) async fn own_node(
         &self,
         scope: Scope,
         id: NodeId,
