@@ -37,6 +37,11 @@ pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
     metrics::gauge!("resultity_jobs_under_way").set(sum(|flow| flow.tasks.len()));
     for flow in app.flows.iter() {
         measure(flow);
+        // One that can't be read now is as it was.
+        if let Ok(issued) = flow.store.credits_issued(flow.environment).await {
+            let credits = issued.micros() as f64 / 1e6;
+            metrics::gauge!("resultity_credits_issued", "environment" => flow.environment.as_str()).set(credits);
+        }
     }
     let text = app
         .metrics

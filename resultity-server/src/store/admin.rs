@@ -261,6 +261,9 @@ pub trait AdminStore: AdminAccountStore + LetterStore + PlanStore + Send + Sync 
     /// Jobs of an environment that have not ended, by model and class.
     async fn open_jobs(&self, environment: Environment) -> Result<Vec<OpenJobs>, StoreError>;
 
+    /// What was issued in an environment and not taken back: one look-up.
+    async fn credits_issued(&self, environment: Environment) -> Result<Credits, StoreError>;
+
     /// What there is in an environment. Reads all balances: not for every minute.
     async fn totals(&self, environment: Environment, accounts_since: Timestamp) -> Result<Totals, StoreError>;
 }

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use resultity_core::api::gate::{AccountsQuery, AdminAccount, AdminAccountsApi, ChangeAccount};
 use resultity_core::api::page::{Order, Page};
+use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::AccountId;
 
@@ -19,7 +20,7 @@ fn shown(account: AccountOverview) -> AdminAccount {
         name: account.name,
         email: account.email,
         role: account.role,
-        suspended_at: account.suspended.map(|time| time.as_seconds()),
+        suspended_at: account.suspended.map(Timestamp::as_seconds),
         wallets: account.wallets,
         namespaces: account.namespaces,
         keys: account.keys,

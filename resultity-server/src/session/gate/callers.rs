@@ -91,6 +91,7 @@ impl Gate {
         if !opened.map_err(failed)? {
             return Err(suspended());
         }
+        metrics::counter!("resultity_sign_ins_total", "outcome" => "signed_in").increment(1);
         let csrf_token = (kind == LoginKind::Browser).then(|| csrf_token(&token));
         Ok(SignedIn {
             account,

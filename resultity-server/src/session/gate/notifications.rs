@@ -5,6 +5,7 @@ use resultity_core::api::gate::{
     Notification, NotificationQuery, NotificationsApi, ReadNotifications, Scope, UnreadNotifications,
 };
 use resultity_core::api::page::{Order, Page};
+use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 
 use super::{GateSession, failed};
@@ -22,7 +23,7 @@ fn shown(record: NotificationRecord) -> Notification {
         subject: notification.subject,
         message: notification.message,
         created_at: notification.now.as_seconds(),
-        read_at: read_at.map(|time| time.as_seconds()),
+        read_at: read_at.map(Timestamp::as_seconds),
     }
 }
 

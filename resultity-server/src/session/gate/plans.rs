@@ -66,7 +66,7 @@ fn of_account(environment: Environment, record: AccountPlanRecord) -> AccountPla
         environment,
         plan: plan.map(shown),
         namespace: record.namespace,
-        since: since.map(|time| time.as_seconds()),
+        since: since.map(Timestamp::as_seconds),
         credited_month: record.credited_month,
     }
 }

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use resultity_core::B256;
 use resultity_core::api::gate::Role;
-use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::{AuditId, JobId, NotificationId};
 use resultity_core::job::JobState;

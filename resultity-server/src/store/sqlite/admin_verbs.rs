@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::AccountId;
 
@@ -67,6 +68,12 @@ impl AdminStore for SqliteStore {
     async fn open_jobs(&self, environment: Environment) -> Result<Vec<OpenJobs>, StoreError> {
         self.readers
             .call_long(move |connection| administration::open_jobs(connection, environment))
+            .await
+    }
+
+    async fn credits_issued(&self, environment: Environment) -> Result<Credits, StoreError> {
+        self.readers
+            .call(move |connection| administration::issued(connection, environment))
             .await
     }
 

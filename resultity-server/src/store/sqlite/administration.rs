@@ -1,6 +1,7 @@
 //! The audit log and the inboxes as they are read; whether jobs are taken; what there is in numbers.
 
 use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::AccountId;
 use resultity_core::job::Priority;
@@ -261,6 +262,17 @@ pub(super) fn open_jobs(connection: &Connection, environment: Environment) -> Re
     })
 }
 
+/// What was issued and not taken back.
+pub(super) fn issued(connection: &Connection, environment: Environment) -> Result<Credits, StoreError> {
+    let found = first(
+        connection,
+        "SELECT -balance FROM balances WHERE account = ?1",
+        &[&LedgerAccount::Issuance(environment).to_string()],
+        |row| credits(row, 0),
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
 /// What there is, in numbers.
 pub(super) fn totals(
     connection: &Connection,
@@ -268,7 +280,10 @@ pub(super) fn totals(
     accounts_since: Timestamp,
 ) -> Result<Totals, StoreError> {
     let name = environment.as_str();
-    let mut totals = Totals::default();
+    let mut totals = Totals {
+        issued: issued(connection, environment)?,
+        ..Totals::default()
+    };
     let read = |sql: &str, params: &[&dyn ToSql], read: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<()>| {
         first(connection, sql, params, |row| read(row)).map(|_| ())
     };
@@ -302,24 +317,21 @@ pub(super) fn totals(
         },
     )?;
     let fees = LedgerAccount::Fees(environment).to_string();
-    let issuance = LedgerAccount::Issuance(environment).to_string();
     // `;` sorts right behind `:`.
     let (nodes_from, nodes_until) = (format!("node:{name}:"), format!("node:{name};"));
     read(
-        "SELECT coalesce((SELECT -balance FROM balances WHERE account = ?2), 0),
-                (SELECT coalesce(sum(balance), 0) FROM namespaces
+        "SELECT (SELECT coalesce(sum(balance), 0) FROM namespaces
                  JOIN balances ON balances.account = 'namespace:' || namespaces.id WHERE namespaces.environment = ?1),
                 (SELECT coalesce(sum(held), 0) FROM jobs INDEXED BY jobs_open
                  WHERE finished_at IS NULL AND environment = ?1),
-                (SELECT coalesce(sum(balance), 0) FROM balances WHERE account >= ?3 AND account < ?4),
-                coalesce((SELECT balance FROM balances WHERE account = ?5), 0)",
-        &[&name, &issuance, &nodes_from, &nodes_until, &fees],
+                (SELECT coalesce(sum(balance), 0) FROM balances WHERE account >= ?2 AND account < ?3),
+                coalesce((SELECT balance FROM balances WHERE account = ?4), 0)",
+        &[&name, &nodes_from, &nodes_until, &fees],
         &mut |row| {
-            totals.issued = credits(row, 0)?;
-            totals.available = credits(row, 1)?;
-            totals.held = credits(row, 2)?;
-            totals.earned = credits(row, 3)?;
-            totals.fees = credits(row, 4)?;
+            totals.available = credits(row, 0)?;
+            totals.held = credits(row, 1)?;
+            totals.earned = credits(row, 2)?;
+            totals.fees = credits(row, 3)?;
             Ok(())
         },
     )?;

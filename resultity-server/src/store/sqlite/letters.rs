@@ -168,9 +168,10 @@ fn claim(
         ],
     )?;
     if claimed == 0 {
-        return Ok(match is_there(connection, &id, environment)? {
-            true => Claimed::Taken,
-            false => Claimed::Unknown,
+        return Ok(if is_there(connection, &id, environment)? {
+            Claimed::Taken
+        } else {
+            Claimed::Unknown
         });
     }
     let work = first(

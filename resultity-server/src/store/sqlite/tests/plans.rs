@@ -3,7 +3,7 @@
 use rstest::rstest;
 use rusqlite::Connection;
 
-use super::super::{batches, detached, files, statements, tenants};
+use super::super::{administration, batches, detached, files, statements, tenants};
 use super::open;
 
 /// How SQLite would run a statement.
@@ -15,6 +15,7 @@ fn plan(connection: &Connection, sql: &str) -> Vec<String> {
 
 #[rstest]
 #[case::what_is_held(tenants::BALANCE, "jobs_open")]
+#[case::jobs_under_way(administration::OPEN_JOBS, "jobs_open")]
 #[case::jobs_to_take_up_again(detached::RESUMABLE, "jobs_open")]
 #[case::batches_to_run(&format!("SELECT id {}", batches::OPEN), "batches_open")]
 #[case::the_ledger_of_jobs(&statements::places(true, false), "jobs_of_namespace")]
