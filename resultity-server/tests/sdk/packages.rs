@@ -179,3 +179,36 @@ pub async fn javascript() -> Result<JavaScript, String> {
     }
     Ok(JavaScript { folder })
 }
+
+/// What asks a server everything that its document allows, and much that it doesn't.
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
+/// Tools that are run beside a server.
+pub struct Tools {
+    environment: PathBuf,
+}
+
+impl Tools {
+    /// `schemathesis`, in a folder where it may leave what it likes.
+    pub fn schemathesis(&self) -> Command {
+        let mut command = Command::new(self.environment.join("bin/schemathesis"));
+        command.current_dir(&self.environment);
+        command
+    }
+}
+
+/// The tools, in an environment of their own.
+pub async fn tools() -> Result<Tools, String> {
+    const NEEDED: &str = "it needs `python3` 3.10 or newer with venv, and pip that reaches a package index";
+    let needed = |error: String| format!("{NEEDED}: {error}");
+    let (environment, _lock) = folder("tools")?;
+    if !is_filled(&environment, SCHEMATHESIS) {
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv", "--clear"]).arg(&environment);
+        run(&mut venv, INSTALL).await.map_err(needed)?;
+        let mut install = pip(&environment.join("bin/python"), "install");
+        run(install.arg(SCHEMATHESIS), INSTALL).await.map_err(needed)?;
+        set_filled(&environment, SCHEMATHESIS)?;
+    }
+    Ok(Tools { environment })
+}
