@@ -7,7 +7,6 @@ use resultity_core::B256;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::{NamespaceId, TransferId, VoucherId};
-use resultity_core::job::JobState;
 use resultity_core::ledger::PostingKind;
 
 use super::Scenario;
@@ -20,7 +19,7 @@ use crate::store::statements::{LedgerRecord, StatementPage};
 use crate::store::{KeyRecord, NewTenant};
 
 /// The scenarios with their names.
-pub(super) const SCENARIOS: [(&str, Scenario); 9] = [
+pub(super) const SCENARIOS: [(&str, Scenario); 7] = [
     ("a transfer moves once and never overdraws", |world| {
         Box::pin(a_transfer_moves_once_and_never_overdraws(world))
     }),
@@ -40,16 +39,10 @@ pub(super) const SCENARIOS: [(&str, Scenario); 9] = [
     ("a payout is of one's own node", |world| {
         Box::pin(a_payout_is_of_ones_own_node(world))
     }),
-    ("an alert is told once for each fall", |world| {
-        Box::pin(an_alert_is_told_once_for_each_fall(world))
-    }),
-    ("a ledger has every line", |world| {
-        Box::pin(a_ledger_has_every_line(world))
-    }),
 ];
 
 /// Another namespace of the tenant.
-async fn second(world: &World) -> KeyRecord {
+pub(super) async fn second(world: &World) -> KeyRecord {
     let tenant = NewTenant {
         namespace_name: "second".to_owned(),
         key_hash: B256::left_padding_from(b"second"),
@@ -58,12 +51,12 @@ async fn second(world: &World) -> KeyRecord {
     world.store.ensure_tenant(tenant).await.expect("a namespace")
 }
 
-async fn available(world: &World, namespace: NamespaceId) -> Credits {
+pub(super) async fn available(world: &World, namespace: NamespaceId) -> Credits {
     let balance = world.store.balance(namespace).await.expect("an answer");
     balance.expect("the namespace").available
 }
 
-fn transfer(world: &World, from: NamespaceId, to: NamespaceId, amount: i64, key: &str) -> NewTransfer {
+pub(super) fn transfer(world: &World, from: NamespaceId, to: NamespaceId, amount: i64, key: &str) -> NewTransfer {
     NewTransfer {
         id: TransferId::new(&world.clock, &world.entropy),
         account: world.key.account,
@@ -322,7 +315,7 @@ fn correction(world: &World, what: Corrects, key: &str) -> NewCorrection {
     }
 }
 
-async fn ledger(world: &World, namespace: NamespaceId) -> Vec<LedgerRecord> {
+pub(super) async fn ledger(world: &World, namespace: NamespaceId) -> Vec<LedgerRecord> {
     let page = StatementPage {
         after: None,
         ascending: false,
@@ -490,139 +483,4 @@ async fn a_payout_is_of_ones_own_node(world: &World) {
     assert_eq!(done.count(), 1);
     let now = store.earned(account, Environment::Testnet).await.expect("an answer");
     assert_eq!((now.paid_out, now.nodes[0].payable), (earned, Credits::ZERO));
-}
-
-async fn an_alert_is_told_once_for_each_fall(world: &World) {
-    let (store, account, namespace) = (&world.store, world.key.account, world.key.namespace);
-    let told = || async {
-        let page = StatementPage {
-            after: None,
-            ascending: false,
-            limit: 100,
-        };
-        let activity = store.activity(account, Environment::Testnet, page).await;
-        let activity = activity.expect("an answer");
-        activity
-            .iter()
-            .filter(|activity| activity.kind == "credits.low")
-            .count()
-    };
-    let below = micros(START.micros() - 100);
-    assert!(
-        store
-            .set_credit_alert(account, namespace, Some(below))
-            .await
-            .expect("an answer")
-    );
-    let stranger = store.ensure_tenant(world.tenant("other")).await.expect("a tenant");
-    let set = store.set_credit_alert(stranger.account, namespace, Some(below)).await;
-    assert!(!set.expect("an answer"));
-    // What is held is not gone.
-    let lease = world.leased(micros(1_000)).await;
-    let other = world.leased(micros(1_000)).await;
-    assert_eq!(told().await, 0);
-    store
-        .settle(world.settle_of(lease, micros(100)))
-        .await
-        .expect("an answer");
-    assert_eq!(told().await, 0, "exactly the limit is not below it");
-    store
-        .settle(world.settle_of(other, micros(1)))
-        .await
-        .expect("an answer");
-    assert_eq!(told().await, 1);
-    for _ in 0..3 {
-        let lease = world.leased(micros(10)).await;
-        store
-            .settle(world.settle_of(lease, micros(5)))
-            .await
-            .expect("an answer");
-    }
-    assert_eq!(told().await, 1, "once for each fall");
-    world.grant("top-up", micros(1_000)).await;
-    let to = second(world).await.namespace;
-    store
-        .transfer(transfer(world, namespace, to, 1_000, "away"))
-        .await
-        .expect("an answer");
-    assert_eq!(told().await, 2);
-    let funds = store.funds_of(Some(account), namespace).await.expect("an answer");
-    assert_eq!(funds.expect("the namespace").alert, Some((below, false)));
-    // Nobody can be written to: the letters that are due are given up.
-    assert_eq!(store.take_low_credits(10, world.now()).await.expect("an answer"), []);
-    assert!(
-        store
-            .set_credit_alert(account, namespace, None)
-            .await
-            .expect("an answer")
-    );
-}
-
-async fn a_ledger_has_every_line(world: &World) {
-    let (store, namespace) = (&world.store, world.key.namespace);
-    let to = second(world).await.namespace;
-    let mut expected = 1;
-    for number in 0..4 {
-        let lease = world.leased(micros(100)).await;
-        let waiting = world.queued(Credits::ZERO).await;
-        store
-            .transfer(transfer(world, namespace, to, 3, &format!("t{number}")))
-            .await
-            .expect("an answer");
-        if number % 2 == 0 {
-            store
-                .settle(world.settle_of(lease, micros(100)))
-                .await
-                .expect("an answer");
-            store
-                .release(world.release_of(waiting, JobState::Failed))
-                .await
-                .expect("an answer");
-            expected += 2;
-        }
-        expected += 3;
-    }
-    let all = ledger(world, namespace).await;
-    assert_eq!(all.len(), expected);
-    let sum: i64 = all.iter().map(|line| line.amount.micros()).sum();
-    assert_eq!(micros(sum), available(world, namespace).await);
-    // Page by page, both ways, nothing is left out or told twice.
-    for ascending in [false, true] {
-        for limit in [1, 2, 3, 7] {
-            let mut seen = Vec::new();
-            let mut after = None;
-            loop {
-                let page = StatementPage {
-                    after,
-                    ascending,
-                    limit,
-                };
-                let lines = store.ledger(namespace, page).await.expect("an answer");
-                let lines = lines.expect("a line of this list");
-                let Some(last) = lines.last() else { break };
-                after = Some(last.transaction);
-                seen.extend(lines);
-            }
-            if ascending {
-                seen.reverse();
-            }
-            assert_eq!(seen, all, "{limit} at once, ascending: {ascending}");
-        }
-    }
-    // A line of another ledger is none to go on from.
-    let others = ledger(world, to).await;
-    assert_eq!(others.len(), 4);
-    let stranger = store.ensure_tenant(world.tenant("other")).await.expect("a tenant");
-    let page = StatementPage {
-        after: Some(all[0].transaction),
-        ascending: false,
-        limit: 5,
-    };
-    assert_eq!(store.ledger(stranger.namespace, page).await.expect("an answer"), None);
-    let holds = StatementPage {
-        after: None,
-        ascending: false,
-        limit: 10,
-    };
-    assert_eq!(store.holds(namespace, holds).await.expect("an answer").len(), 4);
 }

@@ -394,7 +394,7 @@ pub(super) fn issue(
     kind: PostingKind,
     namespace: NamespaceId,
     amount: Credits,
-    about: &Reason<'_>,
+    about: &Cause<'_>,
 ) -> Result<(), StoreError> {
     let issuance = LedgerAccount::Issuance(about.environment);
     let posting = Posting::between(kind, issuance, LedgerAccount::Namespace(namespace), amount)?;
@@ -409,14 +409,14 @@ pub(super) fn issue(
 }
 
 /// What a posting without a job belongs to.
-pub(super) struct Reason<'a> {
+pub(super) struct Cause<'a> {
     reference: String,
     environment: Environment,
     reason: &'a str,
     now: Timestamp,
 }
 
-impl Reason<'_> {
+impl Cause<'_> {
     fn of(&self) -> About<'_> {
         About {
             reference: &self.reference,
@@ -433,8 +433,8 @@ pub(super) fn about<'a>(
     environment: Environment,
     reason: &'a str,
     now: Timestamp,
-) -> Reason<'a> {
-    Reason {
+) -> Cause<'a> {
+    Cause {
         reference: reference.to_string(),
         environment,
         reason,
