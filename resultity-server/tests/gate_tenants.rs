@@ -27,7 +27,7 @@ use resultity_core::id::{AuditId, KeyId, NamespaceId};
 use resultity_core::networks::Networks;
 use resultity_core::testing::gate::{GateSetting, tenancy};
 use resultity_server::assemble::Offer;
-use resultity_server::store::{Actor, AuditEntry, Grant};
+use resultity_server::store::{Actor, AuditEntry, Grant, TenancyStore as _};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -180,7 +180,6 @@ async fn a_key_revoked_by_another_process_admits_nothing() {
         now: clock.now(),
     };
     let other = resultity_server::assemble::open_store(server.data_dir.path(), None).unwrap();
-    use resultity_server::store::TenancyStore as _;
     other.revoke_key_of(None, key.key.id, audit).await.unwrap();
     let (status, body) = asked(&server, &key.secret, &[]).await;
     assert_eq!((status, &body["error"]["code"]), (401, &json!("invalid_api_key")));
@@ -539,7 +538,7 @@ async fn many_at_once_leave_it_right() {
     assert_eq!(made.iter().filter(|made| made.is_ok()).count(), 50);
     assert!(
         made.into_iter()
-            .filter_map(code_of)
+            .filter_map(code)
             .all(|code| code == ErrorCode::Conflict)
     );
 
@@ -562,10 +561,6 @@ async fn many_at_once_leave_it_right() {
         working += u32::from(asked_models(&server, secret).await == 200);
     }
     assert_eq!(working, 2);
-}
-
-fn code_of<T>(answer: Result<T, ApiError>) -> Option<ErrorCode> {
-    code(answer)
 }
 
 #[tokio::test]
