@@ -311,10 +311,8 @@ impl Session {
                     live.state = state;
                 }
             }
-            // Read before the link was closed: what came with the last words does not count.
-            (_, Phase::Down) => {}
-            // The shell has logged it.
-            (ServerFrame::Error(_), _) => {}
+            // Read before the link was closed: what came with the last words does not count. Errors the shell has logged.
+            (_, Phase::Down) | (ServerFrame::Error(_), _) => {}
             (frame, _) => {
                 let reason = format!("unexpected {} frame", frame.kind());
                 self.close(PROTOCOL_ERROR, reason, None, out);

@@ -101,19 +101,15 @@ pub(crate) async fn why(of: Of) -> Result<(), StandingError> {
 }
 
 fn status_text(status: &NodeStatus) -> String {
-    let yes = |yes: bool| if yes { "yes" } else { "no" };
-    let mut text = format!("node         {}\n", status.node_id);
-    if let Some(name) = &status.name {
-        text.push_str(&format!("name         {name}\n"));
-    }
-    text.push_str(&format!("environment  {}\n", status.environment));
-    text.push_str(&format!("state        {}\n", status.state));
-    text.push_str(&format!("connected    {}\n", yes(status.connected)));
-    text.push_str(&format!("gets jobs    {}\n", yes(status.in_rotation)));
-    if let Some(heard) = status.last_heartbeat {
-        text.push_str(&format!("last heard   {heard}\n"));
-    }
-    text.push_str(&format!("busy         {} of {} slots\n", status.running, status.slots));
+    let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let mut lines = vec![("node", status.node_id.to_string())];
+    lines.extend(status.name.clone().map(|name| ("name", name)));
+    lines.push(("environment", status.environment.to_string()));
+    lines.push(("state", status.state.clone()));
+    lines.push(("connected", yes(status.connected)));
+    lines.push(("gets jobs", yes(status.in_rotation)));
+    lines.extend(status.last_heartbeat.map(|heard| ("last heard", heard.to_string())));
+    lines.push(("busy", format!("{} of {} slots", status.running, status.slots)));
     for model in &status.models {
         let readiness = match model.readiness {
             Readiness::NotListed => "not a model of this network",
@@ -122,8 +118,12 @@ fn status_text(status: &NodeStatus) -> String {
             Readiness::Failed => "did not pass its test",
             Readiness::Ready => "ready",
         };
-        text.push_str(&format!("model        {}: {readiness}\n", model.id));
+        lines.push(("model", format!("{}: {readiness}", model.id)));
     }
+    let mut text: String = lines
+        .iter()
+        .flat_map(|(what, is)| [format!("{what:<13}"), is.clone(), "\n".into()])
+        .collect();
     if !status.reasons.is_empty() {
         text.push('\n');
         text.push_str(&why_text(status));
@@ -135,9 +135,9 @@ fn why_text(status: &NodeStatus) -> String {
     if status.reasons.is_empty() {
         return "It has work.\n".to_owned();
     }
-    let line = |reason: &Reason| format!("- {}\n  {}\n", reason.message, reason.advice);
-    let lines: String = status.reasons.iter().map(line).collect();
-    format!("Why it gets no work:\n{lines}")
+    let line = |reason: &Reason| format!("- {}\n  {}", reason.message, reason.advice);
+    let lines: Vec<String> = status.reasons.iter().map(line).collect();
+    format!("Why it gets no work:\n{}\n", lines.join("\n"))
 }
 
 fn json<T: serde::Serialize>(value: &T) -> Result<String, StandingError> {

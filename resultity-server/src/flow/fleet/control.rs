@@ -10,7 +10,7 @@ use resultity_core::wire::{Control, ControlAction};
 use crate::flow::Flow;
 
 /// How long an order counts.
-const LIFETIME: Duration = Duration::from_secs(60);
+const LIFETIME: Duration = Duration::from_mins(1);
 
 impl Flow {
     /// Tells a node to do something. False: it has no link, or can't keep up; nothing was sent.
