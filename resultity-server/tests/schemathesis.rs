@@ -6,12 +6,16 @@
 mod harness;
 mod sdk;
 
+use std::path::Path;
 use std::time::Duration;
 
 use harness::{TestServer, model};
 use resultity_core::api::gate::Role;
+use resultity_core::clock::SystemEntropy;
 use resultity_core::environment::Environment;
+use resultity_core::webhook::SigningSecret;
 use resultity_server::assemble::Offer;
+use resultity_server::mail::MailOptions;
 use secrecy::ExposeSecret;
 
 /// How long one run may take.
@@ -31,10 +35,13 @@ const LEFT_OUT: &[&str] = &[
     "/io/v1/ws",
 ];
 
-async fn server() -> TestServer {
+/// With everything that a server can be told to have: without it, it rightly says that it has not.
+async fn server(outbox: &Path) -> TestServer {
     let offer = Offer::new(vec![model("m")]);
     TestServer::with_options(offer.clone(), |options| {
         options.networks.push((Environment::Mainnet, offer));
+        options.gate.mail = MailOptions::Directory(outbox.to_owned());
+        options.gate.payment_secret = Some(SigningSecret::generate(&SystemEntropy));
     })
     .await
 }
@@ -70,7 +77,8 @@ async fn every_answer_is_one_that_the_document_declares() {
     let Some(tools) = sdk::or_leave_out(sdk::packages::tools().await) else {
         return;
     };
-    let server = server().await;
+    let outbox = tempfile::tempdir().unwrap();
+    let server = server(outbox.path()).await;
     let administrator = harness::gate::new_account(&server, "admin", Role::Admin).await;
     let administrator = harness::gate::sign_in(&server, administrator).await;
     run(&server, &tools, "^/status/", "nobody").await;
