@@ -114,7 +114,7 @@ async fn every_bad_request_gets_its_status_and_the_four_keys() {
                 .bearer_auth(key)
                 .body("{}"),
             401,
-            "invalid_api_key",
+            "not_signed_in",
         ),
         (http.get(format!("{base}/io/v1/ws")), 400, "invalid_value"),
     ];

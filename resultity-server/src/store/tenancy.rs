@@ -156,7 +156,7 @@ impl KeyDetails {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyMade {
     /// It is there.
-    Made(KeyDetails),
+    Made(Box<KeyDetails>),
     /// Its namespace has as many as it may.
     TooMany,
     /// No such namespace of this account.
@@ -201,7 +201,7 @@ pub struct KeyChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyChanged {
     /// How it is now.
-    Changed(KeyDetails),
+    Changed(Box<KeyDetails>),
     /// It was revoked, and stays as it is.
     Revoked,
     /// No such key of this account.
@@ -225,7 +225,7 @@ pub enum KeyRotated {
     /// How it is now.
     Rotated {
         /// The key.
-        key: KeyDetails,
+        key: Box<KeyDetails>,
         /// The secrets that it had until now: they end, or will.
         outdated: Vec<KeyHash>,
     },

@@ -91,7 +91,7 @@ impl KeysApi for GateSession {
             .await
             .map_err(failed)?
         {
-            KeyMade::Made(key) => Ok(self.with_secret(key, &secret)),
+            KeyMade::Made(key) => Ok(self.with_secret(*key, &secret)),
             KeyMade::TooMany => {
                 let message = format!(
                     "the namespace has {MOST} API keys already, which is the most: revoke one that is not used"
@@ -145,7 +145,7 @@ impl KeysApi for GateSession {
         match changed.map_err(failed)? {
             KeyChanged::Changed(key) => {
                 self.gate.keys.forget_all(key.hashes());
-                Ok(self.key_shown(key))
+                Ok(self.key_shown(*key))
             }
             KeyChanged::Revoked => Err(revoked()),
             KeyChanged::Unknown => Err(not_found("key")),
@@ -187,7 +187,7 @@ impl KeysApi for GateSession {
         match rotated.map_err(failed)? {
             KeyRotated::Rotated { key, outdated } => {
                 self.gate.keys.forget_all(outdated);
-                Ok(self.with_secret(key, &secret))
+                Ok(self.with_secret(*key, &secret))
             }
             KeyRotated::Revoked => Err(revoked()),
             KeyRotated::Unknown => Err(not_found("key")),

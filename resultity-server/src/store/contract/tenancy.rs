@@ -92,7 +92,7 @@ async fn made(world: &World, key: NewKey) -> KeyDetails {
     let audit = audit(world, "key.create");
     let made = world.store.create_key(world.key.account, key, 100, audit).await;
     match made.expect("an answer") {
-        KeyMade::Made(key) => key,
+        KeyMade::Made(key) => *key,
         other => unreachable!("there is room for it, but: {other:?}"),
     }
 }
@@ -101,7 +101,7 @@ async fn update(world: &World, id: KeyId, change: KeyChange) -> KeyDetails {
     let audit = audit(world, "key.update");
     let changed = world.store.update_key(world.key.account, id, change, audit).await;
     match changed.expect("an answer") {
-        KeyChanged::Changed(key) => key,
+        KeyChanged::Changed(key) => *key,
         other => unreachable!("the key can be changed, but: {other:?}"),
     }
 }
@@ -314,7 +314,7 @@ async fn a_key_has_one_or_two_secrets(world: &World) {
             .await
             .expect("an answer")
         {
-            KeyRotated::Rotated { key, outdated } => (key, outdated),
+            KeyRotated::Rotated { key, outdated } => (*key, outdated),
             other => unreachable!("the key can be rotated, but: {other:?}"),
         }
     };

@@ -161,7 +161,7 @@ pub(super) fn create(
     )?;
     let made = known(connection, key.id)?;
     append(connection, audit, None, &made)?;
-    Ok(KeyMade::Made(made))
+    Ok(KeyMade::Made(Box::new(made)))
 }
 
 /// Changes one.
@@ -224,7 +224,7 @@ pub(super) fn update(
     if changed != before {
         append(connection, audit, Some(&before), &changed)?;
     }
-    Ok(KeyChanged::Changed(changed))
+    Ok(KeyChanged::Changed(Box::new(changed)))
 }
 
 /// Gives one a new secret.
@@ -256,7 +256,10 @@ pub(super) fn rotate(
     let key = known(connection, id)?;
     append(connection, audit, Some(&before), &key)?;
     let outdated = before.hashes().collect();
-    Ok(KeyRotated::Rotated { key, outdated })
+    Ok(KeyRotated::Rotated {
+        key: Box::new(key),
+        outdated,
+    })
 }
 
 /// Revokes one; the first time counts.
