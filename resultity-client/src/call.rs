@@ -124,6 +124,11 @@ impl Call {
             let name = HeaderValue::from_static(options.priority.as_str());
             self.headers.insert(PRIORITY, name);
         }
+        self.with_subcloud(options)
+    }
+
+    /// With whose nodes are meant, and nothing else of what the caller says.
+    pub(crate) fn with_subcloud(mut self, options: &CallOptions) -> Result<Self, ApiError> {
         if let Some(subcloud) = &options.subcloud {
             let name = Some(subcloud).filter(|name| is_subcloud_name(name));
             let name = name.and_then(|name| HeaderValue::from_str(name).ok()).ok_or_else(|| {

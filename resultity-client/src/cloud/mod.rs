@@ -111,7 +111,8 @@ impl CloudClient {
 #[async_trait]
 impl ModelsApi for CloudClient {
     async fn models(&self) -> Result<Reply<ModelList>, ApiError> {
-        self.transport.json(self.transport.get(&["models"])).await
+        let call = self.transport.get(&["models"]).with_subcloud(&self.options)?;
+        self.transport.json(call).await
     }
 
     async fn model(&self, id: &str) -> Result<Reply<Model>, ApiError> {

@@ -146,6 +146,11 @@ impl Fixture {
             .await
             .unwrap();
         gate.insert("node", node.to_string());
+        let subcloud = json!({"name": "own", "environment": "testnet", "join": "closed"});
+        let subcloud = calls.post("/gate/v1/subclouds", &owner, subcloud).await;
+        gate.insert("subcloud", text(&subcloud["id"]));
+        let path = format!("/gate/v1/nodes/{node}/subclouds?environment=testnet");
+        calls.post(&path, &owner, json!({"subcloud": "own"})).await;
         let path = format!("/gate/v1/admin/nodes/{node}/penalties?environment=testnet");
         let penalty = calls.post(&path, &administrator, json!({"reason": "a test"})).await;
         gate.insert("penalty", text(&penalty["id"]));

@@ -43,7 +43,11 @@ const PUBLIC: &[&str] = &[
 const FOR_ANY_TOKEN: &[&str] = &["GET /gate/v1/session", "DELETE /gate/v1/session"];
 
 /// What their paths name is everybody's.
-const OF_EVERYBODY: &[&str] = &["GET /v1/models/{id}"];
+const OF_EVERYBODY: &[&str] = &[
+    "GET /v1/models/{id}",
+    // Whoever wants to join it sees it.
+    "GET /gate/v1/subclouds/{subcloud}",
+];
 
 /// What their paths name counts in every environment.
 const IN_EVERY_ENVIRONMENT: &[&str] = &[
@@ -70,6 +74,7 @@ const TAKE_ENVIRONMENT: &[&str] = &[
     "GET /gate/v1/activity",
     "GET /gate/v1/rewards",
     "GET /gate/v1/nodes",
+    "GET /gate/v1/subclouds",
     "GET /gate/v1/config",
     "GET /gate/v1/admin/snapshots",
     "GET /gate/v1/admin/nodes",
@@ -81,6 +86,7 @@ const WITH_ENVIRONMENT: &[&str] = &[
     "POST /gate/v1/namespaces",
     "POST /gate/v1/keys",
     "POST /gate/v1/nodes/codes",
+    "POST /gate/v1/subclouds",
 ];
 
 /// What is sent where a body is needed for the rest to be looked at.
@@ -122,6 +128,15 @@ fn bodies() -> Vec<(&'static str, Value)> {
             "POST /gate/v1/nodes/{node}/penalties/{penalty}/appeal",
             json!({"text": "It is not so."}),
         ),
+        (
+            "POST /gate/v1/subclouds",
+            json!({"name": "another", "environment": "testnet"}),
+        ),
+        (
+            "POST /gate/v1/subclouds/{subcloud}",
+            json!({"description": "another one"}),
+        ),
+        ("POST /gate/v1/nodes/{node}/subclouds", json!({"subcloud": "own"})),
         ("POST /gate/v1/session", json!({"environment": "testnet"})),
         ("POST /gate/v1/account", json!({"name": "renamed"})),
         (

@@ -31,6 +31,9 @@ pub(crate) struct AskingArguments {
     /// How urgent it is
     #[arg(long, value_enum)]
     priority: Option<Urgency>,
+    /// Ask the nodes of this Subcloud alone
+    #[arg(long, value_name = "NAME")]
+    subcloud: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -49,6 +52,7 @@ impl AskingArguments {
     pub(crate) fn client(&self, connection: &Connection) -> CloudClient {
         let mut options = CallOptions::default();
         options.idempotency_key.clone_from(&self.idempotency_key);
+        options.subcloud.clone_from(&self.subcloud);
         options.ttl = self.ttl.map(Duration::from_secs);
         if matches!(self.priority, Some(Urgency::Bulk)) {
             options.priority = Priority::Bulk;

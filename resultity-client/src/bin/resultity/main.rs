@@ -74,6 +74,8 @@ enum Command {
     Tokens(gate::tokens::TokensArguments),
     /// Manage your machines: bind, watch, control, pay out
     Nodes(gate::nodes::NodesArguments),
+    /// Manage Subclouds: groups of nodes that jobs can be addressed to
+    Subclouds(gate::subclouds::SubcloudsArguments),
     /// See and publish the network's configuration
     Snapshots(gate::snapshots::SnapshotsArguments),
     /// Get and check proof of what was asked, answered and paid
@@ -150,6 +152,7 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Keys(arguments) => gate::keys::run(arguments, &connection, output).await,
         Command::Tokens(arguments) => gate::tokens::run(arguments, &connection, output).await,
         Command::Nodes(arguments) => gate::nodes::run(arguments, &connection, output).await,
+        Command::Subclouds(arguments) => gate::subclouds::run(arguments, &connection, output).await,
         Command::Snapshots(arguments) => gate::snapshots::run(arguments, &connection, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();

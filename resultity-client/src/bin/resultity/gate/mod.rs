@@ -1,4 +1,5 @@
-//! What an account manages: `login`, `logout`, `whoami`, `namespaces`, `keys`, `credits`, `nodes`, `snapshots`, `tokens`.
+//! What an account manages: `login`, `logout`, `whoami`, `namespaces`, `keys`, `credits`, `nodes`, `snapshots`, `subclouds`,
+//! `tokens`.
 
 use clap::Args;
 use resultity_client::GateClient;
@@ -18,6 +19,7 @@ pub(crate) mod namespaces;
 pub(crate) mod nodes;
 pub(crate) mod snapshots;
 pub(crate) mod store;
+pub(crate) mod subclouds;
 pub(crate) mod tokens;
 
 /// What all of these commands take.

@@ -8,6 +8,7 @@ use resultity_client::core::api::gate::{
 use resultity_client::core::credits::Credits;
 use resultity_client::core::id::{NodeId, PenaltyId};
 
+use super::subclouds::{self, NodeMove};
 use super::{Gate, GateArguments};
 use crate::connection::ConnectionArguments;
 use crate::output::{Failure, Output, until_interrupted};
@@ -22,6 +23,7 @@ Examples:
   resultity nodes pause attic
   resultity nodes earnings attic
   resultity nodes payout attic --namespace default
+  resultity nodes subclouds attic join farm --token sj_…
 
 A node is named by its name or its id (0x…).")]
 pub(crate) struct NodesArguments {
@@ -84,6 +86,12 @@ enum Action {
         penalty: PenaltyId,
         /// What is to be said
         text: String,
+    },
+    /// In which Subclouds one is; put it into one, or take it out
+    Subclouds {
+        node: String,
+        #[command(subcommand)]
+        action: Option<NodeMove>,
     },
     /// Give one up
     Unbind { node: String },
@@ -304,6 +312,10 @@ async fn act(arguments: NodesArguments, gate: &Gate, output: &mut Output) -> Res
                 return output.write_line(&json(&appealed)?);
             }
             output.write_line("It was passed on; `resultity nodes penalties` shows what is decided.")
+        }
+        Action::Subclouds { node, action } => {
+            let id = find(gate, &node, place).await?;
+            subclouds::of_node(gate, id, action, place, output).await
         }
         Action::Unbind { node } => {
             let id = find(gate, &node, place).await?;
