@@ -1,4 +1,5 @@
 //! Administrators: made from the shell while the server runs, and by `dev`.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod harness;
 

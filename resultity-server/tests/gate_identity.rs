@@ -1,4 +1,5 @@
 //! Signing up and in, sessions, access tokens: over HTTP and in-process, as it should be and under attack.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod harness;
 
@@ -9,7 +10,7 @@ use harness::gate::{Outbox, account, administrator, client_with, door_client, ne
 use harness::{TestServer, model, soon};
 use resultity_core::api::gate::{
     AccountApi, ChangeEmail, ChangePassword, ConfirmEmail, ConfirmReset, ConfirmSignUp, CreateToken, LoginsApi,
-    ResetPassword, Role, Scope, SignIn, SignInApi, SignUp, SwitchEnvironment, TokensApi,
+    ResetPassword, Role, Scope, SignIn, SignInApi, SignUp, SwitchEnvironment, TokensApi, UpdateAccount,
 };
 use resultity_core::api::page::PageQuery;
 use resultity_core::clock::{ManualClock, Timestamp};
@@ -416,7 +417,7 @@ async fn a_token_does_what_its_scopes_say_in_its_environment_until_it_ends() {
     let client = client_with(&world.server, &reading.secret);
     assert!(client.own_account().await.is_ok());
     for refusal in [
-        refused(client.update_account(Default::default()).await),
+        refused(client.update_account(UpdateAccount::default()).await),
         refused(client.end_other_logins().await.map(drop)),
         refused(client.create_token(CreateToken::new("x", [Scope::Read])).await),
         refused(

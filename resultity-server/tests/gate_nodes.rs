@@ -200,7 +200,7 @@ async fn a_node_is_bound_by_a_code_works_earns_and_is_paid_out() {
     assert_eq!(code(mallory.node(id, TESTNET).await), ErrorCode::NotFound);
     let flow = server.running.app().flow();
     soon("the node out of rotation", async {
-        while !flow.served_models().is_empty() {
+        while !flow.served_models(None).is_empty() {
             tokio::task::yield_now().await;
         }
     })
@@ -342,7 +342,7 @@ async fn a_shadow_keeps_a_node_from_work_and_its_owner_does_not_see_it() {
     assert!(flagged.node.flags[0].until.is_some() && !flagged.node.in_rotation);
     let flow = server.running.app().flow();
     soon("the node out of rotation", async {
-        while !flow.served_models().is_empty() {
+        while !flow.served_models(None).is_empty() {
             tokio::task::yield_now().await;
         }
     })

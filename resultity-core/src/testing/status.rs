@@ -78,10 +78,10 @@ async fn events(api: &dyn StatusApi, environment: Environment) {
         .await
         .expect("there is a first event")
         .expect("it can be read");
-    match first {
-        StatusEvent::Network(seen) => assert_eq!(seen.environment, environment),
-        other => panic!("the first event is {other:?}"),
-    }
+    let StatusEvent::Network(seen) = &first else {
+        unreachable!("the first event is {first:?}")
+    };
+    assert_eq!(seen.environment, environment);
 }
 
 async fn not_served(api: &dyn StatusApi, absent: Environment) {

@@ -1,6 +1,7 @@
 //! A whole life, with the programs that people run: an operator starts a network, one account asks, another one answers with
 //! a node of its own, prices change, a key is replaced; in the end the books are right and no log holds a secret.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
+#![allow(unreachable_pub, reason = "the modules of this test are for it alone")]
 
 mod engine;
 mod programs;
@@ -46,17 +47,18 @@ fn text(value: &Value) -> &str {
 }
 
 fn configuration(folder: &Path, port: u16) -> String {
-    let (data, outbox) = (folder.join("server"), folder.join("outbox"));
+    let path = |name: &str| folder.join(name).to_str().expect("a temporary folder is text").to_owned();
+    let (data, outbox) = (path("server"), path("outbox"));
     format!(
         r#"
 listen = "127.0.0.1:{port}"
 metrics_listen = "127.0.0.1:0"
-data_dir = {data:?}
+data_dir = "{data}"
 environments = ["testnet", "mainnet"]
 drain_seconds = 5
 
 [mail]
-directory = {outbox:?}
+directory = "{outbox}"
 
 [[models]]
 name = "m"

@@ -190,6 +190,12 @@ impl Operation {
         self.gives_form("application/octet-stream", Some(bytes.into()), answer)
     }
 
+    /// What it gives is made of these, which are flattened into it.
+    pub(super) fn names<T: ToSchema>(mut self) -> Self {
+        let _ = self.reference::<T>();
+        self
+    }
+
     /// If asked to, it answers with events of these instead.
     pub(super) fn or_events<T: ToSchema>(mut self) -> Self {
         let schema = self.reference::<T>();

@@ -15,12 +15,24 @@ const ABOUT: &str = "From a cache that is made anew every second; `age_ms` says 
 
 pub(super) fn operations() -> Vec<Operation> {
     vec![
-        seen::<NetworkStatus>("/status/v1/network", "networkStatus", "Nodes, load, requests, latency, queue"),
+        seen::<NetworkStatus>(
+            "/status/v1/network",
+            "networkStatus",
+            "Nodes, load, requests, latency, queue",
+        ),
         seen::<Models>("/status/v1/models", "modelStatus", "What is served, and by how much"),
         seen::<Regions>("/status/v1/regions", "regionStatus", "Where nodes say that they are"),
-        seen::<Versions>("/status/v1/versions", "versionStatus", "What nodes have to run, and what they run"),
+        seen::<Versions>(
+            "/status/v1/versions",
+            "versionStatus",
+            "What nodes have to run, and what they run",
+        ),
         seen::<Pricing>("/status/v1/pricing", "pricing", "What models cost"),
-        seen::<ConfigStatus>("/status/v1/config", "configStatus", "The snapshot in force, and those before it"),
+        seen::<ConfigStatus>(
+            "/status/v1/config",
+            "configStatus",
+            "The snapshot in force, and those before it",
+        ),
         seen::<Epochs>("/status/v1/epochs", "epochs", "Contribution points, by week"),
         operation("/status/v1/events", "statusEvents", "What happens, as it happens")
             .about(
@@ -36,7 +48,10 @@ fn seen<T: ToSchema + 'static>(path: &'static str, id: &'static str, summary: &'
 where
     Seen<T>: ToSchema,
 {
-    operation(path, id, summary).about(ABOUT).gives::<Seen<T>>("What was seen.")
+    operation(path, id, summary)
+        .about(ABOUT)
+        .gives::<Seen<T>>("What was seen.")
+        .names::<T>()
 }
 
 fn operation(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
