@@ -12,8 +12,7 @@ use super::Scenario;
 use super::world::World;
 use crate::store::admin::{Actor, AuditEntry};
 use crate::store::identity::{
-    AccountMade, AdministratorMade, CodePurpose, EmailRemoved, GivenCode, NewAccount, NewCode, NewLogin, NewToken,
-    PasswordHash, SignInRecord,
+    AccountMade, AdministratorMade, NewAccount, NewLogin, NewToken, PasswordHash, SignInRecord,
 };
 use crate::store::webhooks::PageOf;
 
@@ -111,7 +110,7 @@ pub(super) fn new_token(world: &World, account: AccountId, secret: u8) -> NewTok
     }
 }
 
-pub async fn an_address_has_one_account(world: &World) {
+async fn an_address_has_one_account(world: &World) {
     let ada = account(world, "ada").await;
     let second = world
         .store
@@ -163,7 +162,7 @@ pub async fn an_address_has_one_account(world: &World) {
     assert_eq!((summary.second_factor, summary.last_sign_in_at), (false, None));
 }
 
-pub async fn an_administrator_is_made_or_promoted(world: &World) {
+async fn an_administrator_is_made_or_promoted(world: &World) {
     let audit = || AuditEntry {
         id: AuditId::new(&world.clock, &world.entropy),
         actor: Actor::Operator,
@@ -196,7 +195,7 @@ pub async fn an_administrator_is_made_or_promoted(world: &World) {
     assert_eq!((found.role, found.password), (Role::Admin, Some(password("old"))));
 }
 
-pub async fn a_session_lasts_until_it_ends(world: &World) {
+async fn a_session_lasts_until_it_ends(world: &World) {
     let (ada, eve) = (account(world, "ada").await, account(world, "eve").await);
     let id = sign_in(world, ada, 1).await;
     let store = &world.store;
@@ -272,7 +271,7 @@ pub async fn a_session_lasts_until_it_ends(world: &World) {
     );
 }
 
-pub async fn sessions_and_attempts_are_bounded(world: &World) {
+async fn sessions_and_attempts_are_bounded(world: &World) {
     let ada = account(world, "ada").await;
     for secret in 1..=7 {
         sign_in(world, ada, secret).await;
@@ -322,7 +321,7 @@ pub async fn sessions_and_attempts_are_bounded(world: &World) {
     assert_eq!(world.store.sign_ins(ada, after).await.expect("an answer"), kept[3..5]);
 }
 
-pub async fn an_access_token_lasts_until_it_ends(world: &World) {
+async fn an_access_token_lasts_until_it_ends(world: &World) {
     let (ada, eve) = (account(world, "ada").await, account(world, "eve").await);
     let store = &world.store;
     let token = new_token(world, ada, 1);

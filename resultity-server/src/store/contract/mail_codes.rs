@@ -44,7 +44,7 @@ fn given(world: &World, ticket: u8, code: u8) -> GivenCode {
     }
 }
 
-pub async fn a_code_counts_once_for_a_while_and_a_few_times(world: &World) {
+async fn a_code_counts_once_for_a_while_and_a_few_times(world: &World) {
     let store = &world.store;
     let id = || AccountId::new(&world.clock, &world.entropy);
     let keep = |ticket| store.keep_code(new_code(world, CodePurpose::SignUp, "ada@example.org", ticket));
@@ -98,7 +98,7 @@ pub async fn a_code_counts_once_for_a_while_and_a_few_times(world: &World) {
     );
 }
 
-pub async fn a_reset_ends_sessions_and_tokens(world: &World) {
+async fn a_reset_ends_sessions_and_tokens(world: &World) {
     let store = &world.store;
     let ada = account(world, "ada").await;
     sign_in(world, ada, 1).await;
@@ -161,7 +161,7 @@ pub async fn a_reset_ends_sessions_and_tokens(world: &World) {
     assert_eq!(logins.iter().map(|login| login.id).collect::<Vec<_>>(), [stays]);
 }
 
-pub async fn an_address_changes_and_goes(world: &World) {
+async fn an_address_changes_and_goes(world: &World) {
     let store = &world.store;
     let (ada, eve) = (account(world, "ada").await, account(world, "eve").await);
     let code = |email: &str, ticket| NewCode {
