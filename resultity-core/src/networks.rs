@@ -1,6 +1,6 @@
 //! Addresses and networks of the internet: who may ask, who counts as local, who is a proxy.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -17,7 +17,7 @@ use crate::agent::{Agent, AgentBuilder, AgentError, DEFAULT_DRAIN_TIMEOUT};
 use crate::identity::PasswordSource;
 use crate::runtime::openai::{OpenAiRuntime, OpenAiRuntimeError};
 use crate::runtime::several::Several;
-use crate::runtime::shared::Shared;
+use crate::runtime::slots::Shared;
 use crate::runtime::{Runtime, RuntimeError};
 
 /// The settings of a node.

@@ -9,5 +9,6 @@ pub mod identity;
 #[cfg(feature = "infernet")]
 pub mod infernet;
 pub mod models;
+pub mod network_url;
 pub mod runtime;
 pub mod standing;

@@ -17,9 +17,8 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use crate::agent::{Agent, AgentError};
-use crate::identity::{
-    Durable, Identity, IdentityError, NetworkPin, PasswordSource, create_private_dir, replace_private,
-};
+use crate::identity::{Identity, IdentityError, NetworkPin, PasswordSource, create_private_dir};
+use crate::network_url::{remember_url, stored_url};
 
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -28,7 +27,6 @@ const CONSENT: Duration = Duration::from_mins(2);
 /// The most bytes of an answer.
 const MAX_BYTES: usize = 1024 * 1024;
 /// Where the address of the network is kept.
-const URL_FILE: &str = "network-url";
 
 /// Why the network was not asked, or said no.
 #[derive(Debug, thiserror::Error)]
@@ -199,23 +197,6 @@ struct Prepared {
     domain: Domain,
 }
 
-/// Keeps the address of the network, for commands that don't name it. If it can't be kept, they have to.
-pub(crate) fn remember_url(environment_dir: &std::path::Path, url: &str) {
-    if stored_url(environment_dir).as_deref() == Some(url) {
-        return;
-    }
-    let path = environment_dir.join(URL_FILE);
-    if let Err(error) = replace_private(&path, url.as_bytes(), Durable::No) {
-        tracing::debug!(%error, path = %path.display(), "the network's address is not kept");
-    }
-}
-
-/// The address of the network that this node used last in an environment.
-pub fn stored_url(environment_dir: &std::path::Path) -> Option<String> {
-    let text = std::fs::read_to_string(environment_dir.join(URL_FILE)).ok()?;
-    Some(text.trim().to_owned()).filter(|url| !url.is_empty())
-}
-
 /// What lies beside the node link: `…/io/v1/ws` has `…/io/v1/join`.
 fn beside(io_url: &Url, segments: &[&str]) -> Result<Url, StandingError> {
     let mut url = io_url.clone();
@@ -275,14 +256,5 @@ mod tests {
                 expected
             );
         }
-    }
-
-    #[test]
-    fn the_address_is_kept_for_each_environment() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(stored_url(dir.path()), None);
-        remember_url(dir.path(), "ws://127.0.0.1:1/io/v1/ws");
-        remember_url(dir.path(), "ws://127.0.0.1:2/io/v1/ws");
-        assert_eq!(stored_url(dir.path()).as_deref(), Some("ws://127.0.0.1:2/io/v1/ws"));
     }
 }

@@ -183,7 +183,7 @@ async fn another_version_of_a_model_is_not_served_by_nodes_that_have_the_old_one
     admin.approve_model(ApproveModel::new(second, "better")).await.unwrap();
     let flow = server.running.app().flow();
     soon("the node out of rotation", async {
-        while !flow.served_models().is_empty() {
+        while !flow.served_models(None).is_empty() {
             tokio::task::yield_now().await;
         }
     })

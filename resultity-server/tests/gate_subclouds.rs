@@ -96,7 +96,10 @@ async fn jobs_of_a_subcloud_go_to_its_nodes_alone() {
     // Nobody is in yet: as for a model that nobody serves.
     let farm = addressed(&server, "farm");
     let error = farm.chat(asked()).await.unwrap_err();
-    assert_eq!((error.code, error.code.http_status()), (ErrorCode::NoCapacity, Some(503)));
+    assert_eq!(
+        (error.code, error.code.http_status()),
+        (ErrorCode::NoCapacity, Some(503))
+    );
     assert_eq!(farm.models().await.unwrap().body.data.len(), 0);
     join(&server, &owner, inside.id(), "farm").await;
     assert_eq!(farm.models().await.unwrap().body.data[0].id, "m");

@@ -16,7 +16,7 @@ use resultity_core::id::NodeId;
 use resultity_core::openai::chat::{ChatRequest, ChunkChoice, Usage};
 use resultity_core::wire::{ControlAction, RejectCode};
 use resultity_node::agent::{Agent, AgentError, AgentStatus, Refusal};
-use resultity_node::runtime::shared::Shared;
+use resultity_node::runtime::slots::Shared;
 use resultity_node::runtime::{EngineModel, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
 use resultity_server::assemble::Offer;
 use resultity_server::flow::Flow;

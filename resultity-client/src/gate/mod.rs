@@ -14,20 +14,20 @@ mod audit;
 mod configuration;
 mod corrections;
 mod credits;
-mod logins;
-mod payments;
-mod reports;
-mod sign_in;
-mod subclouds;
-mod tokens;
-mod vouchers;
 mod keys;
+mod logins;
 mod namespaces;
 mod nodes;
 mod notifications;
 mod operations;
+mod payments;
 mod plans;
+mod reports;
 mod second_factor;
+mod sign_in;
+mod subclouds;
+mod tokens;
+mod vouchers;
 mod wallets;
 
 /// The Gate API of one server, for one caller. So far: granting credits as an administrator, by [`GrantApi`].

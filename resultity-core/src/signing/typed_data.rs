@@ -103,8 +103,8 @@ mod structs {
 
 pub use structs::{
     BindConsent as BindConsentData, Control as ControlData, Failure as FailureData, Heartbeat as HeartbeatData,
-    Hello as HelloData, KeyRotation as KeyRotationData, Receipt as ReceiptData, Result as ResultData, Snapshot as SnapshotData,
-    StatusRequest as StatusRequestData,
+    Hello as HelloData, KeyRotation as KeyRotationData, Receipt as ReceiptData, Result as ResultData,
+    Snapshot as SnapshotData, StatusRequest as StatusRequestData,
 };
 
 /// Where a signature counts: one network, one environment.

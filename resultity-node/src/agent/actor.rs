@@ -345,7 +345,9 @@ impl Actor {
                 self.parts.pin = Some(pin);
             }
             Output::Fetch(digest) => {
-                let Some(pin) = self.parts.pin.clone() else { return Ok(()) };
+                let Some(pin) = self.parts.pin.clone() else {
+                    return Ok(());
+                };
                 tracing::debug!(snapshot.digest = %digest, "a new configuration snapshot is out");
                 let current = self.applied.as_ref().map(|applied| applied.snapshot.clone());
                 let (sync, sender) = (self.parts.sync.clone(), self.sender.clone());

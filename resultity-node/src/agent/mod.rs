@@ -268,7 +268,7 @@ impl AgentBuilder {
             Err(std::fs::TryLockError::WouldBlock) => return Err(AgentError::InUse(self.data_dir)),
             Err(std::fs::TryLockError::Error(error)) => return Err(start_error(error)),
         }
-        crate::standing::remember_url(&dir, &self.io_url);
+        crate::network_url::remember_url(&dir, &self.io_url);
         let pin = NetworkPin::load(&dir)?;
         if let (Some(pin), Some(wanted)) = (&pin, self.network_key)
             && !pin.knows(wanted)

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 pub mod embedded;
 pub mod openai;
 pub mod several;
-pub mod shared;
+pub mod slots;
 pub mod testing;
 
 /// An engine that answers requests.

@@ -1,6 +1,7 @@
 //! `snapshot`: the network's configuration from the shell, on a server that runs or not. A running one takes up what is
 //! published within a second.
 
+use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -301,10 +302,10 @@ async fn history(arguments: HistoryArguments) -> Result<(), CommandError> {
     for Published { snapshot, by, .. } in published {
         let mut notes = String::new();
         if let Some(version) = snapshot.rolls_back {
-            notes += &format!(", rolls back {version}");
+            let _ = write!(notes, ", rolls back {version}");
         }
         if let Some(key) = snapshot.next_network_key {
-            notes += &format!(", announces the key {key:#x}");
+            let _ = write!(notes, ", announces the key {key:#x}");
         }
         let models = snapshot.models.len();
         lines.push(format!(

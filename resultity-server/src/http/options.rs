@@ -34,7 +34,10 @@ pub(super) fn read(headers: &HeaderMap) -> Result<CallOptions, ApiError> {
     }
     if let Some(subcloud) = text(headers, SUBCLOUD)? {
         if !is_subcloud_name(subcloud) {
-            return Err(wrong(SUBCLOUD, "the name of a Subcloud: 1 to 40 of a to z, 0 to 9 and -"));
+            return Err(wrong(
+                SUBCLOUD,
+                "the name of a Subcloud: 1 to 40 of a to z, 0 to 9 and -",
+            ));
         }
         options.subcloud = Some(subcloud.to_owned());
     }

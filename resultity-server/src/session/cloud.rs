@@ -66,7 +66,11 @@ impl ModelsApi for CloudSession {
         let models = served
             .into_iter()
             .filter(|model| self.principal.limits.allows(model))
-            .filter(|model| subcloud.as_ref().is_none_or(|subcloud| subcloud.answers_for(&model.name)))
+            .filter(|model| {
+                subcloud
+                    .as_ref()
+                    .is_none_or(|subcloud| subcloud.answers_for(&model.name))
+            })
             .flat_map(|model| {
                 let names = std::iter::once(&model.name).chain(&model.aliases);
                 names.map(|name| listed(name, &model, created)).collect::<Vec<_>>()

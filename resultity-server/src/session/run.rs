@@ -154,7 +154,9 @@ impl CloudSession {
             self.limits
                 .admit(principal.key, principal.namespace, &principal.limits, endpoint, tokens)?,
         );
-        self.address(&mut valid).await.map_err(|error| with_rate(error, &meta))?;
+        self.address(&mut valid)
+            .await
+            .map_err(|error| with_rate(error, &meta))?;
         Ok((valid, meta))
     }
 

@@ -47,7 +47,13 @@ fn text(value: &Value) -> &str {
 }
 
 fn configuration(folder: &Path, port: u16) -> String {
-    let path = |name: &str| folder.join(name).to_str().expect("a temporary folder is text").to_owned();
+    let path = |name: &str| {
+        folder
+            .join(name)
+            .to_str()
+            .expect("a temporary folder is text")
+            .to_owned()
+    };
     let (data, outbox) = (path("server"), path("outbox"));
     format!(
         r#"

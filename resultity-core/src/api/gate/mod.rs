@@ -17,48 +17,44 @@ mod account;
 mod admin_accounts;
 mod audit;
 mod change;
-mod dead_letters;
 mod configuration;
 mod corrections;
 mod credits;
-mod payments;
-mod reports;
-mod vouchers;
+mod dead_letters;
 mod grant;
 mod intake;
 mod keys;
+mod logins;
 mod namespaces;
 mod nodes;
-mod logins;
 mod notifications;
 mod overview;
+mod payments;
 mod plans;
 mod queue;
+mod reports;
 mod second_factor;
 mod sign_in;
 mod subclouds;
 mod tokens;
+mod vouchers;
 mod wallets;
 
-pub use account::{
-    Account, AccountApi, ChangeEmail, ChangePassword, ConfirmEmail, SignInEvent, UpdateAccount,
-};
+pub use account::{Account, AccountApi, ChangeEmail, ChangePassword, ConfirmEmail, SignInEvent, UpdateAccount};
 pub use admin_accounts::{AccountsQuery, AdminAccount, AdminAccountsApi, ChangeAccount};
 pub use audit::{AuditApi, AuditLine, AuditQuery};
 pub use change::Change;
-pub use dead_letters::{DeadLetter, DeadLetterAction, DeadLetterDropped, DeadLetterQuery, DeadLettersApi, Requeued};
 pub use configuration::{
     ApproveModel, ConfigurationApi, DeprecateModel, DiffSnapshots, NetworkKeyRotated, PriceModel, Publication,
-    PublishSnapshot, PublishedSnapshot, RollBackSnapshot, RotateNetworkKey, SnapshotDiff, SnapshotQuery, SnapshotSummary,
+    PublishSnapshot, PublishedSnapshot, RollBackSnapshot, RotateNetworkKey, SnapshotDiff, SnapshotQuery,
+    SnapshotSummary,
 };
 pub use corrections::{Correction, CorrectionEntry, CorrectionsApi, NewCorrection};
 pub use credits::{
     AccountCredits, AskFaucet, CreditAlert, CreditHold, CreditQuery, CreditTransfer, CreditsApi, CreditsReceived,
     LedgerLine, NamespaceCredits, NewTransfer, SetCreditAlert,
 };
-pub use payments::{Payment, PaymentsApi, SignedPayment};
-pub use reports::{AccountUsage, AccountUsageQuery, AccountUsageRow, Activity, NodeRewards, ReportsApi, Rewards};
-pub use vouchers::{CreateVoucher, RedeemVoucher, Voucher, VoucherWithCode, VouchersApi};
+pub use dead_letters::{DeadLetter, DeadLetterAction, DeadLetterDropped, DeadLetterQuery, DeadLettersApi, Requeued};
 pub use grant::{CreditGrant, CreditGranted, GrantApi};
 pub use intake::{Intake, IntakeApi, SetIntake};
 pub use keys::{ApiKey, ApiKeyWithSecret, CreateKey, KeyQuery, KeyStatus, KeysApi, RotateKey, UpdateKey};
@@ -68,13 +64,16 @@ pub use nodes::{
     AdminNode, AdminNodesApi, AdminNodesQuery, Appeal, AppealDecision, AppealPenalty, AppealsQuery, AskBinding,
     BindChallenge, BindNode, ControlNode, CreateJoinCode, DayOfNode, DecideAppeal, FlagNode, JoinCode, ModelOfNode,
     ModelOnNode, Node, NodeAction, NodeEarnings, NodeFlag, NodeFlagged, NodeGpu, NodeHardware, NodeJob, NodeJobsQuery,
-    NodeLoad, NodePaidOut, NodeRuntime, NodeUnbound, NodeWhy, NodeWork, NodeWorkQuery, NodesApi, NodesQuery, PayOutNode,
-    PenaliseNode, PenaltiesQuery, Penalty, PenaltyState, UnflagNode, UpdateNode, join_code_hash, new_join_code,
+    NodeLoad, NodePaidOut, NodeRuntime, NodeUnbound, NodeWhy, NodeWork, NodeWorkQuery, NodesApi, NodesQuery,
+    PayOutNode, PenaliseNode, PenaltiesQuery, Penalty, PenaltyState, UnflagNode, UpdateNode, join_code_hash,
+    new_join_code,
 };
 pub use notifications::{Notification, NotificationQuery, NotificationsApi, ReadNotifications, UnreadNotifications};
 pub use overview::{AccountCounts, CreditTotals, Overview, OverviewApi};
+pub use payments::{Payment, PaymentsApi, SignedPayment};
 pub use plans::{AccountPlan, ChoosePlan, Plan, PlanDeleted, Plans, PlansApi, PutPlan};
 pub use queue::{ModelQueue, QueueApi, QueueCounts, QueueHealth, Throughput};
+pub use reports::{AccountUsage, AccountUsageQuery, AccountUsageRow, Activity, NodeRewards, ReportsApi, Rewards};
 pub use second_factor::{ConfirmTotp, RecoveryCodes, SecondFactor, SecondFactorApi, SecondFactorStatus, TotpSetup};
 pub use sign_in::{CodeSent, ConfirmReset, ConfirmSignUp, ResetPassword, SignIn, SignInApi, SignUp, SignedIn};
 pub use subclouds::{
@@ -82,6 +81,7 @@ pub use subclouds::{
     SubcloudNode, SubcloudNodesQuery, SubcloudQuery, SubcloudWithToken, SubcloudsApi, UpdateSubcloud, is_subcloud_name,
 };
 pub use tokens::{AccessToken, CreateToken, TokenWithSecret, TokensApi};
+pub use vouchers::{CreateVoucher, RedeemVoucher, Voucher, VoucherWithCode, VouchersApi};
 pub use wallets::{
     AskWallet, LinkWallet, Wallet, WalletChallenge, WalletSignIn, WalletSignInApi, WalletUnlinked, WalletsApi,
 };
@@ -113,9 +113,7 @@ impl FromStr for Role {
 
     fn from_str(text: &str) -> Result<Self, ApiError> {
         let found = [Self::User, Self::Admin].into_iter().find(|role| role.as_str() == text);
-        found.ok_or_else(|| {
-            ApiError::new(ErrorCode::InvalidValue, "expected a role: user or admin").with_param("role")
-        })
+        found.ok_or_else(|| ApiError::new(ErrorCode::InvalidValue, "expected a role: user or admin").with_param("role"))
     }
 }
 

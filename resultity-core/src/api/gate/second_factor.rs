@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(serde_json::to_string(&proof).unwrap(), r#"{"totp":"123456"}"#);
         assert!(!format!("{proof:?}").contains("123456"));
         for bad in [
-            r#"{}"#,
+            "{}",
             r#"{"totp":1}"#,
             r#"{"totp":"1","recovery_code":"2"}"#,
             r#"{"sms":"1"}"#,

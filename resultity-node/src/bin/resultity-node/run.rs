@@ -8,7 +8,7 @@ use resultity_core::environment::Environment;
 use resultity_node::config::{NodeConfig, RunError};
 use resultity_node::data_dir::default_data_dir;
 use resultity_node::identity::PasswordSource;
-use resultity_node::standing::stored_url;
+use resultity_node::network_url::stored_url;
 use tokio_util::sync::CancellationToken;
 
 use crate::signals::until_stopped;

@@ -17,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::infernet::config::settings::Settings;
 use crate::infernet::memory::Memory;
-use resultity_core::networks::Networks;
 use crate::infernet::node::InfernetNode;
 use crate::infernet::session::NodeSession;
+use resultity_core::networks::Networks;
 
 mod answer;
 mod body;

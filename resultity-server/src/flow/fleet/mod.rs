@@ -22,8 +22,8 @@ mod tests;
 
 pub(crate) use reasons::is_older;
 pub use reasons::{Network, reasons};
-pub(crate) use standing::{membership, shown_reason};
 pub use standing::shown_state;
+pub(crate) use standing::{membership, shown_reason};
 
 use crate::store::fleet::NodeStanding;
 

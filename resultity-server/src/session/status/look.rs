@@ -239,11 +239,18 @@ fn nodes(flow: &Flow, loads: &Loads) -> Vec<NodeSeen> {
             agent: short(&node.agent_version),
             runtime: short(runtime.trim()),
             gpus: node.hardware.gpus.len() as u64,
-            gpu_memory: node.hardware.gpus.iter().map(|gpu| gpu.memory).fold(0, u64::saturating_add),
+            gpu_memory: node
+                .hardware
+                .gpus
+                .iter()
+                .map(|gpu| gpu.memory)
+                .fold(0, u64::saturating_add),
             cpu_cores: u64::from(node.hardware.cpu_cores),
             slots: load.map_or(0, |load| u64::from(load.slots)),
             in_use: load.map_or(0, |load| u64::from(load.taken)),
-            models: load.map(|load| load.models.iter().cloned().collect()).unwrap_or_default(),
+            models: load
+                .map(|load| load.models.iter().cloned().collect())
+                .unwrap_or_default(),
             in_rotation: node.is_routed(now),
         }
     });

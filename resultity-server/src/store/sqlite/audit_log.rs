@@ -1,5 +1,6 @@
 //! What is written beside a change: the line of the audit log, the notification.
 
+use resultity_core::environment::Environment;
 use rusqlite::Connection;
 
 use super::rows::execute;
@@ -17,7 +18,7 @@ pub(super) fn append(connection: &Connection, entry: &AuditEntry) -> Result<(), 
             &entry.actor.to_string(),
             &entry.action,
             &entry.subject,
-            &entry.environment.map(|environment| environment.as_str()),
+            &entry.environment.map(Environment::as_str),
             &entry.before.as_ref().map(ToString::to_string),
             &entry.after.as_ref().map(ToString::to_string),
             &entry.reason,
@@ -36,7 +37,7 @@ pub(super) fn notify(connection: &Connection, notification: &NewNotification) ->
         &[
             &notification.id.to_string(),
             &notification.account.to_string(),
-            &notification.environment.map(|environment| environment.as_str()),
+            &notification.environment.map(Environment::as_str),
             &notification.kind,
             &notification.subject,
             &notification.message,

@@ -9,11 +9,11 @@ use resultity_core::ledger::{Posting, Settlement};
 use resultity_core::signing::Outcome;
 use rusqlite::Connection;
 
-use super::{alerts, detached, epochs};
 use super::job_events::{self, JobEnded};
 use super::jobs::{keep_attempt, requeue, spend};
 use super::ledger::{self, About};
 use super::rows::{count, credits, execute, first, parsed};
+use super::{alerts, detached, epochs};
 use crate::store::{Ended, JobEnd, LeaseRef, Release, Settle, StoreError};
 
 /// What a job is given as its error when its server was gone before it ended.

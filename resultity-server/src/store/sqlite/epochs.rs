@@ -1,5 +1,7 @@
 //! Contribution points by week.
 
+use std::fmt::Write;
+
 use async_trait::async_trait;
 use resultity_core::B256;
 use resultity_core::canonical::sha256;
@@ -66,10 +68,11 @@ fn close(connection: &Connection, environment: Environment, before: u64, now: Ti
             |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
         )?;
         let points: i64 = lines.iter().map(|(_, points)| points).sum();
-        let text: String = lines
-            .iter()
-            .map(|(node, points)| format!("{node} {points}\n"))
-            .collect();
+        let mut text = String::new();
+        for (node, points) in &lines {
+            // Writing into a text never fails.
+            let _ = writeln!(text, "{node} {points}");
+        }
         execute(
             connection,
             "INSERT INTO epochs (environment, epoch, points, nodes, root, closed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",

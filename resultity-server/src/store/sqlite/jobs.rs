@@ -123,7 +123,9 @@ fn refusal(
         &[&id, &key, &namespace, &environment, &account],
         |row| {
             // A limit can be set below what was spent.
-            let left = row.get::<_, Option<i64>>(3)?.map(|left| Credits::from_micros(left.max(0)));
+            let left = row
+                .get::<_, Option<i64>>(3)?
+                .map(|left| Credits::from_micros(left.max(0)));
             Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, credits(row, 2)?, left))
         },
     )?

@@ -101,8 +101,10 @@ fn funds(
 ) -> Result<Vec<NamespaceFunds>, StoreError> {
     all(
         connection,
-        &format!("{FUNDS} WHERE namespaces.account = ?1 AND namespaces.environment = ?2 AND deleted_at IS NULL
-         ORDER BY namespaces.name"),
+        &format!(
+            "{FUNDS} WHERE namespaces.account = ?1 AND namespaces.environment = ?2 AND deleted_at IS NULL
+         ORDER BY namespaces.name"
+        ),
         &[&account.to_string(), &environment.as_str()],
         funds_record,
     )
@@ -115,7 +117,9 @@ fn funds_of(
 ) -> Result<Option<NamespaceFunds>, StoreError> {
     first(
         connection,
-        &format!("{FUNDS} WHERE namespaces.id = ?1 AND (?2 IS NULL OR (namespaces.account = ?2 AND deleted_at IS NULL))"),
+        &format!(
+            "{FUNDS} WHERE namespaces.id = ?1 AND (?2 IS NULL OR (namespaces.account = ?2 AND deleted_at IS NULL))"
+        ),
         &[&namespace.to_string(), &account.map(|account| account.to_string())],
         funds_record,
     )

@@ -2,18 +2,18 @@
 
 use super::operation::Operation;
 
-mod plans;
-mod notifications;
-mod administration;
 mod account;
-mod configuration;
 mod admin_nodes;
+mod administration;
+mod configuration;
 mod credits;
 mod grant;
-mod nodes;
 mod keys;
 mod logins;
 mod namespaces;
+mod nodes;
+mod notifications;
+mod plans;
 mod second_factor;
 mod sign_in;
 mod subclouds;
@@ -21,7 +21,10 @@ mod tokens;
 mod wallets;
 
 pub(super) fn operations() -> Vec<Operation> {
-    let parts = [plans::operations, notifications::operations, administration::operations, 
+    let parts = [
+        plans::operations,
+        notifications::operations,
+        administration::operations,
         account::operations,
         configuration::operations,
         admin_nodes::operations,
