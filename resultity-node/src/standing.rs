@@ -26,7 +26,6 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const CONSENT: Duration = Duration::from_mins(2);
 /// The most bytes of an answer.
 const MAX_BYTES: usize = 1024 * 1024;
-/// Where the address of the network is kept.
 
 /// Why the network was not asked, or said no.
 #[derive(Debug, thiserror::Error)]

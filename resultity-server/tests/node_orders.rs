@@ -1,5 +1,5 @@
 //! A real Agent that obeys: pause and resume, drain, a Runtime that starts anew; one that is in both environments.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod harness;
 

@@ -1,9 +1,10 @@
 //! Nodes that are bound, paused, frozen, penalised: what was decided counts on the live link at once, and the node and its
 //! owner are told why there is no work.
-#![allow(clippy::unwrap_used, reason = "a test may")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on stops")]
 
 mod harness;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use harness::node::TestNode;
@@ -428,10 +429,10 @@ impl Http {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", self.0);
         if let Some(at) = at {
-            head.push_str(&format!("x-resultity-issued-at: {}\r\n", at.as_millis()));
+            let _ = write!(head, "x-resultity-issued-at: {}\r\n", at.as_millis());
         }
         if let Some(signature) = signature {
-            head.push_str(&format!("x-resultity-signature: {signature}\r\n"));
+            let _ = write!(head, "x-resultity-signature: {signature}\r\n");
         }
         head.push_str("\r\n");
         let mut socket = tokio::net::TcpStream::connect(&self.0).await.unwrap();

@@ -34,6 +34,21 @@ pub struct TestNode {
     early: VecDeque<Job>,
 }
 
+/// The version that the snapshot in force pins, as an Agent has it from there; any other is not given jobs.
+async fn version_of(io_url: &str, model: &str) -> String {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = io_url.replacen("ws", "http", 1).replacen("/ws", "/config", 1);
+    let signed = soon("the configuration", http.get(url).send()).await.unwrap();
+    let signed: serde_json::Value = signed.json().await.unwrap();
+    let models = signed["snapshot"]["models"].as_array().unwrap();
+    let known = models.iter().find(|known| known["name"] == model);
+    known
+        .and_then(|known| known["version"].as_str())
+        .unwrap_or("1")
+        .to_owned()
+}
+
 /// What it sends of a stream, for its hashes.
 #[derive(Default)]
 pub struct Sent {
@@ -74,7 +89,7 @@ impl TestNode {
         let domain = Domain::new(challenge.environment, challenge.genesis);
         let models = vec![NodeModel {
             id: model.into(),
-            version: "1".into(),
+            version: version_of(io_url, model).await,
             digest: None,
             state: ModelState::Active,
         }];
