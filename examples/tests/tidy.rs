@@ -73,6 +73,7 @@ const ORDER: [(&str, &[&str]); 3] = [
         &[
             "json",
             "seal",
+            "private_file",
             "network_key",
             "store",
             "publish",
