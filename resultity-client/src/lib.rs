@@ -29,10 +29,12 @@ pub mod prelude {
     pub use crate::core::api::compute::ComputeApi;
     pub use crate::core::api::embeddings::EmbeddingsApi;
     pub use crate::core::api::files::FilesApi;
+    pub use crate::core::api::gate::{DoorApi, GateApi};
     pub use crate::core::api::jobs::JobsApi;
     pub use crate::core::api::node::NodeApi;
     pub use crate::core::api::responses::ResponsesApi;
+    pub use crate::core::api::status::StatusApi;
     pub use crate::core::api::usage::UsageApi;
     pub use crate::core::api::webhooks::WebhooksApi;
-    pub use crate::{CloudClient, InfernetClient};
+    pub use crate::{CloudClient, GateClient, InfernetClient, StatusClient};
 }
