@@ -75,10 +75,12 @@ impl KeyFiles {
         if let Some(key) = self.read(&path)? {
             return Ok(key);
         }
-        if self.password.is_none() {
+        let password_file = self.data_dir.join(PASSWORD_FILE);
+        // One that is there is that of later keys, if the first one's file was lost: in another's place it would lock them.
+        if self.password.is_none() && private_file::read(&password_file)?.is_none() {
             let mut bytes = [0; 32];
             entropy.fill(&mut bytes);
-            private_file::write(&self.data_dir.join(PASSWORD_FILE), &hex::encode(bytes))?;
+            private_file::write(&password_file, &hex::encode(bytes))?;
         }
         self.make(&path, entropy)
     }
@@ -99,10 +101,14 @@ impl KeyFiles {
         Ok(key)
     }
 
-    /// Makes the key for this change of the key, in the place of one that a change which came to nothing has left. Nothing
-    /// counts before the store names it. To be called by the holder of [`lock`](Self::lock).
+    /// Makes the key for this change of the key, or takes the one that a change before has left: it may be that the store is
+    /// about to name it, so it is never written over. Nothing counts before the store names it. To be called by the holder of [`lock`](Self::lock).
     pub fn make_for_change(&self, sequence: u64, entropy: &dyn Entropy) -> Result<Keypair, NetworkKeyError> {
-        self.make(&self.path(sequence), entropy)
+        let path = self.path(sequence);
+        match self.read(&path)? {
+            Some(key) => Ok(key),
+            None => self.make(&path, entropy),
+        }
     }
 
     /// For whoever is about to change the key: one process at a time, for as long as the file is kept.
@@ -172,13 +178,15 @@ mod tests {
         let files = KeyFiles::new(dir.path(), None);
         let first = files.first(&SystemEntropy).unwrap();
         let given_up = files.make_for_change(1, &SystemEntropy).unwrap();
+        // A change that was given up may still be about to count: its key is taken again, never written over.
         let second = files.make_for_change(1, &SystemEntropy).unwrap();
+        assert_eq!(given_up.address(), second.address());
         assert_eq!(files.of_change(0, first.address()).unwrap().address(), first.address());
         assert_eq!(
             files.of_change(1, second.address()).unwrap().address(),
             second.address()
         );
-        let other = files.of_change(1, given_up.address());
+        let other = files.of_change(1, first.address());
         assert!(matches!(other, Err(NetworkKeyError::Other { .. })));
         let missing = files.of_change(2, second.address());
         assert!(matches!(missing, Err(NetworkKeyError::Missing(_))));
@@ -186,5 +194,16 @@ mod tests {
         assert!(matches!(files.lock(), Err(NetworkKeyError::Busy)));
         drop(lock);
         assert!(files.lock().is_ok());
+    }
+
+    #[test]
+    fn a_lost_first_key_does_not_lock_the_later_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = KeyFiles::new(dir.path(), None);
+        files.first(&SystemEntropy).unwrap();
+        let later = files.make_for_change(1, &SystemEntropy).unwrap();
+        std::fs::remove_file(dir.path().join(FIRST_KEY_FILE)).unwrap();
+        files.first(&SystemEntropy).unwrap();
+        assert_eq!(files.of_change(1, later.address()).unwrap().address(), later.address());
     }
 }

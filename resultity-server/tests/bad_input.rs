@@ -207,7 +207,7 @@ async fn nobody_is_let_in_without_the_right_key_whatever_the_body() {
         table.add(path, table.bare(Method::GET, path), 401, "invalid_api_key");
     }
     let grant = table.with_key(Method::POST, "/gate/v1/admin/credits").body("{}");
-    table.add("an API key for the administrator's", grant, 401, "invalid_api_key");
+    table.add("an API key for the administrator's", grant, 401, "not_signed_in");
     table.check().await;
 }
 

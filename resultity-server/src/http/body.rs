@@ -4,14 +4,18 @@ use std::error::Error;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use resultity_core::error::{ApiError, ErrorCode};
 use serde::de::DeserializeOwned;
 use tower_http::timeout::TimeoutError;
 
+use crate::http::problem::Problem;
 use crate::json::parse;
 
 /// The largest body that is read: 16 MiB.
@@ -79,7 +83,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect());
     match collected.await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if is_too_large(&*error) => Err(too_large()),
         Ok(Err(error)) if !is_too_slow(&*error) => Err(ApiError::new(
             ErrorCode::InvalidJson,
             "the body ended before it was complete",
@@ -89,6 +93,26 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
             "the body took too long to arrive",
         )),
     }
+}
+
+/// Whether a body broke off because it is more than what is taken, here or of the surface.
+fn is_too_large(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(<dyn Error>::is::<LengthLimitError>)
+}
+
+/// The largest body of a surface where nothing large is ever said: 256 KiB. Anybody may send one, signed in or not.
+const SMALL_BODY_BYTES: usize = 256 * 1024;
+
+/// Takes no more than that of a request.
+pub(super) async fn small(request: Request, next: Next) -> Response {
+    let declared = request.headers().get(CONTENT_LENGTH);
+    let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|length| length > SMALL_BODY_BYTES as u64) {
+        let message = format!("the body is larger than {SMALL_BODY_BYTES} bytes");
+        return Problem::from(ApiError::new(ErrorCode::PayloadTooLarge, message)).into_response();
+    }
+    let bounded = request.map(|body| Body::new(Limited::new(body, SMALL_BODY_BYTES)));
+    next.run(bounded).await
 }
 
 /// Whether a body broke off because nothing came for too long.

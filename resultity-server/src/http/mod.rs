@@ -143,7 +143,7 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
         router = router.merge(if *role == Role::Cloud {
             surface.layer(cors::layer())
         } else {
-            surface
+            surface.layer(axum::middleware::from_fn(body::small))
         });
     }
     router

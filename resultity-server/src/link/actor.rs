@@ -26,6 +26,7 @@ use crate::flow::fleet::{NodeView, is_older, shown_state};
 use crate::flow::{Flow, Snapshotted, attempt_lease_ref};
 use crate::link::models::Tested;
 use crate::link::socket::{CLOSE, WRITE_TIMEOUT, close, next_text, write};
+use crate::link::standing::clipped;
 use crate::store::fleet::NodeStanding;
 
 /// The most bytes of a chunk's `delta`.
@@ -90,7 +91,8 @@ impl Actor {
     ) -> (Self, mpsc::Receiver<String>) {
         let (frames, outbox) = mpsc::channel(NODE_QUEUE);
         let (tested, tested_inbox) = mpsc::channel(64);
-        let (node, now) = (hello.node_id, flow.clock.now());
+        let (hello, now) = (clipped(hello), flow.clock.now());
+        let node = hello.node_id;
         let slots = hello.max_concurrency.clamp(1, MAX_SLOTS);
         let wake = Arc::new(Notify::new());
         let view = NodeView {
@@ -138,6 +140,8 @@ impl Actor {
         tracing::info!(node.id = %node, bound = standing.account.is_some(), models = hello.models.len(), "node connected");
         metrics::gauge!("resultity_nodes_connected").increment(1.0);
         flow.fleet.connected(view.clone(), Arc::clone(&wake));
+        // What was decided since the standing was read woke nobody.
+        wake.notify_one();
         // First of all, so that none is missed.
         let (configurations, snapshot) = (flow.configurations(), flow.snapshot());
         let mut actor = Self {

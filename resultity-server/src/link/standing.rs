@@ -7,12 +7,42 @@ use std::time::Duration;
 use resultity_core::wire::{ControlAction, Notice};
 
 use crate::flow::fleet::{shown_reason, shown_state};
+use resultity_core::wire::Hello;
+
 use crate::link::actor::Actor;
 use crate::link::socket::close;
 use crate::store::fleet::{NodeFacts, NodeStanding};
 
 /// How often what a node says of itself is kept in the store.
 const KEEP_EVERY: Duration = Duration::from_mins(1);
+
+/// The longest text that is taken of what a node says of itself, in characters.
+const LONGEST: usize = 128;
+
+/// The most models and GPUs that a node is believed to have.
+const MOST_THINGS: usize = 1024;
+
+/// What a node says of itself, no longer than it has reason to be: anybody may say it.
+pub(super) fn clipped(mut hello: Hello) -> Hello {
+    let clip = |text: &mut String| {
+        if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+            text.truncate(end);
+        }
+    };
+    clip(&mut hello.agent_version);
+    clip(&mut hello.runtime.kind);
+    clip(&mut hello.runtime.version);
+    clip(&mut hello.hardware.cpu);
+    hello.hardware.gpus.truncate(MOST_THINGS);
+    for gpu in &mut hello.hardware.gpus {
+        clip(&mut gpu.name);
+    }
+    hello.models.truncate(MOST_THINGS);
+    if let Some(region) = &mut hello.region {
+        clip(region);
+    }
+    hello
+}
 
 impl Actor {
     /// Whether what is known of the node's standing may have changed without anybody saying so: something ended by
@@ -36,7 +66,11 @@ impl Actor {
             }
             Ok(Some(standing)) => self.obey(standing),
             Ok(None) => {}
-            Err(error) => tracing::warn!(node.id = %self.node, %error, "could not see how the node stands"),
+            Err(error) => {
+                tracing::warn!(node.id = %self.node, %error, "could not see how the node stands");
+                // The next heartbeat asks again.
+                self.next_change = Some(now);
+            }
         }
         ControlFlow::Continue(())
     }
@@ -118,6 +152,10 @@ impl Actor {
     pub(super) fn keep_facts(&mut self) {
         let now = self.flow.clock.now();
         self.kept_at = now;
+        // Anybody may connect: of a node that nobody has, nothing is kept.
+        if self.standing.account.is_none() {
+            return;
+        }
         let facts = NodeFacts {
             agent_version: self.view.agent_version.clone(),
             runtime: self.view.runtime.clone(),

@@ -189,6 +189,8 @@ pub enum Unbound {
     Done,
     /// It has earnings that would be lost to its owner.
     HasEarnings(Credits),
+    /// It works on jobs, whose earnings would be lost to its owner.
+    Busy,
     /// It is not this account's.
     UnknownNode,
 }

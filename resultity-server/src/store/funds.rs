@@ -174,6 +174,8 @@ pub enum Redeemed {
 pub struct NewCorrection {
     /// What is compensated.
     pub what: Corrects,
+    /// The one environment that whoever corrects sees; none: all.
+    pub only: Option<Environment>,
     /// Makes a repeat harmless.
     pub idempotency_key: String,
     /// Why.

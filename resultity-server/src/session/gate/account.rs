@@ -48,13 +48,13 @@ impl AccountApi for GateSession {
             record.email.as_deref(),
             "your password was changed",
             "The password of your account was changed by somebody who is signed in\n\
-             and knew it. All other sessions have ended.\n",
+             and knew it. All other sessions and all access tokens have ended.\n",
         );
         Ok(())
     }
 
     async fn change_email(&self, request: ChangeEmail) -> Result<CodeSent, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         let gate = &self.gate;
         if !gate.mail.is_open() {
             return Err(PostError::NoMail.into());
@@ -83,7 +83,7 @@ impl AccountApi for GateSession {
     }
 
     async fn confirm_email(&self, request: ConfirmEmail) -> Result<Account, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         let gate = &self.gate;
         let given = gate.given(&request.ticket, &request.code)?;
         gate.throttle
@@ -102,7 +102,7 @@ impl AccountApi for GateSession {
     }
 
     async fn remove_email(&self) -> Result<Account, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         let before = self.account_record(account).await?;
         match self.gate.store.remove_email(account).await.map_err(failed)? {
             EmailRemoved::Removed => {

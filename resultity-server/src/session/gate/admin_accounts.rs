@@ -61,6 +61,11 @@ impl AdminAccountsApi for GateSession {
     async fn change_account(&self, id: AccountId, request: ChangeAccount) -> Result<AdminAccount, ApiError> {
         let actor = self.administrator()?;
         let reason = reason::required(&request.reason)?;
+        // An account is in both environments.
+        if self.only_environment().is_some() {
+            let message = "this changes an account in every environment: use a token that is not for one alone";
+            return Err(ApiError::new(ErrorCode::PermissionDenied, message));
+        }
         if actor == Actor::Account(id) {
             return Err(conflict(
                 "nobody suspends or demotes their own account: ask another administrator",

@@ -45,6 +45,7 @@ impl CorrectionsApi for GateSession {
         };
         let correction = funds::NewCorrection {
             what,
+            only: self.only_environment(),
             idempotency_key,
             reason: why.clone(),
             now: self.gate.clock.now(),

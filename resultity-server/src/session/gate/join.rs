@@ -19,9 +19,8 @@ impl GateDoor {
     /// Binds a node to the account that made the code. Whoever guesses codes is slowed down.
     pub async fn join(&self, asked: JoinRequest) -> Result<JoinAnswer, ApiError> {
         let (node, environment) = (asked.node_id, asked.environment);
-        self.gate
-            .throttle
-            .attempt(Attempted::JoinCode, &node.to_string(), self.address)?;
+        let throttle = &self.gate.throttle;
+        throttle.attempt(Attempted::JoinCode, &self.address.to_string(), self.address)?;
         let flow = self.served(environment)?;
         let now = self.gate.clock.now();
         let lifetime = std::time::Duration::from_millis(MAX_JOIN_LIFETIME_MS);
@@ -33,6 +32,8 @@ impl GateDoor {
         signed
             .verify(&flow.domain, &asked.signature, node.address())
             .map_err(|_| not_by_the_node())?;
+        // Not before it is known that the node asks: others could use its attempts up.
+        throttle.attempt(Attempted::JoinCode, &node.to_string(), self.address)?;
         let no_code = || {
             let message = "there is no such code: it may be used, or older than 15 minutes. Make another one";
             ApiError::new(ErrorCode::NotFound, message).with_param("code")

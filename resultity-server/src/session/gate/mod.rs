@@ -221,6 +221,20 @@ impl GateSession {
         Ok(account)
     }
 
+    /// The caller's account, if somebody is signed in: no access token changes how its account is signed in to, or it could
+    /// make a session of itself.
+    pub(super) fn signed_in(&self) -> Result<AccountId, ApiError> {
+        let account = self.account(Scope::Account)?;
+        match self.caller.authority {
+            Authority::Login(_) => Ok(account),
+            Authority::Token { .. } | Authority::Operator => {
+                let message =
+                    "this changes how the account is signed in to: sign in for it, an access token is not enough";
+                Err(ApiError::new(ErrorCode::PermissionDenied, message))
+            }
+        }
+    }
+
     /// Whether the caller's token, if it is one, has this scope.
     pub(super) fn may(&self, scope: Scope) -> Result<(), ApiError> {
         match &self.caller.authority {

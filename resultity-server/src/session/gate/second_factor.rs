@@ -199,7 +199,7 @@ impl SecondFactorApi for GateSession {
     }
 
     async fn set_up_totp(&self) -> Result<TotpSetup, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         let gate = &self.gate;
         let mut secret = zeroize::Zeroizing::new([0; SECRET_BYTES]);
         gate.entropy.fill(secret.as_mut());
@@ -228,7 +228,7 @@ impl SecondFactorApi for GateSession {
     }
 
     async fn confirm_totp(&self, request: ConfirmTotp) -> Result<RecoveryCodes, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         let gate = &self.gate;
         let (subject, now) = (account.to_string(), gate.clock.now());
         gate.throttle
@@ -265,7 +265,7 @@ impl SecondFactorApi for GateSession {
     }
 
     async fn remove_totp(&self, proof: SecondFactor) -> Result<SecondFactorStatus, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         let record = self.confirmed(account).await?;
         let told = self.gate.note(
             account,
@@ -286,7 +286,7 @@ impl SecondFactorApi for GateSession {
     }
 
     async fn renew_recovery_codes(&self, proof: SecondFactor) -> Result<RecoveryCodes, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         let record = self.confirmed(account).await?;
         let codes = new_codes(&*self.gate.entropy);
         let hashes = codes.iter().map(|code| hash_code(account, code)).collect();

@@ -308,6 +308,7 @@ async fn a_payment_counts_once(world: &World) {
 
 fn correction(world: &World, what: Corrects, key: &str) -> NewCorrection {
     NewCorrection {
+        only: None,
         what,
         idempotency_key: key.to_owned(),
         reason: "a mistake".to_owned(),

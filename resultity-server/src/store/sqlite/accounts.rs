@@ -134,6 +134,12 @@ pub(super) fn set_password(
         &[&id.to_string(), &password.0],
     )?;
     logins::end_all(connection, id, but)?;
+    // Whoever changes a password may do so because somebody else was in.
+    execute(
+        connection,
+        "DELETE FROM access_tokens WHERE account = ?1",
+        &[&id.to_string()],
+    )?;
     Ok(found > 0)
 }
 

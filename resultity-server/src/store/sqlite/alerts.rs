@@ -18,6 +18,10 @@ use crate::store::{NewNotification, StoreError};
 /// How long a letter is worth being sent: milliseconds.
 const LETTER_MS: i64 = 24 * 60 * 60 * 1000;
 
+/// What a namespace (its account in the ledger is `?2`) may spend. Looked at first: most often it is above the limit by
+/// itself, and the holds of a namespace can be many.
+const AVAILABLE: &str = "coalesce((SELECT balance FROM balances WHERE account = ?2), 0)";
+
 /// What a namespace (`?1`, its account in the ledger `?2`) has, held or not.
 const TOTAL: &str = "(coalesce((SELECT balance FROM balances WHERE account = ?2), 0)
     + (SELECT coalesce(sum(held), 0) FROM jobs INDEXED BY jobs_open WHERE namespace = ?1 AND finished_at IS NULL))";
@@ -58,7 +62,10 @@ pub(super) fn set(
 pub(super) fn raised(connection: &Connection, namespace: NamespaceId) -> Result<(), StoreError> {
     execute(
         connection,
-        &format!("UPDATE credit_alerts SET armed = 1 WHERE namespace = ?1 AND armed = 0 AND {TOTAL} >= below"),
+        &format!(
+            "UPDATE credit_alerts SET armed = 1 WHERE namespace = ?1 AND armed = 0
+               AND CASE WHEN {AVAILABLE} >= below THEN 1 ELSE {TOTAL} >= below END"
+        ),
         &[&namespace.to_string(), &LedgerAccount::Namespace(namespace).to_string()],
     )?;
     Ok(())
@@ -76,7 +83,8 @@ pub(super) fn lowered(
         connection,
         &format!(
             "UPDATE credit_alerts SET armed = 0, told = told + 1, letter_at = ?3
-             WHERE namespace = ?1 AND armed = 1 AND {TOTAL} < below"
+             WHERE namespace = ?1 AND armed = 1
+               AND CASE WHEN {AVAILABLE} >= below THEN 0 ELSE {TOTAL} < below END"
         ),
         &[&id, &LedgerAccount::Namespace(namespace).to_string(), &now.as_millis()],
     )?;

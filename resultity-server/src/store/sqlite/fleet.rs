@@ -312,6 +312,16 @@ pub(super) fn unbind(
     if left > Credits::ZERO {
         return Ok(Unbound::HasEarnings(left));
     }
+    let works = first(
+        connection,
+        "SELECT 1 FROM jobs INDEXED BY jobs_open WHERE finished_at IS NULL AND node = ?1 AND environment = ?2
+           AND (state = 'leased' OR state = 'running') LIMIT 1",
+        &[&node.to_string(), &environment.as_str()],
+        |_| Ok(()),
+    )?;
+    if works.is_some() {
+        return Ok(Unbound::Busy);
+    }
     execute(
         connection,
         "UPDATE nodes SET account = NULL, bound_at = NULL, paused_at = NULL, name = ''

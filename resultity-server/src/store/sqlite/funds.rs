@@ -312,6 +312,9 @@ pub(super) fn correct(
             (posting, environment, format!("key:{}", correction.idempotency_key))
         }
         Corrects::Transaction(transaction) => match compensation(connection, transaction)? {
+            Compensation::Of(_, environment) if correction.only.is_some_and(|only| only != environment) => {
+                return Ok(Corrected::UnknownTransaction);
+            }
             Compensation::Of(posting, environment) => (posting, environment, format!("transaction:{transaction}")),
             Compensation::Unknown => return Ok(Corrected::UnknownTransaction),
             Compensation::Impossible => return Ok(Corrected::NotCompensable),

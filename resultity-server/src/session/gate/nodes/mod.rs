@@ -97,6 +97,9 @@ impl NodesApi for GateSession {
                     unbound: true,
                 })
             }
+            Unbound::Busy => Err(conflict(
+                "the node works on jobs: drain it first, so that what it earns is yours",
+            )),
             Unbound::HasEarnings(left) => Err(conflict(format!(
                 "the node has {left} credits that were not paid out: pause it, pay them out, then unbind it"
             ))),

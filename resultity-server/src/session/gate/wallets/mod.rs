@@ -97,7 +97,7 @@ impl WalletsApi for GateSession {
     }
 
     async fn wallet_link_challenge(&self, request: AskWallet) -> Result<WalletChallenge, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         let address = self.caller.address;
         let throttle = &self.gate.throttle;
         throttle.attempt(Attempted::WalletChallenge, &account.to_string(), address)?;
@@ -105,7 +105,7 @@ impl WalletsApi for GateSession {
     }
 
     async fn link_wallet(&self, request: LinkWallet) -> Result<Wallet, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         let subject = account.to_string();
         let gate = &self.gate;
         gate.throttle
@@ -137,7 +137,7 @@ impl WalletsApi for GateSession {
     }
 
     async fn unlink_wallet(&self, address: &str) -> Result<WalletUnlinked, ApiError> {
-        let account = self.account(Scope::Account)?;
+        let account = self.signed_in()?;
         // What is no address is nobody's wallet.
         let wallet = read_address(address).map_err(|_| not_found("wallet"))?;
         let shown = wallet.to_checksum(None);

@@ -103,6 +103,7 @@ async fn move_more(world: &World) {
         Corrects::Namespace(key.namespace, micros(-3)),
     ] {
         let correction = NewCorrection {
+            only: None,
             what,
             idempotency_key: "c".into(),
             reason: "test".into(),

@@ -211,6 +211,7 @@ async fn step(world: &mut World, model: &mut Model, seen: &mut Seen, at: usize, 
         }
         Verb::Correct { amount, key } => {
             let correction = NewCorrection {
+                only: None,
                 what: Corrects::Namespace(owner.namespace, micros(amount)),
                 idempotency_key: key.to_string(),
                 reason: "test".into(),
@@ -294,6 +295,7 @@ async fn undo(world: &World, model: &mut Model, owner: &KeyRecord, back: usize) 
     let lines = world.store.ledger(owner.namespace, page).await.unwrap().unwrap();
     let Some(line) = lines.get(back) else { return };
     let correction = NewCorrection {
+        only: None,
         what: Corrects::Transaction(line.transaction),
         idempotency_key: "ignored".into(),
         reason: "test".into(),
