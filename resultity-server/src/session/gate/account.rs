@@ -92,7 +92,8 @@ impl AccountApi for GateSession {
         if !gate.store.redeem_email(given, account).await.map_err(failed)? {
             return Err(wrong_code());
         }
-        gate.throttle.succeeded(Attempted::MailCode, &account.to_string());
+        gate.throttle
+            .succeeded(Attempted::MailCode, &account.to_string(), self.caller.address);
         gate.tell(
             before.email.as_deref(),
             "your address was changed",
@@ -163,7 +164,8 @@ impl GateSession {
         gate.throttle
             .attempt(Attempted::Password, &subject, self.caller.address)?;
         if gate.passwords.verify(given, account.password.as_ref()).await? {
-            gate.throttle.succeeded(Attempted::Password, &subject);
+            gate.throttle
+                .succeeded(Attempted::Password, &subject, self.caller.address);
             return Ok(());
         }
         let message = "this is not the password of the account";

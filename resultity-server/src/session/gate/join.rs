@@ -47,7 +47,9 @@ impl GateDoor {
             .map_err(failed)?;
         match joined {
             Joined::Bound { account, name } => {
-                self.gate.throttle.succeeded(Attempted::JoinCode, &node.to_string());
+                self.gate
+                    .throttle
+                    .succeeded(Attempted::JoinCode, &node.to_string(), self.address);
                 tracing::info!(node.id = %node, account.id = %account, "a node was bound by a code");
                 flow.fleet_changed(node);
                 Ok(JoinAnswer {

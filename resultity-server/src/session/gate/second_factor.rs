@@ -146,7 +146,7 @@ impl Gate {
         if let Some(proof) = proof {
             let used = self.store.use_second_factor(account, proof, change).await;
             if used.map_err(failed)? {
-                self.throttle.succeeded(Attempted::SecondFactor, &subject);
+                self.throttle.succeeded(Attempted::SecondFactor, &subject, address);
                 return Ok(());
             }
         }
@@ -259,7 +259,8 @@ impl SecondFactorApi for GateSession {
         if !confirmed.map_err(failed)? {
             return Err(conflict());
         }
-        gate.throttle.succeeded(Attempted::SecondFactor, &subject);
+        gate.throttle
+            .succeeded(Attempted::SecondFactor, &subject, self.caller.address);
         tracing::info!(account.id = %account, "a second factor was set");
         Ok(RecoveryCodes { recovery_codes: codes })
     }

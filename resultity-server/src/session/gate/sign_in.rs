@@ -82,7 +82,7 @@ impl SignInApi for GateDoor {
             return Err(error);
         }
         let signed_in = self.open(account.id, SignInMethod::Password, request.cookie).await?;
-        gate.throttle.succeeded(Attempted::Password, &email);
+        gate.throttle.succeeded(Attempted::Password, &email, self.address);
         Ok(signed_in)
     }
 
@@ -111,7 +111,7 @@ impl SignInApi for GateDoor {
         let record = gate.store.account_record(account).await.map_err(failed)?;
         if let Some(email) = record.and_then(|record| record.email) {
             // Whoever has the mail may sign in, however many have tried before.
-            gate.throttle.succeeded(Attempted::Password, &email);
+            gate.throttle.succeeded(Attempted::Password, &email, self.address);
             gate.tell(
                 Some(&email),
                 "your password was changed",

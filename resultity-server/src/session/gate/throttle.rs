@@ -19,6 +19,9 @@ const SWEEP_FROM: usize = 4096;
 /// How much of a minute's calls may come at once: seconds.
 const CALL_BURST: NonZeroU32 = NonZeroU32::new(30).expect("it is not 0");
 
+/// How much more often a subject may be tried from all networks together than from one.
+const EVERYWHERE: u32 = 6;
+
 /// What is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Attempted {
@@ -57,7 +60,10 @@ impl Attempted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Whose {
     Caller(AccountId),
-    Subject(Attempted, B256),
+    /// A subject as it is tried from one network: a stranger elsewhere does not keep its owner out.
+    Subject(Attempted, B256, IpAddr),
+    /// A subject, from wherever it is tried.
+    Everywhere(Attempted, B256),
     Address(Attempted, IpAddr),
 }
 
@@ -102,9 +108,13 @@ impl Throttle {
     /// anything is looked at, so that a refusal tells nothing.
     pub fn attempt(&self, what: Attempted, subject: &str, address: IpAddr) -> Result<(), ApiError> {
         let (of_subject, of_address) = what.rates();
+        let (subject, network) = (sha256(subject), network_of(address));
+        let (per_minute, burst) = of_subject;
+        let everywhere = (per_minute * EVERYWHERE, burst * EVERYWHERE);
         let tiers = [
-            (Whose::Subject(what, sha256(subject)), rate(of_subject)),
-            (Whose::Address(what, network_of(address)), rate(of_address)),
+            (Whose::Subject(what, subject, network), rate(of_subject)),
+            (Whose::Everywhere(what, subject), rate(everywhere)),
+            (Whose::Address(what, network), rate(of_address)),
         ];
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let now = state.advance(self.clock.now());
@@ -135,10 +145,12 @@ impl Throttle {
         Ok(())
     }
 
-    /// It was right: the subject starts anew. What its address tried stays counted.
-    pub fn succeeded(&self, what: Attempted, subject: &str) {
+    /// It was right: the subject starts anew there. What its address tried stays counted.
+    pub fn succeeded(&self, what: Attempted, subject: &str, address: IpAddr) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.used.remove(&Whose::Subject(what, sha256(subject)));
+        state
+            .used
+            .remove(&Whose::Subject(what, sha256(subject), network_of(address)));
     }
 }
 

@@ -55,7 +55,9 @@ impl VouchersApi for GateSession {
         };
         match self.gate.store.redeem_voucher(redemption).await.map_err(failed)? {
             Redeemed::Done { amount, balance } => {
-                self.gate.throttle.succeeded(Attempted::Voucher, &account.to_string());
+                self.gate
+                    .throttle
+                    .succeeded(Attempted::Voucher, &account.to_string(), self.caller.address);
                 Ok(CreditsReceived {
                     namespace: request.namespace,
                     received: amount,

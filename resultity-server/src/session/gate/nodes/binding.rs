@@ -92,7 +92,7 @@ impl GateSession {
         let flow = self.flow(Some(environment))?;
         match joined {
             Joined::Bound { .. } => {
-                throttle.succeeded(Attempted::JoinCode, &account.to_string());
+                throttle.succeeded(Attempted::JoinCode, &account.to_string(), self.caller.address);
                 tracing::info!(node.id = %node, account.id = %account, "a node was bound by a wallet");
                 flow.fleet_changed(node);
                 let record = store.fleet_node(node, environment, now).await.map_err(failed)?;
