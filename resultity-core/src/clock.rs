@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,12 @@ impl fmt::Display for Timestamp {
 pub trait Clock: Send + Sync + fmt::Debug {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// The time now, and how much of its millisecond is over in parts of 4096 (0–4095): what is asked for later in one thread
+    /// is never smaller. A clock that knows no finer time than [`now`](Self::now) says 0.
+    fn fine(&self) -> (Timestamp, u16) {
+        (self.now(), 0)
+    }
 }
 
 /// Gives random bytes fit for keys and tokens.
@@ -74,6 +80,13 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp(jiff::Timestamp::now().as_millisecond())
     }
+
+    fn fine(&self) -> (Timestamp, u16) {
+        let nanos = jiff::Timestamp::now().as_nanosecond();
+        let part = nanos.rem_euclid(1_000_000) * 4096 / 1_000_000;
+        let millis = i64::try_from(nanos.div_euclid(1_000_000)).unwrap_or(i64::MAX);
+        (Timestamp(millis), u16::try_from(part).unwrap_or_default())
+    }
 }
 
 /// The operating system's source of randomness.
@@ -86,28 +99,43 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// A clock that moves when it is told to.
+/// A clock that moves when it is told to. Each look at its [`fine`](Clock::fine) time takes one part of the millisecond, up to the last.
 #[derive(Debug)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    millis: AtomicI64,
+    looks: AtomicU16,
+}
 
 impl ManualClock {
     /// A clock that stands at `start`.
     pub const fn new(start: Timestamp) -> Self {
-        Self(AtomicI64::new(start.0))
+        Self {
+            millis: AtomicI64::new(start.0),
+            looks: AtomicU16::new(0),
+        }
     }
 
     /// Moves it forward.
     pub fn advance(&self, duration: Duration) {
-        self.0.fetch_add(
+        self.millis.fetch_add(
             i64::try_from(duration.as_millis()).unwrap_or(i64::MAX),
             Ordering::SeqCst,
         );
+        if !duration.is_zero() {
+            self.looks.store(0, Ordering::SeqCst);
+        }
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.millis.load(Ordering::SeqCst))
+    }
+
+    fn fine(&self) -> (Timestamp, u16) {
+        let next = |looks: u16| Some((looks + 1).min(4095));
+        let looks = self.looks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        (self.now(), looks.unwrap_or(4095))
     }
 }
 

@@ -40,11 +40,14 @@ impl JobId {
     }
 }
 
-/// A UUID of version 7 (RFC 9562) from the given time and randomness.
+/// A UUID of version 7 (RFC 9562) from the given time and randomness. The twelve bits after the milliseconds are finer time
+/// (section 6.2, method 3), so that what is made one after the other in one millisecond is in order, too.
 fn uuid_v7(clock: &dyn Clock, entropy: &dyn Entropy) -> Uuid {
+    let (now, part) = clock.fine();
     let mut random = [0; 10];
     entropy.fill(&mut random);
-    let millis = u64::try_from(clock.now().as_millis()).unwrap_or_default();
+    random[..2].copy_from_slice(&part.to_be_bytes());
+    let millis = u64::try_from(now.as_millis()).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
 }
 
@@ -304,6 +307,17 @@ mod tests {
             serde_json::from_str::<JobId>(&serde_json::to_string(&first).unwrap()).unwrap(),
             first
         );
+    }
+
+    #[test]
+    fn ids_of_one_millisecond_are_in_order() {
+        let manual = ManualClock::new(Timestamp::from_millis(1_700_000_000_000));
+        for clock in [&manual as &dyn Clock, &crate::clock::SystemClock] {
+            let made: Vec<_> = (0..500)
+                .map(|_| JobId::new(clock, &crate::clock::SystemEntropy))
+                .collect();
+            assert!(made.is_sorted(), "{clock:?}");
+        }
     }
 
     #[test]
