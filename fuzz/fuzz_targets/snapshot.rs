@@ -20,7 +20,9 @@ fuzz_target!(|text: &str| {
     {
         assert_eq!(chain.follow(chain.current()).ok(), chain.follow(chain.genesis).ok());
     }
-    let Ok(snapshot) = serde_json::from_str::<Snapshot>(text) else { return };
+    let Ok(snapshot) = serde_json::from_str::<Snapshot>(text) else {
+        return;
+    };
     if snapshot.validate().is_err() {
         return;
     }
