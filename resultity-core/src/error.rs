@@ -36,6 +36,8 @@ pub enum ErrorCode {
     InsufficientQuota,
     /// The caller is known, but may not do this.
     PermissionDenied,
+    /// The account is suspended: nothing that belongs to it counts until it is restored.
+    AccountSuspended,
     /// No model of this name.
     ModelNotFound,
     /// Nothing of this name.
@@ -89,6 +91,7 @@ impl ErrorCode {
             Self::SecondFactorRequired => ("second_factor_required", 401, "authentication_error"),
             Self::InsufficientQuota => ("insufficient_quota", 402, "insufficient_quota"),
             Self::PermissionDenied => ("permission_denied", 403, "permission_error"),
+            Self::AccountSuspended => ("account_suspended", 403, "permission_error"),
             Self::ModelNotFound => ("model_not_found", 404, REQUEST),
             Self::NotFound => ("not_found", 404, REQUEST),
             Self::MethodNotAllowed => ("method_not_allowed", 405, REQUEST),
@@ -122,6 +125,7 @@ impl ErrorCode {
         Self::SecondFactorRequired,
         Self::InsufficientQuota,
         Self::PermissionDenied,
+        Self::AccountSuspended,
         Self::ModelNotFound,
         Self::NotFound,
         Self::MethodNotAllowed,

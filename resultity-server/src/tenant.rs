@@ -78,7 +78,9 @@ pub async fn grant_once(
     };
     match store.grant(grant).await? {
         Granted::Balance(balance) => Ok(balance),
-        Granted::UnknownNamespace => Err(StoreError::Corrupt("a namespace that was just made is gone".into())),
+        Granted::UnknownNamespace | Granted::Conflict => {
+            Err(StoreError::Corrupt("a namespace that was just made is gone".into()))
+        }
     }
 }
 

@@ -260,20 +260,25 @@ async fn a_suspended_account_can_do_nothing_at_once() {
     }
     assert_eq!(
         code(user.notifications(NotificationQuery::default()).await),
-        ErrorCode::PermissionDenied
+        ErrorCode::NotSignedIn
     );
-    assert_eq!(
-        api.call(reqwest::Method::GET, "/v1/models", &[], None).await.status,
-        401
-    );
-    assert_eq!(api.post("/v1/chat/completions", chat()).await.status, 401);
+    let models = api.call(reqwest::Method::GET, "/v1/models", &[], None).await;
+    let refused = api.post("/v1/chat/completions", chat()).await;
+    for answer in [models, refused] {
+        assert_eq!(answer.status, 403);
+        assert_eq!(answer.json()["error"]["code"], "account_suspended", "{}", answer.body);
+    }
     for account in [id, owner] {
         admin
             .change_account(account, ChangeAccount::restore("a mistake"))
             .await
             .unwrap();
     }
-    assert!(user.notifications(NotificationQuery::default()).await.is_ok());
+    assert_eq!(
+        code(user.notifications(NotificationQuery::default()).await),
+        ErrorCode::NotSignedIn,
+        "what somebody else may hold is not revived"
+    );
     assert_eq!(
         api.call(reqwest::Method::GET, "/v1/models", &[], None).await.status,
         200

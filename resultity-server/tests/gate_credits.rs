@@ -14,8 +14,8 @@ use reqwest::StatusCode;
 use resultity_client::GateClient;
 use resultity_core::api::cloud::ChatApi;
 use resultity_core::api::gate::{
-    AccountUsageQuery, CreateVoucher, CreditQuery, CreditsApi, InEnvironment, NewTransfer, Payment, PaymentsApi,
-    RedeemVoucher, ReportsApi, Role, Scope, SetCreditAlert, VouchersApi,
+    AccountUsageQuery, CreateVoucher, CreditGrant, CreditQuery, CreditsApi, GrantApi, InEnvironment, NewTransfer,
+    Payment, PaymentsApi, RedeemVoucher, ReportsApi, Role, Scope, SetCreditAlert, VouchersApi,
 };
 use resultity_core::api::page::PageQuery;
 use resultity_core::api::webhooks::{CreateWebhook, WebhooksApi};
@@ -30,6 +30,7 @@ use resultity_core::testing::gate::credits::{self, Namespaces};
 use resultity_core::webhook::{EventType, SigningSecret};
 use resultity_server::assemble::Offer;
 use resultity_server::session::{Authority, Caller, GateSession, Keys, new_key};
+use resultity_server::store::admin::AuditFilter;
 use resultity_server::tenant::{self, Tenant};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -113,6 +114,48 @@ async fn concurrent_transfers_spend_nothing_twice() {
     assert!(answers.iter().all(|answer| answer.as_ref().unwrap() == first));
     let credits = client.credits(InEnvironment::default()).await.unwrap();
     assert_eq!(credits.available, harness::CREDITS);
+    assert_audited(&server).await;
+}
+
+#[tokio::test]
+async fn a_grant_that_is_repeated_is_given_once() {
+    let server = TestServer::start().await;
+    let of = namespaces(&server).await;
+    let (_, _, admin) = administrator(&server, "root").await;
+    let (_, _, other) = administrator(&server, "other").await;
+    let five = Credits::from_whole(5);
+    let grant = || CreditGrant::to_namespace(of.other, five).idempotency_key("invoice 7");
+    let answers = join_all((0..20).map(|_| admin.grant_credits(grant()))).await;
+    for answer in answers {
+        let given = answer.unwrap();
+        assert_eq!((given.granted, given.balance), (five, five));
+    }
+    // As a header too; for something else it is refused; another administrator's keys are their own.
+    let token = sign_in(&server, gate::new_account(&server, "third", Role::Admin).await).await;
+    let post = async || {
+        let url = format!("{}/gate/v1/admin/credits", server.base_url());
+        let request = reqwest::Client::new().post(url).bearer_auth(&token);
+        let body = json!({"namespace": of.other, "credits": "5"});
+        let sent = request.header("Idempotency-Key", "h").json(&body).send().await;
+        sent.unwrap().status()
+    };
+    assert_eq!((post().await, post().await), (StatusCode::OK, StatusCode::OK));
+    let more = CreditGrant::to_namespace(of.other, Credits::from_whole(6)).idempotency_key("invoice 7");
+    assert_eq!(code(admin.grant_credits(more).await), ErrorCode::Conflict);
+    let elsewhere = CreditGrant::to_namespace(of.full, five).idempotency_key("invoice 7");
+    assert_eq!(code(admin.grant_credits(elsewhere).await), ErrorCode::Conflict);
+    let bad = CreditGrant::to_namespace(of.other, five).idempotency_key("\n");
+    assert_eq!(code(admin.grant_credits(bad).await), ErrorCode::InvalidValue);
+    other.grant_credits(grant()).await.unwrap();
+    let balance = server.store.balance(of.other).await.unwrap().unwrap();
+    assert_eq!(balance.available, Credits::from_whole(15));
+    let lines = AuditFilter {
+        action: Some("credits.grant".to_owned()),
+        ascending: true,
+        limit: 100,
+        ..AuditFilter::default()
+    };
+    assert_eq!(server.store.audit_lines(lines).await.unwrap().len(), 3);
     assert_audited(&server).await;
 }
 

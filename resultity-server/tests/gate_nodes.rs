@@ -6,7 +6,7 @@ mod harness;
 
 use std::time::Duration;
 
-use harness::gate::{account, administrator, door, door_client};
+use harness::gate::{account, administrator, door, door_client, gate};
 use harness::node::TestNode;
 use harness::wallet::{TestWallet, totp};
 use harness::{TestServer, model, soon};
@@ -14,10 +14,10 @@ use resultity_client::GateClient;
 use resultity_core::B256;
 use resultity_core::api::cloud::ChatApi;
 use resultity_core::api::gate::{
-    AdminNodesApi, AdminNodesQuery, AppealDecision, AppealPenalty, AppealsQuery, AskBinding, BindNode, ControlNode,
-    CreateJoinCode, DecideAppeal, FlagNode, InEnvironment, NamespacesApi, Node, NodeAction, NodeFlag, NodeJobsQuery,
-    NodeWorkQuery, NodesApi, NodesQuery, PayOutNode, PenaliseNode, PenaltiesQuery, PenaltyState, UnflagNode,
-    UpdateNode, WalletsApi,
+    AdminAccountsApi, AdminNodesApi, AdminNodesQuery, AppealDecision, AppealPenalty, AppealsQuery, AskBinding,
+    BindNode, ChangeAccount, ControlNode, CreateJoinCode, DecideAppeal, FlagNode, InEnvironment, NamespacesApi, Node,
+    NodeAction, NodeFlag, NodeJobsQuery, NodeWorkQuery, NodesApi, NodesQuery, NotificationQuery, NotificationsApi,
+    PayOutNode, PenaliseNode, PenaltiesQuery, PenaltyState, UnflagNode, UpdateNode, WalletsApi,
 };
 use resultity_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use resultity_core::credits::Credits;
@@ -31,6 +31,7 @@ use resultity_core::testing::gate::{GateSetting, nodes};
 use resultity_core::wire::{FailureCode, JoinRequest, ReasonCode};
 use resultity_server::assemble::Offer;
 use resultity_server::link::LinkPolicy;
+use resultity_server::session::GateDoor;
 use serde_json::json;
 
 const TESTNET: InEnvironment = InEnvironment {
@@ -284,6 +285,96 @@ async fn a_code_binds_one_node_and_guessing_is_slowed_down() {
     }
     assert!(answers.iter().all(|status| [404, 429].contains(status)), "{answers:?}");
     assert_eq!(answers.last(), Some(&429));
+}
+
+#[tokio::test]
+async fn a_guess_counts_before_the_code_is_looked_at() {
+    let server = server().await;
+    let (_, _, alice) = account(&server, "alice").await;
+    let made = alice.create_join_code(CreateJoinCode::default()).await.unwrap();
+    let key = Keypair::generate(&SystemEntropy);
+    for _ in 0..12 {
+        assert_eq!(join(&server, &consent(&server, &key, "ABCD-2345")).await, 404);
+    }
+    // The right one, too late: it is not used up by that.
+    assert_eq!(join(&server, &consent(&server, &key, &made.code)).await, 429);
+    let other = Keypair::generate(&SystemEntropy);
+    let elsewhere = GateDoor::new(gate(&server), "192.0.2.1".parse().unwrap(), "test".into());
+    elsewhere.join(consent(&server, &other, &made.code)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_leaves_a_stranger_whose_wallet_was_first() {
+    let server = server().await;
+    let (_, _, alice) = account(&server, "alice").await;
+    let (_, _, mallory) = account(&server, "mallory").await;
+    let wallet = TestWallet::new();
+    mallory.link_wallet(wallet.to_link(&mallory).await).await.unwrap();
+    let key = Keypair::generate(&SystemEntropy);
+    let mut node = TestNode::connect(&server.io_url(), key.clone(), "m", 1, None).await;
+    let id = node.id();
+    let asked = AskBinding::new(id, Environment::Testnet);
+    let message = mallory.ask_binding(asked).await.unwrap().message;
+    let signature = wallet.key.sign_text(&message).to_string();
+    mallory.bind_node(BindNode::new(&message, signature)).await.unwrap();
+    node.pass_readiness().await;
+    server.until_served("m").await;
+    let client = server.client();
+    let request = ChatRequest::new("m", [Message::user("hello")]).max_tokens(10);
+    let asked = tokio::spawn(async move { client.chat(request).await });
+    let job = node.next_job().await;
+    node.answer(&job, "hi there").await;
+    soon("the answer", asked).await.unwrap().unwrap();
+    server.until_idle().await;
+    // The node itself says whose it is.
+    let made = alice.create_join_code(CreateJoinCode::default()).await.unwrap();
+    assert_eq!(join(&server, &consent(&server, &key, &made.code)).await, 200);
+    assert_eq!(code(mallory.node(id, TESTNET).await), ErrorCode::NotFound);
+    until(&alice, id, "the node in rotation", |node| node.in_rotation).await;
+    let kinds = async |client: &GateClient| {
+        let inbox = client.notifications(NotificationQuery::default()).await.unwrap().data;
+        let mut kinds: Vec<_> = inbox.into_iter().map(|one| one.kind).collect();
+        kinds.retain(|kind| kind.starts_with("node."));
+        kinds.sort();
+        kinds
+    };
+    assert_eq!(kinds(&mallory).await, ["node.bound", "node.unbound"]);
+    assert_eq!(kinds(&alice).await, ["node.bound"]);
+    // Who binds by a code is not outdone, and is paid what the node earned.
+    let second = mallory.create_join_code(CreateJoinCode::default()).await.unwrap();
+    assert_eq!(join(&server, &consent(&server, &key, &second.code)).await, 409);
+    let [own, other] = [namespace(&alice).await, namespace(&mallory).await];
+    let refused = mallory.pay_out_node(id, TESTNET, PayOutNode::all(other)).await;
+    assert_eq!(code(refused), ErrorCode::NotFound);
+    let paid = alice.pay_out_node(id, TESTNET, PayOutNode::all(own)).await.unwrap();
+    assert!(paid.amount > Credits::ZERO && paid.remaining == Credits::ZERO);
+    alice.unbind_node(id, TESTNET).await.unwrap();
+    assert_eq!(kinds(&alice).await, ["node.bound", "node.unbound"]);
+    assert_eq!(server.store.audit().await.unwrap().problems, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_suspended_owners_node_gets_no_work_until_the_account_is_restored() {
+    let server = server().await;
+    let (owner, _, alice) = account(&server, "alice").await;
+    let (_, _, root) = administrator(&server, "root").await;
+    let node = owned_node(&server, &alice).await;
+    root.change_account(owner, ChangeAccount::suspend("abuse"))
+        .await
+        .unwrap();
+    let flow = server.running.app().flow();
+    soon("the node out of rotation", async {
+        while !flow.served_models(None).is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let seen = root.admin_node(node.id(), TESTNET).await.unwrap().node;
+    assert_eq!((seen.state.as_str(), seen.in_rotation), ("frozen", false));
+    root.change_account(owner, ChangeAccount::restore("a mistake"))
+        .await
+        .unwrap();
+    server.until_served("m").await;
 }
 
 #[tokio::test]

@@ -7,12 +7,15 @@ use harness::gate::{account, administrator, client_with};
 use harness::wallet::TestWallet;
 use harness::{TestServer, model};
 use resultity_core::api::gate::{
-    AccountApi, AdminAccountsApi, ChangeAccount, ChangeEmail, CorrectionsApi, CreateNamespace, CreateToken,
-    CreditGrant, GrantApi, NamespacesApi, NewCorrection, Role, Scope, SecondFactorApi, WalletsApi,
+    AccountApi, AdminAccountsApi, AskBinding, BindNode, ChangeAccount, ChangeEmail, CorrectionsApi, CreateNamespace,
+    CreateToken, CreditGrant, GrantApi, NamespacesApi, NewCorrection, NodesApi, Role, Scope, SecondFactorApi,
+    WalletsApi,
 };
+use resultity_core::clock::{Clock, SystemClock, SystemEntropy};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
+use resultity_core::signing::Keypair;
 use resultity_server::assemble::Offer;
 
 fn code<T: std::fmt::Debug>(result: Result<T, ApiError>) -> ErrorCode {
@@ -47,6 +50,42 @@ async fn no_token_changes_how_its_account_is_signed_in_to() {
     assert_eq!(code(token.set_up_totp().await), ErrorCode::PermissionDenied);
     // It may still see and do the rest.
     assert_eq!(token.own_account().await.unwrap().wallets, 1);
+}
+
+#[tokio::test]
+async fn a_token_of_another_environment_uses_no_message_up() {
+    let server = both().await;
+    let (_, _, ada) = account(&server, "ada").await;
+    let wallet = TestWallet::new();
+    ada.link_wallet(wallet.to_link(&ada).await).await.unwrap();
+    let node = Keypair::generate(&SystemEntropy).node_id();
+    let now = SystemClock.now();
+    server
+        .store
+        .register_node(node, Environment::Testnet, now)
+        .await
+        .unwrap();
+    let asked = ada.ask_binding(AskBinding::new(node, Environment::Testnet)).await;
+    let message = asked.unwrap().message;
+    let signed = || BindNode::new(&message, wallet.key.sign_text(&message).to_string());
+    let wanted = CreateToken::new("mainnet", [Scope::Nodes]).environment(Environment::Mainnet);
+    let token = resultity_core::api::gate::TokensApi::create_token(&ada, wanted)
+        .await
+        .unwrap();
+    let token = client_with(&server, &token.secret);
+    assert_eq!(code(token.bind_node(signed()).await), ErrorCode::InvalidValue);
+    assert_eq!(
+        server
+            .store
+            .fleet_node(node, Environment::Testnet, now)
+            .await
+            .unwrap()
+            .unwrap()
+            .standing
+            .account,
+        None
+    );
+    assert_eq!(ada.bind_node(signed()).await.unwrap().id, node);
 }
 
 #[tokio::test]

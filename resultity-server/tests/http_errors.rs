@@ -237,3 +237,21 @@ async fn browsers_may_call_and_read_the_request_id() {
             .contains("x-request-id")
     );
 }
+
+#[tokio::test]
+async fn where_nothing_large_is_ever_said_nothing_large_is_read() {
+    let server = TestServer::start().await;
+    let (http, base) = (http(), server.base_url());
+    let body = |bytes: usize| format!("\"{}\"", "x".repeat(bytes - 2));
+    for path in ["/gate/v1/sign-in", "/gate/v1/nodes/codes", "/io/v1/join"] {
+        for (bytes, is_too_large) in [(256 * 1024, false), (256 * 1024 + 1, true)] {
+            let request = http.post(format!("{base}{path}"));
+            let request = request.header("content-type", "application/json").body(body(bytes));
+            let answer = send(request).await;
+            assert_eq!(answer.status == 413, is_too_large, "{path} {bytes}: {}", answer.status);
+            if is_too_large {
+                assert_eq!(answer.body["error"]["code"], "payload_too_large", "{path}");
+            }
+        }
+    }
+}

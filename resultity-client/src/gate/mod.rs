@@ -67,7 +67,10 @@ impl GateClient {
 #[async_trait]
 impl GrantApi for GateClient {
     async fn grant_credits(&self, grant: CreditGrant) -> Result<CreditGranted, ApiError> {
-        let call = self.transport.post(&["admin", "credits"], &grant)?;
+        let mut call = self.transport.post(&["admin", "credits"], &grant)?;
+        if grant.idempotency_key.is_some() {
+            call = call.repeatable();
+        }
         Ok(self.transport.json(call).await?.body)
     }
 }

@@ -91,6 +91,10 @@ impl JobTask {
                 ),
             )),
             Ok(Admission::KeyRevoked) => Ok(ApiError::new(ErrorCode::InvalidApiKey, "this API key was revoked")),
+            Ok(Admission::AccountSuspended) => Ok(ApiError::new(
+                ErrorCode::AccountSuspended,
+                "the account that this API key belongs to is suspended: ask whoever runs this network",
+            )),
             Err(error) => Ok(internal(error)),
         };
         match given {

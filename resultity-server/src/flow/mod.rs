@@ -448,6 +448,14 @@ impl Flow {
             now: self.clock.now(),
         };
         reasons(self.fleet.node(node).as_deref(), standing, network)
+    /// The same about all nodes of an account.
+    pub fn account_changed(&self, account: AccountId) {
+        let nodes = self.fleet.all();
+        for view in nodes.iter().filter(|view| view.standing.account == Some(account)) {
+            self.fleet.changed(view.node);
+        }
+    }
+
     }
 
     fn slot_freed(&self, node: NodeId, outcome: Outcome) {

@@ -62,10 +62,10 @@ fn csv(report: &UsageReport) -> Result<Vec<u8>, csv::Error> {
         let counts = &row.counts;
         writer.write_record([
             row.day.clone().unwrap_or_default(),
-            row.model.clone().unwrap_or_default(),
+            cell(row.model.as_deref()),
             row.endpoint.clone().unwrap_or_default(),
             row.key.map(|key| key.to_string()).unwrap_or_default(),
-            row.key_label.clone().unwrap_or_default(),
+            cell(row.key_label.as_deref()),
             counts.requests.to_string(),
             counts.failed.to_string(),
             counts.prompt_tokens.to_string(),
@@ -77,4 +77,27 @@ fn csv(report: &UsageReport) -> Result<Vec<u8>, csv::Error> {
     writer
         .into_inner()
         .map_err(|error| csv::Error::from(error.into_error()))
+}
+
+/// A text that people gave: a spreadsheet must not take it for a formula.
+pub(super) fn cell(text: Option<&str>) -> String {
+    let text = text.unwrap_or_default();
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        for text in ["=HYPERLINK(\"x\")", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"] {
+            assert_eq!(cell(Some(text)), format!("'{text}"));
+        }
+        assert_eq!((cell(Some("a=b")), cell(None)), ("a=b".into(), String::new()));
+    }
 }

@@ -142,6 +142,7 @@ impl Actor {
         self.flow.fleet.update(self.view.clone());
     }
 
+            "frozen" if self.standing.suspended => "the node gets no jobs",
     pub(super) fn keep_facts_now_and_then(&mut self) {
         if self.flow.clock.now().since(self.kept_at) >= KEEP_EVERY {
             self.keep_facts();

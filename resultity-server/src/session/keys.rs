@@ -55,6 +55,14 @@ pub fn key_hint(key: &SecretString) -> String {
     format!("{prefix}…{last}")
 }
 
+/// The account that owns the key may not do anything.
+fn account_suspended() -> ApiError {
+    ApiError::new(
+        ErrorCode::AccountSuspended,
+        "the account that this API key belongs to is suspended: ask whoever runs this network",
+    )
+}
+
 /// A key's record, and when it was read.
 #[derive(Debug, Clone)]
 struct Known {
@@ -94,6 +102,9 @@ impl Keys {
             .ok_or_else(|| invalid("this is not an API key of this network"))?;
         if record.revoked {
             return Err(invalid("this API key was revoked"));
+        }
+        if record.suspended {
+            return Err(account_suspended());
         }
         if record.replaced_at.is_some_and(|end| end <= now) {
             return Err(invalid("this secret of the API key was replaced: use the new one"));

@@ -83,6 +83,7 @@ pub trait AdminAccountStore: Send + Sync {
     /// One of them.
     async fn account_overview(&self, id: AccountId) -> Result<Option<AccountOverview>, StoreError>;
 
-    /// Changes one. The keys of a suspended account admit nothing from here on; an administrator who may act stays.
+    /// Changes one; an administrator who may act stays. When an account is suspended its sessions and access tokens end for
+    /// good, its keys admit nothing, its nodes may not work and its webhooks wait until it is restored.
     async fn change_account(&self, change: AccountChange) -> Result<AccountChanged, StoreError>;
 }

@@ -4,6 +4,7 @@
 
 mod administration;
 mod batches;
+mod bindings;
 mod deliveries;
 mod detached;
 mod files;
@@ -35,7 +36,7 @@ use super::Store;
 type Scenario = fn(&World) -> BoxFuture<'_, ()>;
 
 /// Every scenario with its name.
-pub const SCENARIOS: [(&str, Scenario); 22] = [
+pub const SCENARIOS: [(&str, Scenario); 23] = [
     ("a tenant is made once", |world| {
         Box::pin(tenants::a_tenant_is_made_once(world))
     }),
@@ -104,6 +105,9 @@ pub const SCENARIOS: [(&str, Scenario); 22] = [
     ("a node is bound once", |world| {
         Box::pin(network::a_node_is_bound_once(world))
     }),
+    ("nodes that are nobody's are forgotten", |world| {
+        Box::pin(network::nodes_that_are_nobodys_are_forgotten(world))
+    }),
 ];
 
 /// Runs every scenario on a store that `make_store` makes for it: an empty one.
@@ -125,6 +129,7 @@ where
         .chain(plans::SCENARIOS)
         .chain(detached::SCENARIOS)
         .chain(files::SCENARIOS)
+        .chain(bindings::SCENARIOS)
         .chain(fleet::SCENARIOS)
         .chain(identity::SCENARIOS)
         .chain(mail_codes::SCENARIOS)

@@ -1,5 +1,7 @@
 //! Nodes as their owners and administrators manage them: who owns them, what keeps them from work, what they did.
 
+use std::str::FromStr;
+
 use async_trait::async_trait;
 use resultity_core::B256;
 use resultity_core::api::gate::NodeFlag;
@@ -64,6 +66,8 @@ pub struct NodeStanding {
     pub banned: bool,
     /// Since when its owner has it paused.
     pub paused: Option<Timestamp>,
+    /// Whether the account that bound it is suspended.
+    pub suspended: bool,
     /// What administrators put on it. May hold some that are over: see [`flag`](Self::flag).
     pub flags: Vec<FlagRecord>,
     /// The penalties that were in force when this was read. Some may be over by now.
@@ -89,6 +93,7 @@ impl NodeStanding {
     pub fn may_work(&self, now: Timestamp) -> bool {
         self.account.is_some()
             && !self.banned
+            && !self.suspended
             && self.paused.is_none()
             && NodeFlag::ALL.into_iter().all(|flag| self.flag(flag, now).is_none())
             && self.penalty(now).is_none()
@@ -111,10 +116,56 @@ pub struct FleetRecord {
     pub created: Timestamp,
     /// When it was bound.
     pub bound: Option<Timestamp>,
+    /// By what; none also for a node that the server bound by itself.
+    pub bound_by: Option<BoundBy>,
     /// When it was heard of last.
     pub seen: Option<Timestamp>,
     /// What it said then.
     pub facts: Option<NodeFacts>,
+}
+
+/// By what a node was bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BoundBy {
+    /// A code of the account that the node signed with its key: it has consented.
+    Code,
+    /// A message that a wallet of the account signed: the node was not asked, and its own word counts more.
+    Wallet,
+}
+
+impl BoundBy {
+    /// As it is stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Code => "code",
+            Self::Wallet => "wallet",
+        }
+    }
+}
+
+impl FromStr for BoundBy {
+    type Err = StoreError;
+
+    fn from_str(text: &str) -> Result<Self, StoreError> {
+        match text {
+            "code" => Ok(Self::Code),
+            "wallet" => Ok(Self::Wallet),
+            _ => Err(StoreError::Corrupt(format!("no node is bound by `{text}`"))),
+        }
+    }
+}
+
+/// What is written beside a binding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewBinding {
+    /// The most nodes that the account may have in the environment.
+    pub most: u32,
+    /// For the audit log; who, what to and where, `before` and `after` are filled in.
+    pub audit: AuditEntry,
+    /// What the account is told.
+    pub notice: OwnerNotice,
+    /// What the account is told that had the node, if it is another one.
+    pub farewell: OwnerNotice,
 }
 
 /// What binds a node to an account, once.
@@ -148,7 +199,7 @@ pub enum Joined {
     },
     /// No such offer: unknown, used, expired, or of the other environment.
     UnknownOffer,
-    /// Another account has it: that one has to unbind it first. The offer is still there.
+    /// Another account has it, which has to unbind it first. The offer is still there.
     Taken,
     /// It may not connect. The offer is still there.
     Banned,
@@ -275,25 +326,35 @@ pub trait FleetStore: Send + Sync {
     /// Keeps an offer, unless the account has `most` that have not expired. Those that have expired are forgotten.
     async fn offer_node(&self, offer: NodeOffer, most: u32) -> Result<bool, StoreError>;
 
-    /// Binds a node that knows the code with this hash; registers it if it was never here. The account gets at most
-    /// `most` nodes of an environment.
+    /// Binds a node that knows the code with this hash, and whose own signature the caller has seen; registers it if it was
+    /// never here. A node that another account has bound by a wallet alone moves: out of its Subclouds, not paused, with
+    /// what it earned and was not paid out.
     async fn join_node(
         &self,
         code_hash: B256,
         node: NodeId,
         environment: Environment,
-        most: u32,
-        now: Timestamp,
+        binding: NewBinding,
     ) -> Result<Joined, StoreError>;
 
-    /// Binds the node that a message with this hash names, which this account got. The node has to be registered.
+    /// Binds the node that a message with this hash names, which this account got for one of these environments. The node
+    /// has to be registered.
     async fn claim_node(
         &self,
         message_hash: B256,
         account: AccountId,
-        most: u32,
-        now: Timestamp,
+        environments: Vec<Environment>,
+        binding: NewBinding,
     ) -> Result<(Joined, Option<(NodeId, Environment)>), StoreError>;
+
+    /// Forgets at most so many nodes that are nobody's, were not heard of since then, and that nothing else is known of: no
+    /// job, no credits, no flag, no penalty. How many.
+    async fn forget_nodes(
+        &self,
+        environment: Environment,
+        unseen_since: Timestamp,
+        most: u32,
+    ) -> Result<u64, StoreError>;
 
     /// Whether a node may work.
     async fn node_standing(
@@ -341,6 +402,7 @@ pub trait FleetStore: Send + Sync {
         node: NodeId,
         environment: Environment,
         audit: AuditEntry,
+        notice: OwnerNotice,
     ) -> Result<Unbound, StoreError>;
 
     /// Puts a flag on a node. None: no such node.

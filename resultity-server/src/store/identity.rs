@@ -356,7 +356,7 @@ pub trait IdentityStore: Send + Sync {
     /// Ends all sessions of the account but this one; gives how many.
     async fn end_logins(&self, account: AccountId, but: Option<LoginId>) -> Result<u64, StoreError>;
 
-    /// Makes an access token. False: the account has `most` already.
+    /// Makes an access token. False: the account has `most` already, or is suspended.
     async fn create_token(&self, token: NewToken, most: u32) -> Result<bool, StoreError>;
 
     /// The access token with this hash, if it counts.

@@ -71,6 +71,8 @@ pub enum Admission {
     },
     /// The key was revoked: nothing was changed.
     KeyRevoked,
+    /// The key's account is suspended: nothing was changed.
+    AccountSuspended,
     /// The key's own limit on what it may spend would be passed: nothing was changed.
     SpendLimit {
         /// What the key may still spend.

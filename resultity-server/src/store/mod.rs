@@ -100,6 +100,8 @@ pub struct KeyRecord {
     pub environment: Environment,
     /// Whether it was revoked.
     pub revoked: bool,
+    /// Whether its account is suspended.
+    pub suspended: bool,
     /// Until when the secret that was asked for works, since the key has a new one.
     pub replaced_at: Option<Timestamp>,
     /// What it may do.
@@ -155,6 +157,9 @@ pub enum Granted {
     Balance(Credits),
     /// No such namespace.
     UnknownNamespace,
+    /// The idempotency key stands for another grant, and nothing was changed: of an audited grant only, since that of
+    /// another kind is named by what it belongs to.
+    Conflict,
 }
 
 /// What a namespace has.

@@ -34,6 +34,10 @@ pub struct CreditGrant {
     /// Why: at most 500 characters. Whoever owns the namespace sees it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// 1 to 255 printable characters: a repeat by the same administrator with the same key grants nothing more. The header
+    /// `Idempotency-Key` does the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
 }
 
 impl CreditGrant {
@@ -44,6 +48,7 @@ impl CreditGrant {
             namespace: None,
             credits,
             reason: None,
+            idempotency_key: None,
         }
     }
 
@@ -54,7 +59,15 @@ impl CreditGrant {
             namespace: Some(namespace),
             credits,
             reason: None,
+            idempotency_key: None,
         }
+    }
+
+    /// Under this key, however often it is sent.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
     }
 
     /// For this reason.
@@ -73,6 +86,7 @@ impl fmt::Debug for CreditGrant {
             .field("namespace", &self.namespace)
             .field("credits", &self.credits)
             .field("reason", &self.reason)
+            .field("idempotency_key", &self.idempotency_key)
             .finish()
     }
 }

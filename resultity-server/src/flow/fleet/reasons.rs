@@ -79,6 +79,13 @@ fn of_decisions(standing: &NodeStanding, now: Timestamp, found: &mut Vec<Reason>
             "its owner can read the penalty and appeal against it in the account",
         ));
     }
+    if standing.suspended {
+        found.push(reason(
+            ReasonCode::Frozen,
+            "the account that bound the node is suspended",
+            "ask the network's administrators",
+        ));
+    }
     if let Some(freeze) = standing.flag(NodeFlag::Freeze, now) {
         found.push(reason(
             ReasonCode::Frozen,

@@ -13,7 +13,7 @@ pub fn shown_state(standing: &NodeStanding, now: Timestamp) -> &'static str {
         "excluded"
     } else if standing.account.is_none() {
         "idle"
-    } else if standing.flag(NodeFlag::Freeze, now).is_some() {
+    } else if standing.suspended || standing.flag(NodeFlag::Freeze, now).is_some() {
         "frozen"
     } else if standing.paused.is_some() || standing.flag(NodeFlag::Pause, now).is_some() {
         "paused"
@@ -45,6 +45,9 @@ pub(crate) fn membership(standing: &NodeStanding) -> Membership {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    if standing.suspended {
+        return Some(("its account is suspended", None));
+    }
     use crate::store::fleet::{FlagRecord, PenaltyRecord};
     use resultity_core::Address;
     use resultity_core::clock::{ManualClock, SeededEntropy};
@@ -79,6 +82,7 @@ pub(super) mod tests {
             ..bound()
         }
     }
+            suspended: false,
 
     pub(crate) fn penalised(until: i64) -> NodeStanding {
         let standing = bound();
@@ -131,8 +135,13 @@ pub(super) mod tests {
         ];
         for (standing, state, may_work) in cases {
             let found = (shown_state(&standing, NOW), standing.may_work(NOW));
+        let suspended = NodeStanding {
+            suspended: true,
+            ..bound()
+        };
             assert_eq!(found, (state, may_work), "{standing:?}");
         }
+            (suspended, "frozen", false),
         let shadowed = flagged(&[(NodeFlag::Shadow, 2_000_000)]);
         assert_eq!(shown_reason(&shadowed, NOW), None);
         let until = Some(Timestamp::from_millis(2_000_000));

@@ -59,10 +59,10 @@ fn csv(report: &AccountUsage) -> Result<Vec<u8>, csv::Error> {
         writer.write_record([
             row.day.clone().unwrap_or_default(),
             row.namespace.map(|id| id.to_string()).unwrap_or_default(),
-            text(row.namespace_name.as_deref()),
+            usage_table::cell(row.namespace_name.as_deref()),
             row.key.map(|id| id.to_string()).unwrap_or_default(),
-            text(row.key_label.as_deref()),
-            text(row.model.as_deref()),
+            usage_table::cell(row.key_label.as_deref()),
+            usage_table::cell(row.model.as_deref()),
             row.endpoint.clone().unwrap_or_default(),
             counts.requests.to_string(),
             counts.failed.to_string(),
@@ -77,31 +77,10 @@ fn csv(report: &AccountUsage) -> Result<Vec<u8>, csv::Error> {
         .map_err(|error| csv::Error::from(error.into_error()))
 }
 
-/// A text that people gave: a spreadsheet must not take it for a formula.
-fn text(text: Option<&str>) -> String {
-    let text = text.unwrap_or_default();
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
-}
-
 async fn activity(Gated(session): Gated, uri: Uri) -> Result<Response, Problem> {
     Ok(encode(&session.activity(query::read(&uri)?).await?))
 }
 
 async fn rewards(Gated(session): Gated, uri: Uri) -> Result<Response, Problem> {
     Ok(encode(&session.rewards(query::read(&uri)?).await?))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_label_is_a_formula() {
-        assert_eq!(text(Some("=HYPERLINK(\"x\")")), "'=HYPERLINK(\"x\")");
-        assert_eq!((text(Some("a=b")), text(None)), ("a=b".into(), String::new()));
-    }
 }

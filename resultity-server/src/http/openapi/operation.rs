@@ -312,9 +312,14 @@ impl Operation {
         match self.access {
             Access::Key => self
                 .errors
-                .extend([ErrorCode::InvalidApiKey, ErrorCode::RateLimitExceeded]),
+                .extend([
+                    ErrorCode::InvalidApiKey,
+                    ErrorCode::AccountSuspended,
+                    ErrorCode::RateLimitExceeded,
+                ]),
             Access::SignedIn | Access::Administrator => self.errors.extend([
                 ErrorCode::NotSignedIn,
+                ErrorCode::AccountSuspended,
                 ErrorCode::PermissionDenied,
                 ErrorCode::RateLimitExceeded,
             ]),

@@ -90,6 +90,9 @@ impl AdminAccountsApi for GateSession {
             AccountChanged::Done(account) => {
                 // What is remembered of its keys is from before.
                 self.gate.keys.forget_account(id);
+                for flow in self.gate.flows.iter() {
+                    flow.account_changed(id);
+                }
                 tracing::warn!(account.id = %id, actor = %actor, suspended = account.suspended.is_some(), role = account.role.as_str(), "an account was changed");
                 Ok(shown(*account))
             }

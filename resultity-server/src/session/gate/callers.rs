@@ -52,7 +52,7 @@ fn not_signed_in() -> ApiError {
 /// The account may not do anything.
 pub(super) fn suspended() -> ApiError {
     ApiError::new(
-        ErrorCode::PermissionDenied,
+        ErrorCode::AccountSuspended,
         "this account is suspended: ask whoever runs this network",
     )
 }

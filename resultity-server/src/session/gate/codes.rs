@@ -62,7 +62,9 @@ impl Gate {
             expires_at,
         };
         let has_account = self.store.keep_code(kept).await.map_err(failed)?;
-        let posted = letter(purpose, &email, &code, has_account).map_or(Ok(()), |letter| self.mail.post(&letter));
+        // Whoever has had enough letters today gets none; the answer is the same.
+        let letter = letter(purpose, &email, &code, has_account).filter(|_| self.postbox.takes(&email, now));
+        let posted = letter.map_or(Ok(()), |letter| self.mail.post(&letter));
         match posted {
             // Of a reset, only those who have an account are sent anything: that the queue is full would tell.
             Err(PostError::Full) if purpose == CodePurpose::Reset => {

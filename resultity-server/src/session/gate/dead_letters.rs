@@ -20,6 +20,7 @@ use crate::flow::detached::{Detached, DetachedJob};
 use crate::flow::validate::ValidJob;
 use crate::store::NewNotification;
 use crate::store::letters::{Claimed, LetterEnded, LetterFilter, LetterRecord, LetterWork};
+use crate::store::subclouds::SubcloudRef;
 
 /// How long a claim lasts if whoever has it is lost.
 const CLAIM: Duration = Duration::from_mins(2);
@@ -51,6 +52,27 @@ fn taken() -> ApiError {
 }
 
 impl GateSession {
+    /// Whether the job may be addressed still to the Subcloud that it was addressed to.
+    async fn check_subcloud(&self, request: &ValidJob, letter: &LetterRecord) -> Result<(), ApiError> {
+        let Some(subcloud) = request.subcloud else {
+            return Ok(());
+        };
+        let found = self.gate.store.subcloud(SubcloudRef::Id(subcloud)).await;
+        let found = found.map_err(failed)?;
+        let subcloud = found.ok_or_else(|| conflict("the Subcloud that it was addressed to was deleted: drop it"))?;
+        if !subcloud.admits(letter.account, letter.namespace) {
+            return Err(conflict(
+                "its namespace may not address jobs to its Subcloud any more: drop it",
+            ));
+        }
+        if !subcloud.answers_for(&request.model.name) {
+            return Err(conflict(
+                "its Subcloud does not answer for this model any more: drop it",
+            ));
+        }
+        Ok(())
+    }
+
     /// Makes a new job of one that failed: what was asked, at today's price, with a hold of its own.
     async fn run_again(&self, work: LetterWork) -> Result<DetachedJob, ApiError> {
         let letter = work.letter;
@@ -64,6 +86,7 @@ impl GateSession {
         let asked: Box<RawValue> = RawValue::from_string(work.request).map_err(unreadable)?;
         let gone = |_| conflict(format!("the network has no model {} any more: drop it", letter.model));
         request.model = flow.model(&letter.model).map_err(gone)?;
+        self.check_subcloud(&request, &letter).await?;
         let price = request.model.price;
         request.ceiling = price.cost(request.max_prompt_tokens, request.max_completion_tokens);
         let principal = Principal {
@@ -87,7 +110,8 @@ impl GateSession {
                 ErrorCode::InsufficientQuota => {
                     conflict(format!("its namespace cannot pay for it now: {}", error.message))
                 }
-                ErrorCode::InvalidApiKey => conflict("its API key was revoked or its account suspended: drop it"),
+                ErrorCode::InvalidApiKey => conflict("its API key was revoked: drop it"),
+                ErrorCode::AccountSuspended => conflict("its account is suspended: restore it before, or drop it"),
                 _ => error,
             })
     }

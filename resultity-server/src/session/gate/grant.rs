@@ -7,6 +7,7 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::JobId;
 use secrecy::SecretString;
 
+use super::credits::{checked_key, key_conflict};
 use super::{GateSession, reason};
 use crate::session::hash_key;
 use crate::store::{Grant, Granted};
@@ -46,9 +47,14 @@ impl GrantApi for GateSession {
             why if why.is_empty() => "granted by an administrator".to_owned(),
             why => why,
         };
+        // Each administrator's keys are their own.
+        let idempotency_key = match grant.idempotency_key {
+            Some(key) => format!("admin:{actor}:{}", checked_key(key)?),
+            None => format!("admin:{}", JobId::new(&*self.gate.clock, &*self.gate.entropy)),
+        };
         let audit = self.audit(actor, "credits.grant", format!("namespace:{namespace}"), why.clone());
         let store_grant = Grant {
-            idempotency_key: format!("admin:{}", JobId::new(&*self.gate.clock, &*self.gate.entropy)),
+            idempotency_key,
             namespace,
             amount: grant.credits,
             reason: why,
@@ -66,6 +72,7 @@ impl GrantApi for GateSession {
             Ok(Granted::UnknownNamespace) => {
                 Err(ApiError::new(ErrorCode::NotFound, "there is no such namespace").with_param("namespace"))
             }
+            Ok(Granted::Conflict) => Err(key_conflict()),
             Err(error) => {
                 tracing::error!(%error, "credits could not be granted");
                 Err(ApiError::new(

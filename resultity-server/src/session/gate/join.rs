@@ -8,7 +8,6 @@ use resultity_core::id::NodeId;
 use resultity_core::signing::{Signature, TypedData, check_skew};
 use resultity_core::wire::{JoinAnswer, JoinRequest, MAX_JOIN_LIFETIME_MS, ModelStanding, NodeStatus, status_request};
 
-use super::nodes::NODES_PER_ACCOUNT;
 use super::throttle::Attempted;
 use super::{GateDoor, failed};
 use crate::flow::Flow;
@@ -39,12 +38,11 @@ impl GateDoor {
             ApiError::new(ErrorCode::NotFound, message).with_param("code")
         };
         let hash = join_code_hash(&asked.code).ok_or_else(no_code)?;
-        let joined = self
+        let binding = self
             .gate
-            .store
-            .join_node(hash, node, environment, NODES_PER_ACCOUNT, now)
-            .await
-            .map_err(failed)?;
+            .binding("The node has joined your account with a code that you made.");
+        let joined = self.gate.store.join_node(hash, node, environment, binding).await;
+        let joined = joined.map_err(failed)?;
         match joined {
             Joined::Bound { account, name } => {
                 self.gate

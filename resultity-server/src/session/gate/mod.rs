@@ -11,6 +11,7 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{AccountId, AuditId, LoginId, NotificationId, TokenId};
 use resultity_core::webhook::SigningSecret;
 use serde_json::Value;
+use tokio_util::task::TaskTracker;
 
 use crate::flow::{Flow, Flows};
 use crate::mail::{Mail, MailOptions};
@@ -42,6 +43,7 @@ mod options;
 mod passwords;
 mod payments;
 mod plans;
+mod postbox;
 mod queue;
 mod reason;
 mod reports;
@@ -52,6 +54,8 @@ mod throttle;
 mod tokens;
 mod vouchers;
 mod wallets;
+
+use postbox::Postbox;
 
 pub use alerts::write_alerts;
 pub use callers::csrf_token;
@@ -114,15 +118,20 @@ pub struct Gate {
     pub(crate) mail: Arc<Mail>,
     pub(crate) sealer: Sealer,
     pub(crate) throttle: Throttle,
+    pub(crate) postbox: Postbox,
     pub(crate) passwords: Passwords,
     pub(crate) options: GateOptions,
+    /// What changes something, each act in a task of its own: a stop waits for them.
+    pub(crate) acts: TaskTracker,
 }
 
 impl Gate {
     /// A gate on this store.
     pub fn new(parts: GateParts) -> Self {
         Self {
+            acts: TaskTracker::new(),
             throttle: Throttle::new(Arc::clone(&parts.clock)),
+            postbox: Postbox::default(),
             passwords: Passwords::default(),
             store: parts.store,
             clock: parts.clock,

@@ -390,16 +390,18 @@ async fn a_suspended_account_admits_nothing(world: &World) {
         let job = world.new_job(micros(1));
         world.store.reserve_and_enqueue(job, None).await.expect("an answer")
     };
-    let revoked = || async {
+    let suspended = || async {
         let tenant = world.tenant("main");
         let key = world.store.key(tenant.key_hash).await.expect("an answer");
-        key.expect("the key").revoked
+        let key = key.expect("the key");
+        assert!(!key.revoked);
+        key.suspended
     };
     let running = world.leased(micros(10)).await;
     for _ in 0..2 {
         assert!(matches!(change(world, Some(true), None).await, AccountChanged::Done(_)));
     }
-    assert_eq!((admit().await, revoked().await), (Admission::KeyRevoked, true));
+    assert_eq!((admit().await, suspended().await), (Admission::AccountSuspended, true));
     // What is under way goes on.
     let settle = world.settle_of(running, micros(4));
     world.store.settle(settle).await.expect("an end");
@@ -415,7 +417,7 @@ async fn a_suspended_account_admits_nothing(world: &World) {
         change(world, Some(false), None).await,
         AccountChanged::Done(_)
     ));
-    assert_eq!((admit().await, revoked().await), (Admission::Admitted, false));
+    assert_eq!((admit().await, suspended().await), (Admission::Admitted, false));
     assert_eq!(lines(world, AuditFilter::default()).await.len(), 2);
 }
 

@@ -10,10 +10,11 @@ use resultity_core::webhook::EventType;
 use super::Scenario;
 use super::webhooks::{due, end, event, log, made, new_webhook, page, told};
 use super::world::World;
+use crate::store::admin_accounts::{AccountChange, AccountChanged};
 use crate::store::webhooks::{AttemptOutcome, MAX_PENDING, NewEvent, NewWebhook, Replayed, WebhookChange};
 
 /// Every scenario with its name.
-pub(super) const SCENARIOS: [(&str, Scenario); 6] = [
+pub(super) const SCENARIOS: [(&str, Scenario); 7] = [
     ("a receiver that is gone is told nothing more", |world| {
         Box::pin(a_receiver_that_is_gone_is_told_nothing_more(world))
     }),
@@ -28,6 +29,9 @@ pub(super) const SCENARIOS: [(&str, Scenario); 6] = [
     }),
     ("no webhook takes all of what is due", |world| {
         Box::pin(no_webhook_takes_all_of_what_is_due(world))
+    }),
+    ("what is a suspended account's waits", |world| {
+        Box::pin(what_is_a_suspended_accounts_waits(world))
     }),
     ("old deliveries are forgotten", |world| {
         Box::pin(old_deliveries_are_forgotten(world))
@@ -194,4 +198,25 @@ async fn old_deliveries_are_forgotten(world: &World) {
         .map(|one| one.data_id)
         .collect();
     assert_eq!(left, ["c", "d"]);
+}
+
+async fn what_is_a_suspended_accounts_waits(world: &World) {
+    made(world, new_webhook(world, &[])).await;
+    told(world, EventType::JobFailed, "a").await;
+    let mut enqueued = world.store.events_enqueued();
+    for (suspended, waiting) in [(true, 0), (false, 1)] {
+        enqueued.borrow_and_update();
+        let change = AccountChange {
+            id: world.key.account,
+            suspended: Some(suspended),
+            role: None,
+            audit: world.audit_line(),
+        };
+        let changed = world.store.change_account(change).await.expect("an answer");
+        assert!(matches!(changed, AccountChanged::Done(_)), "{changed:?}");
+        assert_eq!(due(world).await.len(), waiting);
+        if !suspended {
+            enqueued.changed().await.expect("whoever sends is told");
+        }
+    }
 }

@@ -1,41 +1,25 @@
-//! Nodes: who owns them, what keeps them from work, what they did.
+//! Nodes: what keeps them from work, what they did.
 
 use std::time::Duration;
 
-use futures::future::join_all;
-use resultity_core::B256;
 use resultity_core::api::gate::{AppealDecision, NodeFlag};
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment::{Mainnet, Testnet};
-use resultity_core::id::{AccountId, AuditId, NodeId, NotificationId, PenaltyId};
+use resultity_core::id::{NodeId, PenaltyId};
 use resultity_core::job::JobState;
 use resultity_core::wire::{Hardware, RuntimeInfo};
 
 use super::Scenario;
+use super::bindings::{audit, audited, bound, notice, other_account, record, told};
 use super::world::{World, micros, node};
-use crate::store::admin::{AuditFilter, NotificationFilter};
 use crate::store::fleet::{
-    Appealed, Decided, Decision, FleetRecord, Joined, NewFlag, NewPenalty, NodeChange, NodeFacts, NodeFilter,
-    NodeOffer, NodeStanding, OwnerNotice, PenaltyRecord, Unbound,
+    Appealed, Decided, Decision, NewFlag, NewPenalty, NodeFacts, NodeFilter, NodeStanding, PenaltyRecord,
 };
 use crate::store::webhooks::PageOf;
-use crate::store::{Actor, AuditEntry};
 
 /// Every scenario with its name.
-pub(super) const SCENARIOS: [(&str, Scenario); 8] = [
-    ("a code binds one node, once", |world| {
-        Box::pin(a_code_binds_one_node_once(world))
-    }),
-    ("a message binds the node that it names", |world| {
-        Box::pin(a_message_binds_the_node_that_it_names(world))
-    }),
-    ("a node has one owner at a time", |world| {
-        Box::pin(a_node_has_one_owner_at_a_time(world))
-    }),
-    ("one code at once binds one node", |world| {
-        Box::pin(one_code_at_once_binds_one_node(world))
-    }),
+pub(super) const SCENARIOS: [(&str, Scenario); 4] = [
     ("flags keep a node from work until they end", |world| {
         Box::pin(flags_keep_a_node_from_work_until_they_end(world))
     }),
@@ -50,99 +34,9 @@ pub(super) const SCENARIOS: [(&str, Scenario); 8] = [
     }),
 ];
 
-const CODE: B256 = B256::repeat_byte(1);
-
-async fn offer(world: &World, account: AccountId, hash: B256, of: Option<NodeId>) -> bool {
-    let now = world.now();
-    let offer = NodeOffer {
-        hash,
-        account,
-        environment: Testnet,
-        node: of,
-        name: "mine".to_owned(),
-        expires: now.after(Duration::from_mins(15)),
-        now,
-    };
-    world.store.offer_node(offer, 2).await.expect("an answer")
-}
-
-async fn join(world: &World, hash: B256, who: NodeId) -> Joined {
-    let joined = world.store.join_node(hash, who, Testnet, 2, world.now()).await;
-    joined.expect("an answer")
-}
-
-async fn other_account(world: &World) -> AccountId {
-    let tenant = world.store.ensure_tenant(world.tenant("other")).await;
-    tenant.expect("a tenant").account
-}
-
-async fn record(world: &World, who: NodeId) -> FleetRecord {
-    let record = world.store.fleet_node(who, Testnet, world.now()).await;
-    record.expect("an answer").expect("the node")
-}
-
 async fn standing(world: &World) -> NodeStanding {
     let standing = world.store.node_standing(node(1), Testnet, world.now()).await;
     standing.expect("an answer").expect("the node")
-}
-
-/// Node 1 of the world's tenant.
-async fn bound(world: &World) {
-    assert!(offer(world, world.key.account, CODE, None).await);
-    let joined = join(world, CODE, node(1)).await;
-    assert!(matches!(joined, Joined::Bound { .. }), "{joined:?}");
-}
-
-fn audit(world: &World, action: &str) -> AuditEntry {
-    AuditEntry {
-        id: AuditId::new(&world.clock, &world.entropy),
-        actor: Actor::Operator,
-        action: action.to_owned(),
-        subject: format!("node:{}", node(1)),
-        environment: Some(Testnet),
-        before: None,
-        after: None,
-        reason: "because".to_owned(),
-        now: world.now(),
-    }
-}
-
-fn notice(world: &World, kind: &str) -> OwnerNotice {
-    OwnerNotice {
-        id: NotificationId::new(&world.clock, &world.entropy),
-        kind: kind.to_owned(),
-        message: "read this".to_owned(),
-    }
-}
-
-async fn audited(world: &World) -> Vec<String> {
-    let filter = AuditFilter {
-        actor: None,
-        action: None,
-        subject: Some(format!("node:{}", node(1))),
-        environment: None,
-        seen_from: None,
-        from: None,
-        until: None,
-        after: None,
-        ascending: true,
-        limit: 100,
-    };
-    let lines = world.store.audit_lines(filter).await.expect("an answer");
-    lines.into_iter().map(|line| line.action).collect()
-}
-
-async fn told(world: &World) -> Vec<String> {
-    let filter = NotificationFilter {
-        account: world.key.account,
-        environment: None,
-        unread: false,
-        after: None,
-        ascending: true,
-        limit: 100,
-    };
-    let told = world.store.notifications(filter).await.expect("an answer");
-    told.into_iter().map(|one| one.notification.kind).collect()
 }
 
 const fn page<I>(after: Option<I>, limit: u32) -> PageOf<I> {
@@ -151,104 +45,6 @@ const fn page<I>(after: Option<I>, limit: u32) -> PageOf<I> {
         ascending: false,
         limit,
     }
-}
-
-async fn a_code_binds_one_node_once(world: &World) {
-    let account = world.key.account;
-    assert_eq!(join(world, CODE, node(1)).await, Joined::UnknownOffer);
-    bound(world).await;
-    let there = record(world, node(1)).await;
-    assert_eq!(
-        (there.standing.account, there.standing.name.as_str()),
-        (Some(account), "mine")
-    );
-    assert!(there.bound.is_some());
-    // It is used up.
-    assert_eq!(join(world, CODE, node(2)).await, Joined::UnknownOffer);
-    // The same environment, in time.
-    let (second, third) = (B256::repeat_byte(2), B256::repeat_byte(3));
-    assert!(offer(world, account, second, None).await && offer(world, account, third, None).await);
-    assert!(!offer(world, account, CODE, None).await, "two are the most here");
-    let elsewhere = world.store.join_node(second, node(2), Mainnet, 2, world.now()).await;
-    assert_eq!(elsewhere.expect("an answer"), Joined::UnknownOffer);
-    assert!(matches!(join(world, second, node(2)).await, Joined::Bound { .. }));
-    assert_eq!(join(world, third, node(3)).await, Joined::TooMany);
-    // Again the owner's own: nothing new, and no node more.
-    assert!(matches!(join(world, third, node(1)).await, Joined::Bound { .. }));
-    assert!(offer(world, account, CODE, None).await);
-    world.clock.advance(Duration::from_mins(15));
-    assert_eq!(join(world, CODE, node(1)).await, Joined::UnknownOffer);
-    assert!(
-        offer(world, account, CODE, None).await,
-        "those that expired do not count"
-    );
-}
-
-async fn a_message_binds_the_node_that_it_names(world: &World) {
-    let (store, account) = (&world.store, world.key.account);
-    let other = other_account(world).await;
-    assert!(offer(world, account, CODE, Some(node(1))).await);
-    let place = Some((node(1), Testnet));
-    let claim = |account| store.claim_node(CODE, account, 2, world.now());
-    // A node that was never here is not made by it.
-    let unknown = claim(account).await.expect("an answer");
-    assert_eq!(unknown, (Joined::UnknownOffer, place));
-    store
-        .register_node(node(1), Testnet, world.now())
-        .await
-        .expect("a node");
-    assert_eq!(claim(other).await.expect("an answer"), (Joined::UnknownOffer, None));
-    // It is no code.
-    assert_eq!(join(world, CODE, node(1)).await, Joined::UnknownOffer);
-    let (joined, at) = claim(account).await.expect("an answer");
-    assert!(matches!(joined, Joined::Bound { .. }) && at == place, "{joined:?}");
-    assert_eq!(claim(account).await.expect("an answer"), (Joined::UnknownOffer, None));
-}
-
-async fn a_node_has_one_owner_at_a_time(world: &World) {
-    let (store, account) = (&world.store, world.key.account);
-    let other = other_account(world).await;
-    bound(world).await;
-    assert!(offer(world, other, CODE, None).await);
-    assert_eq!(join(world, CODE, node(1)).await, Joined::Taken);
-    let change = NodeChange {
-        name: Some("theirs".to_owned()),
-        paused: Some(true),
-    };
-    let changed = store.update_node(other, node(1), Testnet, change.clone(), world.now());
-    assert_eq!(changed.await.expect("an answer"), None);
-    let changed = store.update_node(account, node(1), Testnet, change, world.now()).await;
-    let changed = changed.expect("an answer").expect("the node").standing;
-    assert!(changed.name == "theirs" && changed.paused.is_some());
-    let unbind = |account| store.unbind_node(account, node(1), Testnet, audit(world, "node.unbind"));
-    assert_eq!(unbind(other).await.expect("an answer"), Unbound::UnknownNode);
-    // What it earned is its owner's.
-    let lease = world.leased(micros(1000)).await;
-    let settle = world.settle_of(lease, micros(500));
-    store.settle(settle).await.expect("a settlement");
-    assert_eq!(
-        unbind(account).await.expect("an answer"),
-        Unbound::HasEarnings(micros(400))
-    );
-    assert_eq!(audited(world).await, Vec::<String>::new());
-    let lost = NodeId::from_address(resultity_core::Address::repeat_byte(9));
-    assert!(offer(world, account, B256::repeat_byte(9), None).await);
-    join(world, B256::repeat_byte(9), lost).await;
-    let done = store
-        .unbind_node(account, lost, Testnet, audit(world, "node.unbind"))
-        .await;
-    assert_eq!(done.expect("an answer"), Unbound::Done);
-    assert_eq!(audited(world).await, ["node.unbind"]);
-    let left = record(world, lost).await.standing;
-    assert_eq!((left.account, left.name.as_str(), left.paused), (None, "", None));
-    assert!(matches!(join(world, CODE, lost).await, Joined::Bound { account, .. } if account == other));
-}
-
-async fn one_code_at_once_binds_one_node(world: &World) {
-    assert!(offer(world, world.key.account, CODE, None).await);
-    let joined = join_all((1..=8).map(|number| join(world, CODE, node(number)))).await;
-    let bound = joined.iter().filter(|joined| matches!(joined, Joined::Bound { .. }));
-    assert_eq!(bound.count(), 1, "{joined:?}");
 }
 
 async fn flags_keep_a_node_from_work_until_they_end(world: &World) {
@@ -288,7 +84,9 @@ async fn flags_keep_a_node_from_work_until_they_end(world: &World) {
     let lines = audited(world).await;
     let of = |action: &str| lines.iter().filter(|line| *line == action).count();
     assert_eq!((of("node.flag"), of("node.unflag"), of("twice")), (6, 3, 0));
-    assert_eq!(told(world).await, ["node.flag"; 5], "a shadow is not told");
+    let mut told = told(world).await;
+    told.retain(|kind| kind != "node.bound");
+    assert_eq!(told, ["node.flag"; 5], "a shadow is not told");
 }
 
 async fn penalise(world: &World, until: Option<Timestamp>) -> PenaltyRecord {
@@ -360,9 +158,12 @@ async fn an_appeal_is_filed_and_decided_once(world: &World) {
     );
     assert_eq!(
         audited(world).await,
-        ["node.penalise", "node.penalise", "penalty.decide"]
+        ["node.bind", "node.penalise", "node.penalise", "penalty.decide"]
     );
-    assert_eq!(told(world).await, ["node.penalty", "node.penalty", "node.appeal"]);
+    assert_eq!(
+        told(world).await,
+        ["node.bound", "node.penalty", "node.penalty", "node.appeal"]
+    );
 }
 
 async fn nodes_are_listed_by_page(world: &World) {

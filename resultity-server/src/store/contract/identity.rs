@@ -11,12 +11,13 @@ use resultity_core::id::{AccountId, AuditId, LoginId, SignInId, TokenId};
 use super::Scenario;
 use super::world::World;
 use crate::store::admin::{Actor, AuditEntry};
+use crate::store::admin_accounts::{AccountChange, AccountChanged};
 use crate::store::identity::{
     AccountMade, AdministratorMade, NewAccount, NewLogin, NewToken, PasswordHash, SignInRecord,
 };
 use crate::store::webhooks::PageOf;
 
-pub(super) const SCENARIOS: [(&str, Scenario); 5] = [
+pub(super) const SCENARIOS: [(&str, Scenario); 6] = [
     ("an address has one account", |world| {
         Box::pin(an_address_has_one_account(world))
     }),
@@ -31,6 +32,9 @@ pub(super) const SCENARIOS: [(&str, Scenario); 5] = [
     }),
     ("an access token lasts until it ends", |world| {
         Box::pin(an_access_token_lasts_until_it_ends(world))
+    }),
+    ("suspending an account ends what signs in to it", |world| {
+        Box::pin(suspending_an_account_ends_what_signs_in_to_it(world))
     }),
 ];
 
@@ -362,4 +366,37 @@ async fn an_access_token_lasts_until_it_ends(world: &World) {
             .expect("an answer"),
         None
     );
+}
+
+async fn suspending_an_account_ends_what_signs_in_to_it(world: &World) {
+    let store = &world.store;
+    let ada = account(world, "ada").await;
+    let bob = account(world, "bob").await;
+    for (account, secret) in [(ada, 1), (bob, 3)] {
+        sign_in(world, account, secret).await;
+        let token = new_token(world, account, secret + 1);
+        assert!(store.create_token(token, 5).await.expect("an answer"));
+    }
+    let count = async |byte: u8| {
+        let login = store.login(hash(byte), world.now()).await.expect("an answer");
+        let token = store.token(hash(byte + 1), world.now()).await.expect("an answer");
+        (login.is_some(), token.is_some())
+    };
+    let change = async |suspended: bool| {
+        let change = AccountChange {
+            id: ada,
+            suspended: Some(suspended),
+            role: None,
+            audit: world.audit_line(),
+        };
+        let changed = store.change_account(change).await.expect("an answer");
+        assert!(matches!(changed, AccountChanged::Done(_)), "{changed:?}");
+    };
+    assert_eq!(count(1).await, (true, true));
+    change(true).await;
+    let token = new_token(world, ada, 5);
+    assert!(!store.create_token(token, 5).await.expect("an answer"));
+    change(false).await;
+    assert_eq!(count(1).await, (false, false), "they are not revived");
+    assert_eq!(count(3).await, (true, true), "nobody else's are ended");
 }

@@ -6,6 +6,7 @@ use resultity_core::environment::Environment::{Mainnet, Testnet};
 use resultity_core::id::{AccountId, NodeId, SubcloudId};
 
 use super::Scenario;
+use super::bindings::notice;
 use super::world::{World, node};
 use crate::store::fleet::Unbound;
 use crate::store::subclouds::{
@@ -255,7 +256,13 @@ async fn a_node_joins_by_the_rules_and_leaves(world: &World) {
     assert_eq!(join(world, open.id, stranger, None).await, SubcloudJoined::Joined);
     let unbound = world
         .store
-        .unbind_node(other, node(1), Testnet, world.audit_line())
+        .unbind_node(
+            other,
+            node(1),
+            Testnet,
+            world.audit_line(),
+            notice(world, "node.unbound"),
+        )
         .await;
     assert_eq!(unbound.expect("an answer"), Unbound::Done);
     assert_eq!(in_standing(world, node(1)).await, []);

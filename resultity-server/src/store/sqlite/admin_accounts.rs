@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::administration::Conditions;
 use super::rows::{all, counted, execute, first, parsed};
-use super::{SqliteStore, audit_log};
+use super::{SqliteStore, audit_log, enqueued, logins};
 use crate::store::StoreError;
 use crate::store::admin::AuditEntry;
 use crate::store::admin_accounts::{AccountChange, AccountChanged, AccountFilter, AccountOverview, AdminAccountStore};
@@ -104,6 +104,15 @@ fn update(connection: &Connection, change: &AccountChange) -> Result<AccountChan
         "UPDATE accounts SET role = ?2, suspended_at = CASE WHEN ?3 THEN coalesce(suspended_at, ?4) END WHERE id = ?1",
         &[&id, &role.as_str(), &suspended, &change.audit.now.as_millis()],
     )?;
+    if suspended && before.suspended.is_none() {
+        // Restoring the account must not revive what somebody else may hold.
+        logins::end_all(connection, change.id, None)?;
+        execute(connection, "DELETE FROM access_tokens WHERE account = ?1", &[&id])?;
+    }
+    if !suspended && before.suspended.is_some() {
+        // Its webhooks go on.
+        enqueued::mark(connection)?;
+    }
     if (role, suspended) != (before.role, before.suspended.is_some()) {
         let shown = |role: Role, suspended: bool| Some(json!({"role": role.as_str(), "suspended": suspended}));
         let audit = AuditEntry {

@@ -173,7 +173,8 @@ pub(super) fn replay(
     }))
 }
 
-/// What is to be sent now: of each namespace in turn, so that none with slow receivers holds up all others.
+/// What is to be sent now: of each namespace in turn, so that none with slow receivers holds up all others. What is a
+/// suspended account's waits.
 pub(super) fn due(
     connection: &Connection,
     environment: Environment,
@@ -189,6 +190,8 @@ pub(super) fn due(
                   WHERE p.webhook = w.id AND p.state = 'pending' AND p.next_attempt_at <= ?2
                   ORDER BY p.next_attempt_at, p.id LIMIT ?3)
              WHERE w.pending > 0 AND w.environment = ?1
+               AND NOT EXISTS (SELECT 1 FROM namespaces n JOIN accounts a ON a.id = n.account
+                               WHERE n.id = w.namespace AND a.suspended_at IS NOT NULL)
              ORDER BY row_number() OVER (PARTITION BY w.namespace ORDER BY d.next_attempt_at, d.id),
                       d.next_attempt_at, d.id LIMIT ?4"
         ),

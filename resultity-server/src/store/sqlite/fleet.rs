@@ -1,6 +1,5 @@
-//! Nodes: who owns them, what keeps them from work. Penalties have a file of their own.
+//! Nodes: what is known of them, what keeps them from work. Bindings and penalties have files of their own.
 
-use resultity_core::B256;
 use resultity_core::api::gate::NodeFlag;
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
@@ -12,144 +11,17 @@ use serde_json::{Value, json};
 
 use super::penalties;
 use super::rows::{all, behind, credits, execute, first, json_if_any, parsed, parsed_if_any};
-use super::{audit_log, nodes, subclouds};
+use super::{audit_log, subclouds};
 use crate::store::fleet::{
-    FlagRecord, FleetRecord, Joined, NewFlag, NodeChange, NodeFacts, NodeFilter, NodeOffer, NodeStanding, OwnerNotice,
-    Unbound,
+    FlagRecord, FleetRecord, NewFlag, NodeChange, NodeFacts, NodeFilter, NodeStanding, OwnerNotice,
 };
 use crate::store::{AuditEntry, NewNotification, StoreError};
 
 /// What [`record`] reads, in its order.
 const NODE: &str =
     "n.id, n.environment, n.account, n.name, n.banned_at IS NOT NULL, n.paused_at, n.created_at, n.bound_at,
-                    n.seen_at, n.facts";
-
-/// Keeps an offer, unless the account has `most` that have not expired.
-pub(super) fn offer(connection: &Connection, offer: &NodeOffer, most: u32) -> Result<bool, StoreError> {
-    let now = offer.now.as_millis();
-    execute(connection, "DELETE FROM node_offers WHERE expires_at <= ?1", &[&now])?;
-    let kept = execute(
-        connection,
-        "INSERT INTO node_offers (hash, account, environment, node, name, expires_at)
-         SELECT ?1, ?2, ?3, ?4, ?5, ?6
-         WHERE (SELECT count(*) FROM node_offers WHERE account = ?2) < ?7
-         ON CONFLICT (hash) DO NOTHING",
-        &[
-            &offer.hash.as_slice(),
-            &offer.account.to_string(),
-            &offer.environment.as_str(),
-            &offer.node.map(|node| node.to_string()),
-            &offer.name,
-            &offer.expires.as_millis(),
-            &most,
-        ],
-    )?;
-    Ok(kept > 0)
-}
-
-/// An offer that has not expired.
-struct Offer {
-    hash: B256,
-    account: AccountId,
-    node: Option<NodeId>,
-    environment: Environment,
-    name: String,
-}
-
-fn open_offer(connection: &Connection, hash: B256, now: Timestamp) -> Result<Option<Offer>, StoreError> {
-    first(
-        connection,
-        "SELECT account, node, environment, name FROM node_offers WHERE hash = ?1 AND expires_at > ?2",
-        &[&hash.as_slice(), &now.as_millis()],
-        |row| {
-            Ok(Offer {
-                hash,
-                account: parsed(row, 0)?,
-                node: parsed_if_any(row, 1)?,
-                environment: parsed(row, 2)?,
-                name: row.get(3)?,
-            })
-        },
-    )
-}
-
-/// Binds a node that knows a code.
-pub(super) fn join(
-    connection: &Connection,
-    hash: B256,
-    node: NodeId,
-    environment: Environment,
-    most: u32,
-    now: Timestamp,
-) -> Result<Joined, StoreError> {
-    let offer = open_offer(connection, hash, now)?;
-    let fitting = offer.filter(|offer| offer.node.is_none() && offer.environment == environment);
-    let Some(offer) = fitting else {
-        return Ok(Joined::UnknownOffer);
-    };
-    nodes::register(connection, node, environment, now)?;
-    take(connection, &offer, node, most, now)
-}
-
-/// Binds the node that a message names.
-pub(super) fn claim(
-    connection: &Connection,
-    hash: B256,
-    account: AccountId,
-    most: u32,
-    now: Timestamp,
-) -> Result<(Joined, Option<(NodeId, Environment)>), StoreError> {
-    let offer = open_offer(connection, hash, now)?.filter(|offer| offer.account == account);
-    let Some((offer, node)) = offer.and_then(|offer| offer.node.map(|node| (offer, node))) else {
-        return Ok((Joined::UnknownOffer, None));
-    };
-    let joined = take(connection, &offer, node, most, now)?;
-    Ok((joined, Some((node, offer.environment))))
-}
-
-fn take(connection: &Connection, offer: &Offer, node: NodeId, most: u32, now: Timestamp) -> Result<Joined, StoreError> {
-    let Some(there) = record(connection, node, offer.environment, now)?.map(|record| record.standing) else {
-        return Ok(Joined::UnknownOffer);
-    };
-    if there.account.is_some_and(|owner| owner != offer.account) {
-        return Ok(Joined::Taken);
-    }
-    if there.banned {
-        return Ok(Joined::Banned);
-    }
-    let (account, environment) = (offer.account.to_string(), offer.environment.as_str());
-    if there.account.is_none() {
-        let bound = first(
-            connection,
-            "SELECT count(*) FROM nodes WHERE account = ?1 AND environment = ?2",
-            &[&account, &environment],
-            |row| row.get::<_, u32>(0),
-        )?;
-        if bound.unwrap_or_default() >= most {
-            return Ok(Joined::TooMany);
-        }
-    }
-    execute(
-        connection,
-        "DELETE FROM node_offers WHERE hash = ?1",
-        &[&offer.hash.as_slice()],
-    )?;
-    let name = if offer.name.is_empty() {
-        there.name
-    } else {
-        offer.name.clone()
-    };
-    execute(
-        connection,
-        "UPDATE nodes SET account = ?3, bound_at = coalesce(bound_at, ?4), name = ?5
-         WHERE id = ?1 AND environment = ?2 AND (account IS NULL OR account = ?3)",
-        &[&node.to_string(), &environment, &account, &now.as_millis(), &name],
-    )?;
-    Ok(Joined::Bound {
-        account: offer.account,
-        name,
-    })
-}
+                    n.seen_at, n.facts, n.bound_by,
+                    EXISTS (SELECT 1 FROM accounts a WHERE a.id = n.account AND a.suspended_at IS NOT NULL)";
 
 /// Keeps what a node said of itself.
 pub(super) fn saw(
@@ -233,12 +105,14 @@ fn read(row: &Row<'_>) -> rusqlite::Result<FleetRecord> {
             name: row.get(3)?,
             banned: row.get(4)?,
             paused: time(5)?,
+            suspended: row.get(11)?,
             flags: Vec::new(),
             penalties: Vec::new(),
             subclouds: Vec::new(),
         },
         created: Timestamp::from_millis(row.get(6)?),
         bound: time(7)?,
+        bound_by: parsed_if_any(row, 10)?,
         seen: time(8)?,
         facts: json_if_any(row, 9)?,
     })
@@ -293,45 +167,6 @@ pub(super) fn update(
         return Ok(None);
     }
     record(connection, node, environment, now)
-}
-
-/// Gives a node up.
-pub(super) fn unbind(
-    connection: &Connection,
-    account: AccountId,
-    node: NodeId,
-    environment: Environment,
-    mut audit: AuditEntry,
-) -> Result<Unbound, StoreError> {
-    let there = record(connection, node, environment, audit.now)?;
-    let owned = there.filter(|record| record.standing.account == Some(account));
-    let Some(record) = owned else {
-        return Ok(Unbound::UnknownNode);
-    };
-    let left = balance(connection, node, environment)?;
-    if left > Credits::ZERO {
-        return Ok(Unbound::HasEarnings(left));
-    }
-    let works = first(
-        connection,
-        "SELECT 1 FROM jobs INDEXED BY jobs_open WHERE finished_at IS NULL AND node = ?1 AND environment = ?2
-           AND (state = 'leased' OR state = 'running') LIMIT 1",
-        &[&node.to_string(), &environment.as_str()],
-        |_| Ok(()),
-    )?;
-    if works.is_some() {
-        return Ok(Unbound::Busy);
-    }
-    execute(
-        connection,
-        "UPDATE nodes SET account = NULL, bound_at = NULL, paused_at = NULL, name = ''
-         WHERE id = ?1 AND environment = ?2",
-        &[&node.to_string(), &environment.as_str()],
-    )?;
-    subclouds::leave_all(connection, node, environment)?;
-    audit.before = Some(json!({ "account": account, "name": record.standing.name }));
-    audit_log::append(connection, &audit)?;
-    Ok(Unbound::Done)
 }
 
 /// Puts a flag on a node.

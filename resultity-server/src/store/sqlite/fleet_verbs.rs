@@ -8,10 +8,10 @@ use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, JobId, NodeId, PenaltyId};
 
-use super::{SqliteStore, fleet, node_work, penalties};
+use super::{SqliteStore, bindings, fleet, node_work, nodes, penalties};
 use crate::store::fleet::{
-    Appealed, Decided, Decision, FleetRecord, FleetStore, Joined, NewFlag, NewPenalty, NodeChange, NodeFacts,
-    NodeFilter, NodeJobRecord, NodeOffer, NodeStanding, NodeWorkRecord, OwnerNotice, PenaltyRecord, Unbound,
+    Appealed, Decided, Decision, FleetRecord, FleetStore, Joined, NewBinding, NewFlag, NewPenalty, NodeChange,
+    NodeFacts, NodeFilter, NodeJobRecord, NodeOffer, NodeStanding, NodeWorkRecord, OwnerNotice, PenaltyRecord, Unbound,
 };
 use crate::store::webhooks::PageOf;
 use crate::store::{AuditEntry, StoreError};
@@ -20,7 +20,7 @@ use crate::store::{AuditEntry, StoreError};
 impl FleetStore for SqliteStore {
     async fn offer_node(&self, offer: NodeOffer, most: u32) -> Result<bool, StoreError> {
         self.writer
-            .call(move |connection| fleet::offer(connection, &offer, most))
+            .call(move |connection| bindings::offer(connection, &offer, most))
             .await
     }
 
@@ -29,11 +29,10 @@ impl FleetStore for SqliteStore {
         code_hash: B256,
         node: NodeId,
         environment: Environment,
-        most: u32,
-        now: Timestamp,
+        binding: NewBinding,
     ) -> Result<Joined, StoreError> {
         self.writer
-            .call(move |connection| fleet::join(connection, code_hash, node, environment, most, now))
+            .call(move |connection| bindings::join(connection, code_hash, node, environment, binding.clone()))
             .await
     }
 
@@ -41,11 +40,22 @@ impl FleetStore for SqliteStore {
         &self,
         message_hash: B256,
         account: AccountId,
-        most: u32,
-        now: Timestamp,
+        environments: Vec<Environment>,
+        binding: NewBinding,
     ) -> Result<(Joined, Option<(NodeId, Environment)>), StoreError> {
         self.writer
-            .call(move |connection| fleet::claim(connection, message_hash, account, most, now))
+            .call(move |connection| bindings::claim(connection, message_hash, account, &environments, binding.clone()))
+            .await
+    }
+
+    async fn forget_nodes(
+        &self,
+        environment: Environment,
+        unseen_since: Timestamp,
+        most: u32,
+    ) -> Result<u64, StoreError> {
+        self.writer
+            .call(move |connection| nodes::forget(connection, environment, unseen_since, most))
             .await
     }
 
@@ -107,9 +117,10 @@ impl FleetStore for SqliteStore {
         node: NodeId,
         environment: Environment,
         audit: AuditEntry,
+        notice: OwnerNotice,
     ) -> Result<Unbound, StoreError> {
         self.writer
-            .call(move |connection| fleet::unbind(connection, account, node, environment, audit.clone()))
+            .call(move |connection| bindings::unbind(connection, account, node, environment, audit.clone(), &notice))
             .await
     }
 

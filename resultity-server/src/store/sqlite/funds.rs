@@ -48,12 +48,19 @@ fn positive(amount: Credits, what: &str) -> Result<(), StoreError> {
 /// Gives credits, and writes down who did.
 pub(super) fn grant(connection: &Connection, grant: &Grant, audit: &AuditEntry) -> Result<Granted, StoreError> {
     let reference = &grant.idempotency_key;
-    let is_new = movements::find(connection, PostingKind::Grant.as_str(), reference)?.is_none();
+    let environment = environment_of(connection, None, grant.namespace)?;
+    let known = movements::find(connection, PostingKind::Grant.as_str(), reference)?;
+    if let (Some(transaction), Some(environment)) = (known, environment) {
+        let posting = Posting::grant(environment, grant.namespace, grant.amount)?;
+        if !movements::is_same(connection, transaction, &posting)? {
+            return Ok(Granted::Conflict);
+        }
+    }
     let before = available(connection, grant.namespace)?;
     let granted = tenants::grant(connection, grant)?;
-    if let (Granted::Balance(after), true) = (granted, is_new) {
+    if let (Granted::Balance(after), true) = (granted, known.is_none()) {
         let entry = AuditEntry {
-            environment: environment_of(connection, None, grant.namespace)?,
+            environment,
             before: Some(json!({ "available": before.to_string() })),
             after: Some(json!({ "granted": grant.amount.to_string(), "available": after.to_string() })),
             ..audit.clone()

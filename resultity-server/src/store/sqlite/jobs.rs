@@ -112,26 +112,34 @@ fn refusal(
     environment: &str,
     account: &str,
 ) -> Result<Admission, StoreError> {
-    let (exists, key_good, available, left) = first(
+    let (exists, key_good, is_suspended, available, left) = first(
         connection,
         "SELECT EXISTS (SELECT 1 FROM jobs WHERE id = ?1),
                 EXISTS (SELECT 1 FROM keys JOIN namespaces ON namespaces.id = keys.namespace
                         WHERE keys.id = ?2 AND keys.namespace = ?3 AND keys.revoked_at IS NULL AND keys.suspended = 0
                           AND namespaces.environment = ?4),
+                EXISTS (SELECT 1 FROM keys WHERE id = ?2 AND namespace = ?3 AND revoked_at IS NULL AND suspended <> 0),
                 coalesce((SELECT balance FROM balances WHERE account = ?5), 0),
                 (SELECT spend_limit - spent FROM keys WHERE id = ?2)",
         &[&id, &key, &namespace, &environment, &account],
         |row| {
             // A limit can be set below what was spent.
             let left = row
-                .get::<_, Option<i64>>(3)?
+                .get::<_, Option<i64>>(4)?
                 .map(|left| Credits::from_micros(left.max(0)));
-            Ok((row.get::<_, bool>(0)?, row.get::<_, bool>(1)?, credits(row, 2)?, left))
+            Ok((
+                row.get::<_, bool>(0)?,
+                row.get::<_, bool>(1)?,
+                row.get::<_, bool>(2)?,
+                credits(row, 3)?,
+                left,
+            ))
         },
     )?
-    .unwrap_or((false, false, Credits::ZERO, None));
+    .unwrap_or((false, false, false, Credits::ZERO, None));
     Ok(match (exists, key_good, left) {
         (true, ..) => Admission::Admitted,
+        (false, false, _) if is_suspended => Admission::AccountSuspended,
         (false, false, _) => Admission::KeyRevoked,
         // Adding credits helps only where the key's own limit leaves room for them.
         (false, true, Some(left)) if left < hold.min(available) => Admission::SpendLimit { left },

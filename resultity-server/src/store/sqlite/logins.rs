@@ -152,7 +152,7 @@ pub(super) fn end_all(connection: &Connection, account: AccountId, but: Option<L
     Ok(ended as u64)
 }
 
-/// Makes an access token, unless the account has `most` already.
+/// Makes an access token, unless the account has `most` already or is suspended.
 pub(super) fn create_token(connection: &Connection, token: &NewToken, most: u32) -> Result<bool, StoreError> {
     let (account, now) = (token.account.to_string(), token.now.as_millis());
     execute(
@@ -165,7 +165,8 @@ pub(super) fn create_token(connection: &Connection, token: &NewToken, most: u32)
         connection,
         "INSERT INTO access_tokens (id, account, hash, name, scopes, environment, created_at, expires_at)
          SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-         WHERE (SELECT count(*) FROM access_tokens WHERE account = ?2) < ?9",
+         WHERE (SELECT count(*) FROM access_tokens WHERE account = ?2) < ?9
+           AND EXISTS (SELECT 1 FROM accounts WHERE id = ?2 AND suspended_at IS NULL)",
         &[
             &token.id.to_string(),
             &account,

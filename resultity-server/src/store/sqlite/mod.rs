@@ -10,6 +10,7 @@ mod audit;
 mod audit_funds;
 mod audit_log;
 mod batches;
+mod bindings;
 mod deliveries;
 mod detached;
 mod ends;

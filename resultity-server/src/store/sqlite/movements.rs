@@ -24,7 +24,7 @@ pub(super) enum Posted {
 /// Writes a posting that belongs to no job, and changes the balances. All is decided before anything is written.
 pub(super) fn post(connection: &Connection, posting: &Posting, about: &About<'_>) -> Result<Posted, StoreError> {
     if let Some(transaction) = find(connection, posting.kind().as_str(), about.reference)? {
-        let same = sorted(entries(connection, transaction)?) == sorted(posting.entries().to_vec());
+        let same = is_same(connection, transaction, posting)?;
         return Ok(Posted::Before { same });
     }
     let gives = |entry: &&Entry| entry.amount < Credits::ZERO && !matches!(entry.account, LedgerAccount::Issuance(_));
@@ -96,6 +96,11 @@ pub(super) fn find(connection: &Connection, kind: &str, reference: &str) -> Resu
         &[&kind, &reference],
         |row| row.get(0),
     )
+}
+
+/// Whether a transaction is what this posting would write.
+pub(super) fn is_same(connection: &Connection, transaction: i64, posting: &Posting) -> Result<bool, StoreError> {
+    Ok(sorted(entries(connection, transaction)?) == sorted(posting.entries().to_vec()))
 }
 
 /// The entries of a transaction.

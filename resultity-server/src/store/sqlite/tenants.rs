@@ -83,7 +83,8 @@ pub(super) fn account(connection: &Connection, name: &str) -> Result<Option<Acco
 
 /// The key with this hash: that of its secret, or of the one before.
 pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError> {
-    let columns = "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment, keys.revoked_at IS NOT NULL OR keys.suspended";
+    let columns = "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment,
+                          keys.revoked_at IS NOT NULL, keys.suspended";
     let from = "FROM keys JOIN namespaces ON namespaces.id = keys.namespace
          LEFT JOIN account_plans ON account_plans.account = namespaces.account
              AND account_plans.environment = namespaces.environment
@@ -103,10 +104,10 @@ pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRe
 
 fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     let rate = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u32>>(column)?.and_then(NonZeroU32::new));
-    let mut limits = api_keys::limits(row, 8)?;
+    let mut limits = api_keys::limits(row, 9)?;
     limits.namespace = NamespaceRates {
-        requests_per_minute: rate(6)?,
-        tokens_per_minute: rate(7)?,
+        requests_per_minute: rate(7)?,
+        tokens_per_minute: rate(8)?,
     };
     Ok(KeyRecord {
         id: parsed(row, 0)?,
@@ -114,7 +115,8 @@ fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
         account: parsed(row, 2)?,
         environment: parsed(row, 3)?,
         revoked: row.get(4)?,
-        replaced_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_millis),
+        suspended: row.get(5)?,
+        replaced_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
         limits: Arc::new(limits),
     })
 }

@@ -14,7 +14,7 @@ use crate::http::openapi::operation::{Access, Operation};
 
 const CREDITS: &str = "Gate: credits";
 const ADMIN: &str = "Gate: administration";
-const KEY_ABOUT: &str = "1 to 255 printable characters. A repeat with the same key gives the first outcome.";
+pub(super) const KEY_ABOUT: &str = "1 to 255 printable characters. A repeat with the same key gives the first outcome.";
 
 pub(super) fn operations() -> Vec<Operation> {
     let mut all = own();

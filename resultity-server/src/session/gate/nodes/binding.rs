@@ -9,14 +9,15 @@ use resultity_core::canonical::sha256;
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::id::{AccountId, NodeId};
+use resultity_core::id::{AccountId, AuditId, NodeId, NotificationId};
 use resultity_core::signing::{Signature, eip191_hash};
 use resultity_core::{Address, B256};
 
 use super::{NODES_PER_ACCOUNT, checked_name, conflict, shown};
 use crate::session::gate::throttle::Attempted;
-use crate::session::gate::{GateSession, failed, not_found};
-use crate::store::fleet::{Joined, NodeOffer};
+use crate::session::gate::{Gate, GateSession, failed, not_found};
+use crate::store::fleet::{Joined, NewBinding, NodeOffer, OwnerNotice};
+use crate::store::{Actor, AuditEntry};
 
 /// How long a code or message counts.
 const LIFETIME: Duration = Duration::from_mins(15);
@@ -81,15 +82,27 @@ impl GateSession {
         }
         let now = self.gate.clock.now();
         let store = &self.gate.store;
-        let (joined, place) = store
-            .claim_node(sha256(&request.message), account, NODES_PER_ACCOUNT, now)
-            .await
-            .map_err(failed)?;
+        // The token may see another environment than the one that the message is for.
+        let seen = Environment::ALL.into_iter();
+        let seen = seen
+            .filter(|environment| self.flow(Some(*environment)).is_ok())
+            .collect();
+        let binding = self
+            .gate
+            .binding("A message that a wallet of your account signed binds this node to it.");
+        let message = sha256(&request.message);
+        let claimed = store.claim_node(message, account, seen, binding.clone()).await;
+        let (mut joined, place) = claimed.map_err(failed)?;
         let Some((node, environment)) = place else {
             return Err(unknown());
         };
-        // The token may see another environment than the one that it asked in.
         let flow = self.flow(Some(environment))?;
+        if joined == Joined::UnknownOffer && flow.fleet.node(node).is_some_and(|view| view.is_connected()) {
+            // Nothing is kept of a node that nobody has bound; its link knows it.
+            store.register_node(node, environment, now).await.map_err(failed)?;
+            let claimed = store.claim_node(message, account, vec![environment], binding).await;
+            (joined, _) = claimed.map_err(failed)?;
+        }
         match joined {
             Joined::Bound { .. } => {
                 throttle.succeeded(Attempted::JoinCode, &account.to_string(), self.caller.address);
@@ -135,6 +148,41 @@ impl GateSession {
             )));
         }
         Ok(expires)
+    }
+}
+
+impl Gate {
+    /// What is written beside a binding: the store knows who, what and where.
+    pub(in crate::session::gate) fn binding(&self, told: &str) -> NewBinding {
+        NewBinding {
+            most: NODES_PER_ACCOUNT,
+            audit: AuditEntry {
+                id: AuditId::new(&*self.clock, &*self.entropy),
+                actor: Actor::Network,
+                action: "node.bind".to_owned(),
+                subject: String::new(),
+                environment: None,
+                before: None,
+                after: None,
+                reason: String::new(),
+                now: self.clock.now(),
+            },
+            notice: self.owner_notice("node.bound", told),
+            farewell: self.owner_notice(
+                "node.unbound",
+                "This node has joined another account with its own key. Yours had bound it by a wallet alone, which the node \
+                 had not agreed to. What it earned and was not paid out went with it.",
+            ),
+        }
+    }
+
+    /// What an owner is told about a node.
+    pub(super) fn owner_notice(&self, kind: &str, message: &str) -> OwnerNotice {
+        OwnerNotice {
+            id: NotificationId::new(&*self.clock, &*self.entropy),
+            kind: kind.to_owned(),
+            message: message.to_owned(),
+        }
     }
 }
 

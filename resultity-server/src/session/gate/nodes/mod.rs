@@ -27,7 +27,7 @@ mod shown;
 mod work;
 
 /// The most nodes of an account in an environment.
-pub(super) const NODES_PER_ACCOUNT: u32 = 1000;
+const NODES_PER_ACCOUNT: u32 = 1000;
 
 /// The longest name of a node, in characters.
 const MAX_NAME: usize = 100;
@@ -85,7 +85,12 @@ impl NodesApi for GateSession {
         let flow = self.flow(place.environment)?;
         let mut audit = self.audit(Actor::Account(account), "node.unbind", format!("node:{id}"), "");
         audit.environment = Some(flow.environment);
-        let unbound = self.gate.store.unbind_node(account, id, flow.environment, audit).await;
+        let notice = self.gate.owner_notice(
+            "node.unbound",
+            "You gave this node up: it gets no work until it is bound again.",
+        );
+        let store = &self.gate.store;
+        let unbound = store.unbind_node(account, id, flow.environment, audit, notice).await;
         match unbound.map_err(failed)? {
             Unbound::Done => {
                 tracing::info!(node.id = %id, account.id = %account, "a node was unbound");

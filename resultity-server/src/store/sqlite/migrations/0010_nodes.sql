@@ -7,8 +7,12 @@ ALTER TABLE nodes ADD COLUMN paused_at INTEGER;
 ALTER TABLE nodes ADD COLUMN facts TEXT;
 ALTER TABLE nodes ADD COLUMN seen_at INTEGER;
 
+-- By a code, which the node signed, or by a wallet, about which it was not asked. NULL: by the server itself, or nobody.
+ALTER TABLE nodes ADD COLUMN bound_by TEXT CONSTRAINT node_bound_by_known CHECK (bound_by = 'code' OR bound_by = 'wallet');
+
 CREATE INDEX nodes_of_account ON nodes (account, environment, id) WHERE account IS NOT NULL;
 CREATE INDEX nodes_of_environment ON nodes (environment, id);
+CREATE INDEX nodes_of_nobody ON nodes (environment, coalesce(seen_at, created_at)) WHERE account IS NULL;
 
 -- What binds a node to an account, once: a code for any node, or a message for one node that a wallet signs.
 CREATE TABLE node_offers (
