@@ -26,6 +26,7 @@ pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod webhook;
+pub mod version;
 pub mod wire;
 
 pub use alloy_primitives::{Address, B256};

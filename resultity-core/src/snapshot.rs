@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::environment::Environment;
 use crate::model::ModelSpec;
+use crate::version::is_at_least;
+use crate::wire::EngineInfo;
 
 /// All that nodes need to know, for one environment. Without floats, so that its canonical form (RFC 8785) is exact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,9 @@ pub struct Snapshot {
     pub heartbeat_interval_ms: u64,
     /// The oldest Agent that may connect.
     pub min_agent_version: String,
+    /// The oldest Runtimes that get work: by name, such as `llama-server`, the version. Others may be of any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub min_runtime_versions: BTreeMap<String, String>,
     /// Models that are served for the last time: by name, until when.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub retiring: BTreeMap<String, Timestamp>,
@@ -51,6 +56,13 @@ impl Snapshot {
     /// The model that a request for this name or alias means.
     pub fn model(&self, name_or_alias: &str) -> Option<&ModelSpec> {
         self.models.iter().find(|model| model.answers_to(name_or_alias))
+    }
+
+    /// The version that this engine has to have and does not; nothing if it may work. One that does not say its version is
+    /// too old where there is a least one.
+    pub fn too_old(&self, engine: &EngineInfo) -> Option<&str> {
+        let least = self.min_runtime_versions.get(&engine.name)?;
+        (!is_at_least(&engine.version, least)).then_some(least)
     }
 
     /// Checks that it makes sense and does no harm: every name means one model, no price is negative, file names stay

@@ -15,7 +15,7 @@ use resultity_core::Address;
 use resultity_core::clock::Entropy;
 use resultity_core::environment::Environment;
 use resultity_core::signing::keystore::{self, ScryptCost};
-use resultity_core::signing::{Domain, KeyChain, Keypair};
+use resultity_core::signing::{BrokenChain, Domain, KeyChain, Keypair};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -229,13 +229,24 @@ impl NetworkPin {
         }
     }
 
-    /// The network at the end of a chain that was verified.
-    pub fn at_end_of(chain: &KeyChain) -> Self {
-        let network_key = chain.current();
-        Self {
-            former: chain.keys().filter(|key| *key != network_key).collect(),
-            ..Self::new(network_key, chain.genesis)
+    /// The network with this first key, at the end of a chain that leads from the key that is trusted to the current one.
+    ///
+    /// # Errors
+    /// The chain is another network's, or does not lead there.
+    pub fn follow(
+        chain: &KeyChain,
+        trusted: Address,
+        genesis: Address,
+        environment: Environment,
+    ) -> Result<Self, BrokenChain> {
+        if chain.genesis != genesis || chain.environment != environment {
+            return Err(BrokenChain::OtherNetwork(chain.genesis));
         }
+        let network_key = chain.follow(trusted)?;
+        Ok(Self {
+            former: chain.keys().filter(|key| *key != network_key).collect(),
+            ..Self::new(network_key, genesis)
+        })
     }
 
     /// Whether this is one of the network's keys, the current one or one before it.

@@ -9,7 +9,7 @@ use resultity_core::B256;
 use resultity_core::clock::{Clock, Entropy};
 use resultity_core::environment::Environment;
 use resultity_core::openai::error::ErrorBody;
-use resultity_core::signing::{Domain, Signature, TypedData};
+use resultity_core::signing::{Domain, KeyChain, Signature, TypedData};
 use resultity_core::wire::{
     ISSUED_AT_HEADER, JoinAnswer, JoinRequest, NodeStatus, Ping, SIGNATURE_HEADER, status_request,
 };
@@ -168,13 +168,10 @@ impl Asking {
                 ping.query_pairs_mut()
                     .append_pair("environment", self.environment.as_str());
                 let ping: Ping = read(http.get(ping)).await?;
-                if let Some(wanted) = self.network_key.filter(|wanted| *wanted != ping.network_key) {
-                    return Err(StandingError::OtherNetwork {
-                        wanted,
-                        offered: ping.network_key,
-                    });
-                }
-                let pin = NetworkPin::new(ping.network_key, ping.genesis);
+                let pin = match self.network_key.filter(|wanted| *wanted != ping.network_key) {
+                    Some(wanted) => self.follow(&url, &http, wanted, ping).await?,
+                    None => NetworkPin::new(ping.network_key, ping.genesis),
+                };
                 pin.store(&dir)?;
                 pin
             }
@@ -186,6 +183,34 @@ impl Asking {
             identity,
             http,
         })
+    }
+}
+
+impl Asking {
+    /// The network shows another key than the one that was asked for, which may have named it.
+    async fn follow(
+        &self,
+        url: &Url,
+        http: &reqwest::Client,
+        wanted: Address,
+        ping: Ping,
+    ) -> Result<NetworkPin, StandingError> {
+        let other = StandingError::OtherNetwork {
+            wanted,
+            offered: ping.network_key,
+        };
+        if ping.network_key == ping.genesis {
+            // The first key follows from no other.
+            return Err(other);
+        }
+        let mut keys = beside(url, &["keys"])?;
+        keys.query_pairs_mut()
+            .append_pair("environment", self.environment.as_str());
+        let chain: KeyChain = read(http.get(keys)).await?;
+        match NetworkPin::follow(&chain, wanted, ping.genesis, self.environment) {
+            Ok(pin) => Ok(pin),
+            Err(_) => Err(other),
+        }
     }
 }
 

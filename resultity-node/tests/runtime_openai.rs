@@ -431,3 +431,62 @@ async fn an_engine_that_sends_nothing_is_given_up() {
     let runtime = OpenAiRuntime::with_read_timeout(&url, limit).unwrap();
     assert!(runtime.models().await.unwrap_err().to_string().contains("sent nothing"));
 }
+
+#[tokio::test]
+async fn an_engine_is_asked_which_one_it_is_where_it_tells() {
+    for (owner, path, said, name, version) in [
+        (
+            "llamacpp",
+            "/props",
+            json!({"build_info": "b4567-3e0ba0e60", "n_ctx": 1}),
+            "llama-server",
+            "b4567-3e0ba0e60",
+        ),
+        ("llamacpp", "/none", json!({}), "llama-server", ""),
+        (
+            "vllm",
+            "/version",
+            json!({"version": "0.6.3.post1"}),
+            "vllm",
+            "0.6.3.post1",
+        ),
+        (
+            "library",
+            "/api/version",
+            json!({"version": "0.5.1"}),
+            "ollama",
+            "0.5.1",
+        ),
+        ("organization", "/none", json!({}), "", ""),
+    ] {
+        let mut server = Server::new_async().await;
+        let list = json!({"data": [{"id": "a", "owned_by": owner}]});
+        server
+            .mock("GET", "/v1/models")
+            .with_body(list.to_string())
+            .create_async()
+            .await;
+        server
+            .mock("GET", path)
+            .with_body(said.to_string())
+            .create_async()
+            .await;
+        let runtime = OpenAiRuntime::new(&server.url()).unwrap();
+        assert_eq!(runtime.version(), "", "it was not asked yet");
+        let engine = runtime.models().await.unwrap().remove(0).engine_of(&runtime);
+        if name.is_empty() {
+            assert_eq!(
+                (engine.name.as_str(), engine.version.as_str()),
+                ("openai", ""),
+                "{owner}"
+            );
+        } else {
+            assert_eq!(
+                (engine.name.as_str(), engine.version.as_str()),
+                (name, version),
+                "{owner}"
+            );
+            assert_eq!(runtime.version(), format!("{name} {version}").trim());
+        }
+    }
+}

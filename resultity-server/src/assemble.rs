@@ -366,6 +366,9 @@ impl Running {
 
 /// No new jobs; those under way may finish for as long as `patience`.
 async fn drain(flow: &Flow, patience: Duration) {
+            // Whoever asked may have hung up: what was begun is brought to its end all the same.
+            self.app.gate.acts.close();
+            self.app.gate.acts.wait().await;
     flow.stop_intake();
     flow.tasks.close();
     if tokio::time::timeout(patience, flow.tasks.wait()).await.is_err() {

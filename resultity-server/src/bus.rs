@@ -24,6 +24,8 @@ pub enum JobMessage {
     Assigned(NodeId),
     /// No node that is online can take the job any more.
     Stranded,
+    /// The Subcloud that the job is addressed to was deleted.
+    SubcloudGone,
     /// The node works on it.
     Accepted,
     /// The node does not take it.

@@ -1,5 +1,6 @@
 //! The configuration of `resultity-server serve`: a TOML file, every key of which is in `server.example.toml`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -96,6 +97,9 @@ pub struct ServerConfig {
     #[serde(default)]
     pub jobs: JobParameters,
     /// How much may be asked.
+    /// The oldest Runtimes that get work: by name, the version.
+    #[serde(default)]
+    pub min_runtime_versions: BTreeMap<String, String>,
     #[serde(default)]
     pub limits: LimitParameters,
     /// Accounts.
@@ -217,6 +221,7 @@ impl ServerConfig {
         }
     }
 }
+            min_runtime_versions: self.min_runtime_versions.clone(),
 
 #[cfg(test)]
 mod tests {
@@ -254,6 +259,7 @@ mod tests {
             "reads_per_minute",
             "[limits.key]",
             "[limits.namespace]",
+            "min_runtime_versions",
             "[limits.network]",
             "burst_seconds",
             "[limits.endpoints.",

@@ -37,6 +37,14 @@ pub enum NetworkKeyError {
     /// The key that the store names has no file.
     #[error("the key that signs now is not there: bring {} back, beside the database that names it", .0.display())]
     Missing(PathBuf),
+    /// The network's first key is gone, and the database is that of a network.
+    #[error(
+        "the network's first key is not there, but the database is that of a network which has one: bring {} back from a backup, \
+         beside the database. Nodes and clients know the network by this key, and what is sealed needs it. (To begin another \
+         network, use an empty data directory)",
+        .0.display()
+    )]
+    FirstMissing(PathBuf),
     /// The file holds another key than the store names.
     #[error("{} holds the key {found}, but the database names {expected}: bring the files of one backup together", .path.display())]
     Other {
@@ -68,12 +76,15 @@ impl KeyFiles {
         }
     }
 
-    /// The network's first key, or a new one if there is none. Takes tenths of a second of CPU with a passphrase of your
-    /// own.
-    pub fn first(&self, entropy: &dyn Entropy) -> Result<Keypair, NetworkKeyError> {
+    /// The network's first key, or a new one if there is none and the network is new: one that `has_begun` is known by the
+    /// key that it has. Takes tenths of a second of CPU with a passphrase of your own.
+    pub fn first(&self, has_begun: bool, entropy: &dyn Entropy) -> Result<Keypair, NetworkKeyError> {
         let path = self.data_dir.join(FIRST_KEY_FILE);
         if let Some(key) = self.read(&path)? {
             return Ok(key);
+        }
+        if has_begun {
+            return Err(NetworkKeyError::FirstMissing(path));
         }
         let password_file = self.data_dir.join(PASSWORD_FILE);
         // One that is there is that of later keys, if the first one's file was lost: in another's place it would lock them.
@@ -163,20 +174,23 @@ mod tests {
     fn the_key_stays_the_same_and_a_wrong_passphrase_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let files = KeyFiles::new(dir.path(), None);
-        let first = files.first(&SystemEntropy).unwrap();
-        assert_eq!(files.first(&SystemEntropy).unwrap().address(), first.address());
+        let first = files.first(false, &SystemEntropy).unwrap();
+        assert_eq!(files.first(false, &SystemEntropy).unwrap().address(), first.address());
         let wrong = KeyFiles::new(dir.path(), Some("wrong".to_owned().into()));
-        let wrong = wrong.first(&SystemEntropy).unwrap_err();
+        let wrong = wrong.first(false, &SystemEntropy).unwrap_err();
         assert!(wrong.to_string().contains(PASSWORD_VARIABLE), "{wrong}");
         std::fs::remove_file(dir.path().join(PASSWORD_FILE)).unwrap();
-        assert!(matches!(files.first(&SystemEntropy), Err(NetworkKeyError::NoPassword)));
+        assert!(matches!(
+            files.first(false, &SystemEntropy),
+            Err(NetworkKeyError::NoPassword)
+        ));
     }
 
     #[test]
     fn every_change_has_a_key_of_its_own() {
         let dir = tempfile::tempdir().unwrap();
         let files = KeyFiles::new(dir.path(), None);
-        let first = files.first(&SystemEntropy).unwrap();
+        let first = files.first(false, &SystemEntropy).unwrap();
         let given_up = files.make_for_change(1, &SystemEntropy).unwrap();
         // A change that was given up may still be about to count: its key is taken again, never written over.
         let second = files.make_for_change(1, &SystemEntropy).unwrap();
@@ -200,10 +214,17 @@ mod tests {
     fn a_lost_first_key_does_not_lock_the_later_ones() {
         let dir = tempfile::tempdir().unwrap();
         let files = KeyFiles::new(dir.path(), None);
-        files.first(&SystemEntropy).unwrap();
+        files.first(false, &SystemEntropy).unwrap();
         let later = files.make_for_change(1, &SystemEntropy).unwrap();
         std::fs::remove_file(dir.path().join(FIRST_KEY_FILE)).unwrap();
-        files.first(&SystemEntropy).unwrap();
+        let missing = files.first(true, &SystemEntropy).unwrap_err();
+        assert!(missing.to_string().contains(FIRST_KEY_FILE), "{missing}");
+        assert_eq!(
+            private_file::read(&dir.path().join(FIRST_KEY_FILE)).unwrap(),
+            None,
+            "none is made"
+        );
+        files.first(false, &SystemEntropy).unwrap();
         assert_eq!(files.of_change(1, later.address()).unwrap().address(), later.address());
     }
 }

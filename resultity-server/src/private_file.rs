@@ -28,7 +28,21 @@ pub(crate) fn create_dir(path: &Path) -> Result<(), FileError> {
         use std::os::unix::fs::DirBuilderExt;
         builder.mode(0o700);
     }
-    builder.create(path).map_err(error("make the directory", path))
+    builder.create(path).map_err(error("make the directory", path))?;
+    sync_parent(path).map_err(error("write to the disk what is above", path))
+}
+
+/// Waits until the disk has the names in the directory of this path: a file whose name is lost with the power is lost too.
+fn sync_parent(path: &Path) -> io::Result<()> {
+    // Elsewhere a directory can't be opened, and the file system does it by itself.
+    #[cfg(unix)]
+    {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    #[cfg(not(unix))]
+    let _ = path;
+    Ok(())
 }
 
 /// The file's text; nothing if it is not there.
@@ -40,7 +54,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, FileError> {
     }
 }
 
-/// Replaces the file in one step, so that nobody ever reads half of it. Mode 0600.
+/// Replaces the file in one step, so that nobody ever reads half of it, and waits until the disk has it. Mode 0600.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), FileError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
@@ -56,7 +70,8 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), FileError> {
         let mut file = options.open(&temporary)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        fs::rename(&temporary, path)
+        fs::rename(&temporary, path)?;
+        sync_parent(path)
     })();
     written.map_err(|failure| {
         // What is left of a failed write is of no use to anybody.
@@ -86,6 +101,22 @@ pub(crate) fn lock_file(path: &Path) -> Result<Option<File>, FileError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn what_holds_the_name_is_synced_whatever_the_path_looks_like() {
+        let dir = tempfile::tempdir().unwrap();
+        for path in [
+            Path::new("file"),
+            Path::new("/"),
+            &dir.path().join("file"),
+            Path::new("./file"),
+        ] {
+            sync_parent(path).unwrap();
+        }
+        let missing = sync_parent(&dir.path().join("none/file")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn a_directory_is_locked_once() {

@@ -13,7 +13,8 @@ use harness::node::TestNode;
 use harness::{TestServer, model, soon};
 use reqwest::Method;
 use resultity_core::api::gate::{
-    ApproveModel, ConfigurationApi, DeprecateModel, InEnvironment, PriceModel, PublishSnapshot, RotateNetworkKey,
+    ApproveModel, ConfigurationApi, DeprecateModel, InEnvironment, OverviewApi, PriceModel, PublishSnapshot,
+    RotateNetworkKey,
 };
 use resultity_core::clock::{SystemClock, SystemEntropy};
 use resultity_core::credits::{Credits, Price};
@@ -25,10 +26,12 @@ use resultity_core::snapshot::SignedSnapshot;
 use resultity_core::testing::gate::configuration;
 use resultity_core::wire::ServerFrame;
 use resultity_server::assemble::{Offer, open_store};
-use resultity_server::network_key::KeyFiles;
+use resultity_server::network_key::{KeyFiles, NetworkKeyError};
 use resultity_server::publish::{By, PublishError, Publisher};
 use resultity_server::store::Store;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
 
 const TESTNET: Environment = Environment::Testnet;
 
@@ -543,4 +546,146 @@ async fn a_change_of_the_key_that_was_cut_off_changed_nothing() {
     })
     .await
     .unwrap();
+}
+
+/// A rotation has several steps, and the passphrase makes one of them take a while: enough to hang up in the middle.
+#[tokio::test]
+async fn a_change_of_the_key_goes_to_its_end_also_when_whoever_asked_hangs_up() {
+    let server = TestServer::with_options(Offer::new(vec![model("m")]), |options| {
+        options.keystore_password = Some("a passphrase of the operator".to_owned().into());
+    })
+    .await;
+    let flow = server.running.app().flow();
+    let first = flow.network_key().address();
+    let body = json!({"current": first, "reason": "every year"}).to_string();
+    let request = format!(
+        "POST /gate/v1/admin/network-key/rotate HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer admin\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut socket = TcpStream::connect(server.running.address()).await.unwrap();
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let lock = server.data_dir.path().join("network-key.lock");
+    soon("the change that begins", async {
+        while !lock.exists() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    drop(socket);
+    soon("the new key", async {
+        while flow.network_key().address() == first {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(flow.current().keys.sequence(), 1);
+}
+
+#[tokio::test]
+async fn a_network_whose_first_key_is_gone_gets_no_other() {
+    let server = TestServer::start().await;
+    let file = server.data_dir.path().join("network-key.json");
+    let genesis = shell(&server).await.keys().genesis();
+    for has_rotated in [false, true] {
+        if has_rotated {
+            let rotated = shell(&server).await.rotate(genesis, By::operator("a test")).await;
+            rotated.unwrap();
+        }
+        let kept = std::fs::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        let store: Arc<dyn Store> = Arc::new(open_store(server.data_dir.path(), None).unwrap());
+        let files = KeyFiles::new(server.data_dir.path(), None);
+        let opened = Publisher::open(store, Arc::new(SystemClock), Arc::new(SystemEntropy), files).await;
+        let error = opened.unwrap_err();
+        assert!(
+            matches!(error, PublishError::Key(NetworkKeyError::FirstMissing(_))),
+            "{error:?}"
+        );
+        let message = error.to_string();
+        assert!(
+            message.contains("network-key.json") && message.contains("backup"),
+            "{message}"
+        );
+        assert!(!file.exists(), "no other key was made");
+        std::fs::write(&file, kept).unwrap();
+        assert_eq!(shell(&server).await.keys().genesis(), genesis);
+    }
+}
+
+#[tokio::test]
+async fn a_node_earns_by_the_share_under_which_its_job_was_admitted() {
+    let server = TestServer::start().await;
+    let (_, _, admin) = administrator(&server, "admin").await;
+    // No node serves it yet: it waits in the background, over a restart.
+    let body = json!({"endpoint": "/v1/chat/completions", "body": chat()});
+    let made = Api::new(&server).post("/v1/jobs", body.clone()).await.json();
+    let id = made["id"].as_str().unwrap().to_owned();
+    let current = admin.config(InEnvironment::default()).await.unwrap();
+    let mut offer = current.offer;
+    let before = offer.jobs.node_share;
+    offer.jobs.node_share = 1_000;
+    let request = PublishSnapshot::new(current.summary.version, offer, "nodes get less");
+    admin.publish_snapshot(request).await.unwrap();
+
+    let server = server.restarted(Offer::new(vec![model("m")])).await;
+    let (_, _, admin) = administrator(&server, "another").await;
+    let api = Api::new(&server);
+    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let job = node.next_job().await;
+    node.answer(&job, "late").await;
+    api.until(&id, "succeeded").await;
+    let earned = async || admin.overview(InEnvironment::default()).await.unwrap().credits.earned;
+    let of_first = cost(model("m").price).share(before);
+    assert_eq!(earned().await, of_first);
+    // What is admitted from now on is settled by the new one.
+    let made = api.post("/v1/jobs", body).await.json();
+    let job = node.next_job().await;
+    node.answer(&job, "next").await;
+    api.until(made["id"].as_str().unwrap(), "succeeded").await;
+    let of_second = cost(model("m").price).share(1_000);
+    assert_eq!(earned().await, of_first.checked_add(of_second).unwrap());
+}
+
+#[tokio::test]
+async fn query_and_body_may_not_name_different_environments() {
+    let server = TestServer::start().await;
+    let version = server.running.app().flow().snapshot().version;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let offer = Offer::new(vec![model("m")]);
+    for (path, body) in [
+        (
+            "snapshots",
+            json!({"base_version": version, "offer": offer, "reason": "x"}),
+        ),
+        ("snapshots/diff", json!({"offer": offer})),
+        ("snapshots/rollback", json!({"version": 1, "reason": "x"})),
+        ("models", json!({"model": model("m"), "reason": "x"})),
+        ("models/m/price", json!({"price": model("m").price, "reason": "x"})),
+        ("models/m/deprecate", json!({"reason": "x"})),
+    ] {
+        let ask = async |query: &str, in_body: Option<&str>| {
+            let mut body = body.clone();
+            if let Some(environment) = in_body {
+                body["environment"] = environment.into();
+            }
+            let url = format!("{}/gate/v1/admin/{path}?environment={query}", server.base_url());
+            let answer = http.post(url).bearer_auth("admin").json(&body).send().await.unwrap();
+            (answer.status().as_u16(), answer.json::<Value>().await.unwrap())
+        };
+        let (status, error) = ask("mainnet", Some("testnet")).await;
+        assert_eq!(
+            (status, &error["error"]["param"]),
+            (400, &json!("environment")),
+            "{path}: {error}"
+        );
+        // The query counts where the body says nothing, and mainnet is not served here.
+        let (status, error) = ask("mainnet", None).await;
+        assert_eq!(
+            (status, &error["error"]["param"]),
+            (404, &json!("environment")),
+            "{path}: {error}"
+        );
+        assert_eq!(server.running.app().flow().snapshot().version, version, "{path}");
+    }
 }

@@ -9,17 +9,19 @@ use harness::{TestServer, gate, model, soon};
 use resultity_client::{CloudClient, GateClient};
 use resultity_core::api::cloud::{CallOptions, ChatApi, ModelsApi};
 use resultity_core::api::gate::{
-    CreateSubcloud, InEnvironment, JoinPolicy, JoinSubcloud, NodesApi, SubcloudNodesQuery, SubcloudQuery, SubcloudsApi,
-    UpdateSubcloud,
+    CreateSubcloud, DeadLetterAction, DeadLetterQuery, DeadLettersApi, InEnvironment, JoinPolicy, JoinSubcloud,
+    NodesApi, SubcloudNodesQuery, SubcloudQuery, SubcloudsApi, UpdateSubcloud,
 };
 use resultity_core::api::jobs::{JobRequest, JobsApi};
 use resultity_core::clock::{Clock as _, SystemClock, SystemEntropy};
+use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::id::{AccountId, NodeId, SubcloudId};
+use resultity_core::id::{AccountId, JobId, NodeId, SubcloudId};
 use resultity_core::job::Endpoint;
 use resultity_core::openai::chat::{ChatRequest, Message};
 use resultity_core::signing::Keypair;
+use resultity_core::wire::FailureCode;
 use resultity_server::assemble::Offer;
 use resultity_server::store::KeyLimits;
 use rstest::rstest;
@@ -373,4 +375,84 @@ async fn a_name_is_taken_once_however_many_want_it() {
         refused(owner.rotate_subcloud_token("farm", TESTNET).await).0,
         ErrorCode::Conflict
     );
+}
+
+/// A job in the background that waits for a node of this Subcloud.
+async fn a_waiting_job(server: &TestServer, name: &str) -> JobId {
+    let request = JobRequest::new(Endpoint::ChatCompletions, &asked()).unwrap();
+    let job = addressed(server, name).create_job(request).await.unwrap().body;
+    assert!(server.balance().await.held > Credits::ZERO);
+    job.id
+}
+
+async fn ended_without_its_subcloud(server: &TestServer, job: JobId) {
+    let ended = soon("the end of the job", async {
+        loop {
+            let job = server.client().job(job).await.unwrap().body;
+            if job.status.is_final() {
+                return job;
+            }
+        }
+    })
+    .await;
+    let error = serde_json::to_value(&ended).unwrap()["error"].clone();
+    assert_eq!(error["code"], "not_found", "{error}");
+    assert!(error["message"].as_str().unwrap().contains("Subcloud"), "{error}");
+    server.assert_charged(Credits::ZERO).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_subcloud_ends_when_it_is_deleted() {
+    let server = TestServer::start().await;
+    let owner = tester(&server).await;
+    owner.create_subcloud(CreateSubcloud::new("farm")).await.unwrap();
+    owner.create_subcloud(CreateSubcloud::new("other")).await.unwrap();
+    let job = a_waiting_job(&server, "farm").await;
+    owner.delete_subcloud("other", TESTNET).await.unwrap();
+    assert_eq!(server.running.app().flow().waiting(), 1, "it is in another one");
+    owner.delete_subcloud("farm", TESTNET).await.unwrap();
+    ended_without_its_subcloud(&server, job).await;
+}
+
+#[tokio::test]
+async fn what_waited_for_a_subcloud_that_was_deleted_meanwhile_ends_at_the_start() {
+    let server = TestServer::start().await;
+    let owner = tester(&server).await;
+    let made = owner.create_subcloud(CreateSubcloud::new("farm")).await.unwrap();
+    let job = a_waiting_job(&server, "farm").await;
+    // As another process would: nobody tells the job.
+    let deleted = server.store.delete_subcloud(server.principal.account, made.subcloud.id);
+    assert!(deleted.await.unwrap().is_some());
+    let server = server.restarted(Offer::new(vec![model("m")])).await;
+    ended_without_its_subcloud(&server, job).await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_not_run_again_for_a_subcloud_that_is_gone() {
+    let server = TestServer::start().await;
+    let owner = tester(&server).await;
+    let (_, _, admin) = gate::administrator(&server, "admin").await;
+    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    owner.create_subcloud(CreateSubcloud::new("farm")).await.unwrap();
+    join(&server, &owner, node.id(), "farm").await;
+    let failed = a_waiting_job(&server, "farm").await;
+    let job = node.next_job().await;
+    let failure = node.failure(&job, FailureCode::EngineUnavailable);
+    node.send(failure).await;
+    let again = || admin.requeue_dead_letter(failed, DeadLetterAction::default());
+    soon("the dead letter", async {
+        while admin
+            .dead_letters(DeadLetterQuery::default())
+            .await
+            .unwrap()
+            .data
+            .is_empty()
+        {}
+    })
+    .await;
+    owner.delete_subcloud("farm", TESTNET).await.unwrap();
+    let error = again().await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::Conflict);
+    assert!(error.message.contains("Subcloud"), "{error}");
+    server.assert_charged(Credits::ZERO).await;
 }

@@ -14,11 +14,12 @@ use resultity_core::clock::{Clock as _, SystemClock, SystemEntropy};
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, AuditId, NodeId, NotificationId, PenaltyId};
 use resultity_core::signing::TypedData as _;
-use resultity_core::wire::{ControlAction, FailureCode, Readiness, ReasonCode, ServerFrame};
-use resultity_node::identity::{Identity, PasswordSource};
+use resultity_core::wire::{ControlAction, EngineInfo, FailureCode, Readiness, ReasonCode, ServerFrame};
+use resultity_node::identity::{Identity, NetworkPin, PasswordSource};
 use resultity_node::standing::{Asking, StandingError};
 use resultity_server::assemble::Offer;
 use resultity_server::link::LinkPolicy;
+use resultity_server::publish::By;
 use resultity_server::store::fleet::{NewFlag, NewPenalty, NodeChange, NodeOffer, OwnerNotice};
 use resultity_server::store::{Actor, AuditEntry};
 use tempfile::TempDir;
@@ -441,4 +442,95 @@ impl Http {
         soon("an answer", socket.read_to_string(&mut answer)).await.unwrap();
         answer.split(' ').nth(1).unwrap().parse().unwrap()
     }
+}
+
+#[tokio::test]
+async fn a_node_with_an_old_runtime_gets_no_work_and_is_told_why() {
+    let mut offer = Offer::new(vec![model("m")]);
+    offer.min_runtime_versions.insert("llama-server".into(), "b4567".into());
+    let server = TestServer::with(offer.clone()).await;
+    let flow = server.running.app().flow();
+    // Of Runtimes that are not named any version will do.
+    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let id = node.id();
+    let until = async |readiness: Readiness| {
+        soon("the network that looks", async {
+            let is_so = || {
+                flow.fleet
+                    .node(id)
+                    .is_some_and(|view| view.models[0].readiness == readiness)
+            };
+            while !is_so() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    };
+    let why = async || {
+        let standing = server
+            .store
+            .node_standing(id, Environment::Testnet, SystemClock.now())
+            .await;
+        flow.why(id, &standing.unwrap().unwrap())
+    };
+    until(Readiness::Ready).await;
+    let mut seq = 0;
+    for (version, said) in [("b4566", "b4566"), ("", "does not tell its version")] {
+        seq += 1;
+        node.models[0].engine = Some(EngineInfo {
+            name: "llama-server".into(),
+            version: version.into(),
+        });
+        node.heartbeat(seq).await;
+        until(Readiness::RuntimeTooOld).await;
+        soon("a model without nodes", async {
+            while !flow.served_models(None).is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        let reasons = why().await;
+        assert_eq!(reasons[0].code, ReasonCode::RuntimeTooOld, "{reasons:?}");
+        let message = &reasons[0].message;
+        assert!(message.contains(said) && message.contains("b4567"), "{message}");
+    }
+
+    // It is updated, and passes its test again.
+    node.models[0].engine = Some(EngineInfo {
+        name: "llama-server".into(),
+        version: "b4567-3e0ba0e60".into(),
+    });
+    node.heartbeat(seq + 1).await;
+    node.pass_readiness().await;
+    server.until_served("m").await;
+    // The network asks for more: it counts at once.
+    offer.min_runtime_versions.insert("llama-server".into(), "b5000".into());
+    let (publisher, version) = (server.running.app().publisher(), flow.snapshot().version);
+    let published = publisher
+        .publish(Environment::Testnet, version, offer, By::operator("a test"))
+        .await;
+    assert_eq!(published.unwrap().changes[0].path, "min_runtime_versions.llama-server");
+    flow.catch_up(publisher).await.unwrap();
+    until(Readiness::RuntimeTooOld).await;
+    assert!(why().await[0].message.contains("b5000"));
+}
+
+#[tokio::test]
+async fn a_node_that_was_told_a_former_key_joins_and_trusts_the_present_one() {
+    let world = World::start().await;
+    let app = world.server.running.app();
+    let first = app.flow().network_key().address();
+    let rotated = app.publisher().rotate(first, By::operator("a test")).await.unwrap();
+    app.flow().catch_up(app.publisher()).await.unwrap();
+    world.offer(CODE, Duration::from_mins(15)).await;
+    let mut asking = world.asking();
+    let join = async |asking: &Asking| asking.join(CODE, &SystemClock, &SystemEntropy).await;
+    asking.network_key = Some(world.identity().key().address());
+    let stranger = join(&asking).await.unwrap_err();
+    assert!(matches!(stranger, StandingError::OtherNetwork { .. }), "{stranger:?}");
+    asking.network_key = Some(first);
+    join(&asking).await.unwrap();
+    let pin = NetworkPin::load(&world.dir.path().join("testnet")).unwrap().unwrap();
+    assert_eq!((pin.network_key, pin.genesis), (rotated.current, first));
+    assert!(pin.knows(first));
 }

@@ -10,7 +10,7 @@ use harness::node::TestNode;
 use harness::{TestServer, model, soon};
 use resultity_client::StatusClient;
 use resultity_core::api::cloud::ChatApi;
-use resultity_core::api::gate::InEnvironment;
+use resultity_core::api::gate::{CreateSubcloud, InEnvironment, JoinSubcloud, SubcloudsApi};
 use resultity_core::api::status::{StatusApi, StatusEvent};
 use resultity_core::environment::Environment;
 use resultity_core::id::NodeId;
@@ -200,4 +200,34 @@ async fn a_server_of_both_environments_keeps_them_apart() {
         (mainnet.environment, mainnet.body.nodes.connected),
         (Environment::Mainnet, 0)
     );
+}
+
+#[tokio::test]
+async fn a_node_that_works_for_its_subcloud_alone_is_no_capacity_of_the_network() {
+    let (server, isolated) = with_node().await;
+    let client = client(&server);
+    seen(&client, "a node", |network| {
+        network.nodes.in_rotation == 1 && network.load.slots == 4
+    })
+    .await;
+    let token = harness::gate::sign_in(&server, server.principal.account).await;
+    let owner = harness::gate::client_with(&server, &token);
+    let mut farm = CreateSubcloud::new("farm");
+    farm.isolated = true;
+    owner.create_subcloud(farm).await.unwrap();
+    let joined = owner.join_subcloud(isolated, InEnvironment::default(), JoinSubcloud::new("farm"));
+    joined.await.unwrap();
+    seen(&client, "nothing for anybody", |network| {
+        network.nodes.connected == 0 && network.nodes.in_rotation == 0 && network.load.slots == 0 && network.models == 0
+    })
+    .await;
+    let models = client.models(InEnvironment::default()).await.unwrap().body.models;
+    assert_eq!((models[0].nodes, models[0].slots, models[0].available), (0, 0, false));
+    let regions = client.regions(InEnvironment::default()).await.unwrap().body.regions;
+    assert!(regions.is_empty(), "{regions:?}");
+    let _public = TestNode::ready(&server.io_url(), "m", 3).await;
+    seen(&client, "the other node alone", |network| {
+        network.nodes.connected == 1 && network.nodes.in_rotation == 1 && network.load.slots == 3
+    })
+    .await;
 }

@@ -66,6 +66,9 @@ pub enum BrokenChain {
     /// More links than anybody has.
     #[error("there are more than {MOST_ROTATIONS} changes of the network's key")]
     TooLong,
+    /// Of another network, or of its other environment.
+    #[error("the chain is that of another network, whose first key is {0}")]
+    OtherNetwork(Address),
     /// The key that is trusted is none of them.
     #[error("the key {0} is none of the network's")]
     Elsewhere(Address),

@@ -152,6 +152,7 @@ mod tests {
         after.models.push(new);
         after.jobs.node_share = 7_000;
         after.min_agent_version = "0.2.0".into();
+        after.min_runtime_versions.insert("llama-server".into(), "b4567".into());
         after.retiring.insert("demo".into(), Timestamp::from_millis(7));
         let changes = diff(&before, &after);
         let summaries: Vec<_> = changes.iter().map(|change| change.summary.as_str()).collect();
@@ -164,6 +165,7 @@ mod tests {
                 "models[org/other]: removed",
                 "jobs.node_share: 8000 → 7000",
                 r#"min_agent_version: "0.1.0" → "0.2.0""#,
+                r#"min_runtime_versions: new, {"llama-server":"b4567"}"#,
                 r#"retiring: new, {"demo":7}"#,
             ]
         );

@@ -25,6 +25,10 @@ pub struct Offer {
     pub heartbeat_interval_ms: u64,
     /// The oldest Agent that may connect.
     pub min_agent_version: String,
+    /// The oldest Runtimes that get work: by name, such as `llama-server`, `vllm`, `ollama` or `embedded`, the version.
+    /// Others may be of any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub min_runtime_versions: BTreeMap<String, String>,
     /// Models that are served for the last time: by name, until when (milliseconds since the Unix epoch). Then a snapshot
     /// without them is published.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -40,6 +44,7 @@ impl Offer {
             jobs: JobParameters::default(),
             heartbeat_interval_ms: 10_000,
             min_agent_version: "0.1.0".into(),
+            min_runtime_versions: BTreeMap::new(),
             retiring: BTreeMap::new(),
         }
     }
@@ -84,6 +89,7 @@ impl Snapshot {
             jobs,
             heartbeat_interval_ms,
             min_agent_version,
+            min_runtime_versions,
             retiring,
         } = offer;
         Self {
@@ -95,6 +101,7 @@ impl Snapshot {
             jobs,
             heartbeat_interval_ms,
             min_agent_version,
+            min_runtime_versions,
             retiring,
             next_network_key: None,
         }
@@ -107,6 +114,7 @@ impl Snapshot {
             jobs: self.jobs,
             heartbeat_interval_ms: self.heartbeat_interval_ms,
             min_agent_version: self.min_agent_version.clone(),
+            min_runtime_versions: self.min_runtime_versions.clone(),
             retiring: self.retiring.clone(),
         }
     }

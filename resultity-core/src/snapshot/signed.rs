@@ -149,6 +149,7 @@ pub(super) mod tests {
     use crate::credits::{Credits, Price};
     use crate::model::{ModelFile, ModelKind, ModelSource, ModelSpec};
     use crate::snapshot::JobParameters;
+    use crate::wire::EngineInfo;
     use proptest::prelude::*;
     use rstest::rstest;
 
@@ -197,6 +198,7 @@ pub(super) mod tests {
             jobs: JobParameters::default(),
             heartbeat_interval_ms: 10_000,
             min_agent_version: "0.1.0".into(),
+            min_runtime_versions: BTreeMap::new(),
             retiring: BTreeMap::new(),
             next_network_key: None,
         }
@@ -249,6 +251,36 @@ pub(super) mod tests {
                 .snapshot
                 .get()
         );
+    }
+
+    #[test]
+    fn least_versions_of_runtimes_are_signed_where_there_are_some() {
+        let (key, domain) = network();
+        let mut with = snapshot(3);
+        with.min_runtime_versions.insert("llama-server".into(), "b4567".into());
+        let published = SignedSnapshot::publish(&with, &domain, &key).unwrap();
+        assert!(
+            published
+                .snapshot
+                .get()
+                .contains(r#""min_runtime_versions":{"llama-server":"b4567"}"#)
+        );
+        let read = published.open(&domain, key.address()).unwrap();
+        assert_eq!(read, with);
+        let engine = |name: &str, version: &str| EngineInfo {
+            name: name.into(),
+            version: version.into(),
+        };
+        for (engine, too_old) in [
+            (engine("llama-server", "b4566"), true),
+            (engine("llama-server", "b4567-3e0ba0e"), false),
+            (engine("llama-server", ""), true),
+            (engine("vllm", "0.0.1"), false),
+            (engine("", ""), false),
+        ] {
+            assert_eq!(read.too_old(&engine).is_some(), too_old, "{engine:?}");
+            assert_eq!(snapshot(3).too_old(&engine), None, "{engine:?}");
+        }
     }
 
     #[test]

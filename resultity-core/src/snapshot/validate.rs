@@ -1,12 +1,16 @@
 //! What a snapshot has to be before anyone acts on it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::capability::Capability;
 use crate::credits::Credits;
 use crate::model::{ModelFile, ModelKind, ModelSpec};
 use crate::raw_json::RawJson;
 use crate::snapshot::{JobParameters, Snapshot};
+use crate::version::Version;
+
+/// The most Runtimes that have a least version.
+const MOST_RUNTIMES: usize = 100;
 
 /// A snapshot that nobody should act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -65,7 +69,31 @@ pub(super) fn validate(snapshot: &Snapshot) -> Result<(), InvalidSnapshot> {
     }
     let core = snapshot.min_agent_version.split(['-', '+']).next().unwrap_or_default();
     let is_version = core.split('.').all(|part| part.parse::<u32>().is_ok());
-    require(is_version, "min_agent_version", "must be a version such as 0.1.0")
+    require(is_version, "min_agent_version", "must be a version such as 0.1.0")?;
+    runtimes(&snapshot.min_runtime_versions)
+}
+
+fn runtimes(least: &BTreeMap<String, String>) -> Result<(), InvalidSnapshot> {
+    require(
+        least.len() <= MOST_RUNTIMES,
+        "min_runtime_versions",
+        "must name at most 100 Runtimes",
+    )?;
+    for (name, version) in least {
+        let path = format!("min_runtime_versions[{name}]");
+        let is_name = (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+        require(
+            is_name,
+            &path,
+            "must be named by 1 to 64 printable ASCII characters without spaces",
+        )?;
+        require(
+            version.len() <= 64 && Version::parse(version).is_some(),
+            &path,
+            "must be a version such as 0.6.3, b4567 or 2024-11-05",
+        )?;
+    }
+    Ok(())
 }
 
 fn jobs(jobs: &JobParameters) -> Result<(), InvalidSnapshot> {
@@ -243,6 +271,22 @@ mod tests {
             snapshot.retiring.insert(name.into(), Timestamp::from_millis(1));
             assert_eq!(snapshot.validate().err().map(|invalid| invalid.path).as_deref(), wrong);
         }
+    }
+
+    #[rstest]
+    #[case("llama-server", "b4567", true)]
+    #[case("embedded", "0.3.0", true)]
+    #[case("x", "2024-11-05", true)]
+    #[case("x", "", false)]
+    #[case("x", "new", false)]
+    #[case("", "1", false)]
+    #[case("my engine", "1", false)]
+    fn least_versions_of_runtimes_can_be_compared(#[case] name: &str, #[case] version: &str, #[case] good: bool) {
+        let mut snapshot = snapshot(3);
+        snapshot.min_runtime_versions.insert(name.into(), version.into());
+        let path = format!("min_runtime_versions[{name}]");
+        let expected = if good { None } else { Some(path) };
+        assert_eq!(snapshot.validate().err().map(|invalid| invalid.path), expected);
     }
 
     #[rstest]

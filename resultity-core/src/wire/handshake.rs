@@ -159,6 +159,19 @@ pub struct NodeModel {
     pub digest: Option<String>,
     /// Where it stands.
     pub state: ModelState,
+    /// What makes its answers, where the node knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineInfo>,
+}
+
+/// A program that makes answers: what it is called in [`Snapshot::min_runtime_versions`](crate::snapshot::Snapshot).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineInfo {
+    /// Such as `embedded`, `llama-server`, `vllm` or `ollama`.
+    pub name: String,
+    /// As it says itself; empty: it does not.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// What a node runs on, as it says itself.

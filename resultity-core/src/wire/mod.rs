@@ -14,7 +14,7 @@ mod work;
 pub use control::{Control, ControlAction, Notice};
 pub use frame::{FrameError, NodeFrame, ServerFrame, body_hash};
 pub use handshake::{
-    Challenge, Gpu, Hardware, Hello, LeaseView, NodeModel, Reject, RejectCode, Resume, RuntimeInfo, Welcome,
+    Challenge, EngineInfo, Gpu, Hardware, Hello, LeaseView, NodeModel, Reject, RejectCode, Resume, RuntimeInfo, Welcome,
 };
 pub use hash::{OutputHasher, Transcript, output_hash};
 pub use heartbeat::{Config, ErrorFrame, Heartbeat, HeartbeatAck, Load, Renewal, RunningJob};

@@ -160,6 +160,8 @@ pub enum Readiness {
     NotListed,
     /// The node has it and cannot work with it now.
     Inactive,
+    /// What makes the node's answers with it is older than the network lets work.
+    RuntimeTooOld,
     /// It is to be tested, or being tested.
     Testing,
     /// It did not pass its test; it is tested again later.
@@ -201,6 +203,8 @@ pub enum ReasonCode {
     PausedByOwner,
     /// Its Agent is older than the network lets in.
     VersionTooOld,
+    /// What makes its answers with a model is older than the network lets work.
+    RuntimeTooOld,
     /// The network did not let it in.
     Refused,
     /// Its link is down.

@@ -8,7 +8,7 @@ use resultity_core::model::ModelState;
 use resultity_core::signing::{Outcome, Signature};
 use resultity_core::wire::{
     Accept, Ack, AckOutcome, Cancel, CancelReason, Challenge, Chunk, Config, Control, ControlAction, Decline,
-    DeclineCode, ErrorFrame, Failed, FailureCode, Gpu, Hardware, Heartbeat, HeartbeatAck, Hello, Job, JobResult,
+    DeclineCode, EngineInfo, ErrorFrame, Failed, FailureCode, Gpu, Hardware, Heartbeat, HeartbeatAck, Hello, Job, JobResult,
     LeaseView, Load, NodeFrame, NodeModel, Notice, Reject, RejectCode, Renewal, Resume, RunningJob, RuntimeInfo,
     ServerFrame, Timings, Welcome,
 };
@@ -187,12 +187,17 @@ pub(crate) fn models() -> Vec<NodeModel> {
             version: "1".into(),
             digest: Some("ab".repeat(32)),
             state: ModelState::Active,
+            engine: Some(EngineInfo {
+                name: "llama-server".into(),
+                version: "b4567".into(),
+            }),
         },
         NodeModel {
             id: "org/external".into(),
             version: "1".into(),
             digest: None,
             state: ModelState::Pending,
+            engine: None,
         },
     ]
 }

@@ -296,7 +296,7 @@ impl Actor {
         let snapshot = self.applied.as_ref().map(|applied| &applied.snapshot);
         let runtime = &self.parts.runtime;
         let offer = Offer {
-            models: served(snapshot, &self.engine.models, healthy),
+            models: served(snapshot, &**runtime, &self.engine.models, healthy),
             runtime: RuntimeInfo {
                 kind: runtime.kind().to_owned(),
                 version: runtime.version(),

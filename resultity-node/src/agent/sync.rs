@@ -14,7 +14,7 @@ use url::Url;
 
 use super::AgentError;
 use crate::identity::{Durable, NetworkPin, replace_private};
-use crate::runtime::EngineModel;
+use crate::runtime::{EngineModel, Runtime};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -42,14 +42,12 @@ pub(super) enum SyncError {
     Refused(#[from] SnapshotRefused),
     #[error("the network's keys: {0}")]
     Keys(#[from] BrokenChain),
-    #[error("the network has another first key: {0}")]
-    OtherNetwork(Address),
 }
 
 impl SyncError {
     /// Whether what the network says of its keys is wrong, rather than not to be had.
     pub(super) fn is_stray(&self) -> bool {
-        matches!(self, Self::Keys(_) | Self::OtherNetwork(_) | Self::Unreadable(_))
+        matches!(self, Self::Keys(_) | Self::Unreadable(_))
     }
 }
 
@@ -144,11 +142,7 @@ impl Sync {
     /// Fetches the chain of the network's keys and follows it from the key that is trusted to the current one.
     pub(super) async fn follow(&self, trusted: Address, genesis: Address) -> Result<NetworkPin, SyncError> {
         let chain: KeyChain = serde_json::from_slice(&self.get(&self.keys_url).await?)?;
-        if chain.genesis != genesis || chain.environment != self.environment {
-            return Err(SyncError::OtherNetwork(chain.genesis));
-        }
-        chain.follow(trusted)?;
-        Ok(NetworkPin::at_end_of(&chain))
+        Ok(NetworkPin::follow(&chain, trusted, genesis, self.environment)?)
     }
 
     async fn get(&self, url: &Url) -> Result<Vec<u8>, SyncError> {
@@ -179,24 +173,27 @@ impl Sync {
 }
 
 /// The models of the snapshot that the Runtime has. `healthy`: whether it can work on them now.
-pub(super) fn served(snapshot: Option<&Snapshot>, engine: &[EngineModel], healthy: bool) -> Vec<NodeModel> {
+pub(super) fn served(
+    snapshot: Option<&Snapshot>,
+    runtime: &dyn Runtime,
+    models: &[EngineModel],
+    healthy: bool,
+) -> Vec<NodeModel> {
     let Some(snapshot) = snapshot else { return Vec::new() };
-    let specs = snapshot
-        .models
-        .iter()
-        .filter(|spec| engine.iter().any(|model| model.serves(spec)));
-    specs
-        .map(|spec| NodeModel {
-            id: spec.name.clone(),
-            version: spec.version.clone(),
-            digest: spec.files.first().map(|file| file.sha256.clone()),
-            state: if healthy {
-                ModelState::Active
-            } else {
-                ModelState::Inactive
-            },
-        })
-        .collect()
+    let specs = snapshot.models.iter();
+    let had = specs.filter_map(|spec| Some((spec, models.iter().find(|model| model.serves(spec))?)));
+    had.map(|(spec, model)| NodeModel {
+        id: spec.name.clone(),
+        version: spec.version.clone(),
+        digest: spec.files.first().map(|file| file.sha256.clone()),
+        state: if healthy {
+            ModelState::Active
+        } else {
+            ModelState::Inactive
+        },
+        engine: Some(model.engine_of(runtime)),
+    })
+    .collect()
 }
 
 #[cfg(test)]

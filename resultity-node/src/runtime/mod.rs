@@ -8,7 +8,7 @@ use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Usage};
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
-use resultity_core::wire::Failed;
+use resultity_core::wire::{EngineInfo, Failed};
 use serde_json::value::RawValue;
 
 #[cfg(feature = "embedded")]
@@ -29,7 +29,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// What it is, in a word, such as `openai` or `embedded`.
     fn kind(&self) -> &'static str;
 
-    /// The version of the engine; shown to operators.
+    /// The version of the engine: what the network's least version for this kind is compared with, where a model names no
+    /// other engine.
     fn version(&self) -> String {
         env!("CARGO_PKG_VERSION").to_owned()
     }
@@ -141,6 +142,8 @@ pub struct EngineModel {
     pub name: String,
     /// Prompt and answer together, in tokens, where the engine says so.
     pub context_length: Option<u64>,
+    /// What makes its answers, where that is known better than by the Runtime's kind and version.
+    pub engine: Option<EngineInfo>,
 }
 
 impl EngineModel {
@@ -149,6 +152,7 @@ impl EngineModel {
         Self {
             name: name.into(),
             context_length: None,
+            engine: None,
         }
     }
 
@@ -157,6 +161,21 @@ impl EngineModel {
     pub fn with_context_length(mut self, tokens: u64) -> Self {
         self.context_length = Some(tokens);
         self
+    }
+
+    /// Says what makes its answers.
+    #[must_use]
+    pub fn with_engine(mut self, engine: EngineInfo) -> Self {
+        self.engine = Some(engine);
+        self
+    }
+
+    /// What makes its answers, if it is one of this Runtime.
+    pub fn engine_of(&self, runtime: &dyn Runtime) -> EngineInfo {
+        self.engine.clone().unwrap_or_else(|| EngineInfo {
+            name: runtime.kind().to_owned(),
+            version: runtime.version(),
+        })
     }
 
     /// Whether it is what the snapshot means by this entry.

@@ -71,7 +71,9 @@ impl Runtime for Several {
                     for model in models {
                         if !routes.contains_key(&model.name) {
                             routes.insert(model.name.clone(), index);
-                            all.push(model);
+                            // Out of this list nobody sees any more whose it is.
+                            let engine = model.engine_of(&*self.runtimes[index]);
+                            all.push(model.with_engine(engine));
                         }
                     }
                 }

@@ -309,6 +309,7 @@ fn snapshot() -> Snapshot {
         jobs: JobParameters::default(),
         heartbeat_interval_ms: 500,
         min_agent_version: "0.1.0".into(),
+        min_runtime_versions: BTreeMap::new(),
         retiring: BTreeMap::new(),
         next_network_key: None,
     }

@@ -226,7 +226,7 @@ impl Attempt<'_> {
                     timers.accept = None;
                 }
                 Some(JobMessage::LinkResumed(false)) => return self.retry("node_lost", Outcome::Failure, has_output),
-                Some(JobMessage::Assigned(_) | JobMessage::Stranded) => {}
+                Some(JobMessage::Assigned(_) | JobMessage::Stranded | JobMessage::SubcloudGone) => {}
             }
         }
     }

@@ -103,7 +103,7 @@ impl Flow {
     pub async fn submit_detached(
         self: &Arc<Self>,
         principal: Principal,
-        request: ValidJob,
+        mut request: ValidJob,
         detached: Detached,
     ) -> Result<DetachedJob, ApiError> {
         let namespace = principal.namespace;
@@ -127,6 +127,7 @@ impl Flow {
             ApiError::new(ErrorCode::Internal, "the request could not be encoded").with_source(error)
         })?;
         let payload = NewPayload {
+        request.node_share = Some(self.snapshot().jobs.node_share);
             request: detached.request.get().to_owned(),
             work,
             expires_at: created.after(detached.retain),

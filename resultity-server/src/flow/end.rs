@@ -76,6 +76,12 @@ pub(crate) fn internal(error: StoreError) -> ApiError {
     )
 }
 
+pub(super) fn subcloud_gone() -> ApiError {
+    let message =
+        "the Subcloud that the job was addressed to was deleted before a node could answer; nothing was charged";
+    ApiError::new(ErrorCode::NotFound, message)
+}
+
 pub(super) fn deadline_exceeded() -> ApiError {
     ApiError::new(
         ErrorCode::DeadlineExceeded,

@@ -16,10 +16,11 @@ use tokio::time::{Instant, sleep_until};
 use crate::bus::{JobMessage, JobSubscription, TopicLease};
 use crate::flow::admit::Given;
 use crate::flow::attempt::{self, AttemptEnd, Work};
-use crate::flow::end::{End, Refusal, deadline_exceeded, internal, no_capacity};
+use crate::flow::end::{End, Refusal, deadline_exceeded, internal, no_capacity, subcloud_gone};
 use crate::flow::schedule::Outcome;
 use crate::flow::validate::ValidJob;
 use crate::flow::{Answer, Flow, JobEvent, Principal};
+use crate::store::subclouds::SubcloudRef;
 use crate::store::{NewPayload, StoreError};
 
 /// How long a job waits after a node said that it is busy.
@@ -88,6 +89,8 @@ pub(super) struct JobTask {
     pub(super) origin: Origin,
     /// Whether the answer is kept.
     pub(super) is_kept: bool,
+    /// What the node gets of what it costs, in basis points.
+    pub(super) node_share: u16,
     /// Whether it goes on after a restart.
     survives: bool,
 }
@@ -117,6 +120,8 @@ impl JobTask {
         let inbox = flow.bus.open_job(task.id, chunks as usize + INBOX_SLACK);
         let now = Instant::now();
         let jobs = flow.snapshot().jobs;
+        // One that an earlier version of the server has left does not say.
+        let node_share = request.node_share.unwrap_or(jobs.node_share);
         let in_all = match task.origin {
             Origin::Asked => Duration::from_millis(jobs.deadline_ms),
             Origin::Background => BACKGROUND_DEADLINE,
@@ -144,6 +149,7 @@ impl JobTask {
             accepted: task.accepted,
             origin: task.origin,
             is_kept,
+            node_share,
             survives,
         }
     }
@@ -286,7 +292,12 @@ impl JobTask {
 
     async fn wait_for_node(&mut self) -> Result<NodeId, End> {
         let until = self.queue_deadline.min(self.deadline);
+        // It is in the queue by now: whoever deletes the Subcloud after this look finds it there.
+        let mut lost_subcloud = self.has_lost_its_subcloud().await;
         let end = loop {
+            if lost_subcloud {
+                break End::failed(subcloud_gone());
+            }
             if let Some(error) = self.flow.withdrawn(&self.work.model) {
                 break End::failed(error);
             }
@@ -300,6 +311,7 @@ impl JobTask {
                         let withdrawn = || self.flow.withdrawn(&self.work.model);
                         break End::failed(refused.or_else(withdrawn).unwrap_or_else(gone));
                     }
+                    Some(JobMessage::SubcloudGone) => lost_subcloud = true,
                     // Of an earlier attempt.
                     Some(_) => {}
                     None => break End::failed(internal(StoreError::Closed)),
@@ -319,6 +331,15 @@ impl JobTask {
         };
         self.give_up_waiting();
         Err(end)
+    }
+
+    /// Whether the Subcloud that the job is addressed to was deleted before it came into the queue.
+    async fn has_lost_its_subcloud(&self) -> bool {
+        let Some(subcloud) = self.request.subcloud else {
+            return false;
+        };
+        let found = self.flow.store.subcloud(SubcloudRef::Id(subcloud)).await;
+        matches!(found, Ok(None))
     }
 
     /// Leaves the queue. A node may have been assigned just now: its slot goes back.

@@ -322,8 +322,9 @@ impl Flow {
         self: &Arc<Self>,
         principal: Principal,
         endpoint: Endpoint,
-        request: ValidJob,
+        mut request: ValidJob,
     ) -> Result<JobHandle, ApiError> {
+        request.node_share = Some(self.current.load().snapshot.jobs.node_share);
         let room = self.take_room(principal.namespace, &request, false)?;
         let id = JobId::new(&*self.clock, &*self.entropy);
         let created = self.clock.now();
@@ -430,6 +431,14 @@ impl Flow {
         let stranded = self.scheduler().node_gone(node);
         for job in stranded {
             self.bus.tell_job(job, JobMessage::Stranded);
+        }
+    }
+
+    /// A Subcloud was deleted: what waits for its nodes ends.
+    pub fn subcloud_gone(&self, subcloud: SubcloudId) {
+        let waiting = self.scheduler().withdraw_subcloud(subcloud);
+        for job in waiting {
+            self.bus.tell_job(job, JobMessage::SubcloudGone);
         }
     }
 

@@ -155,6 +155,8 @@ pub struct NodeLoad {
     pub taken: u32,
     /// What it is in rotation with; nothing if it is not.
     pub models: HashSet<String>,
+    /// Whether it takes jobs of its Subclouds alone.
+    pub is_isolated: bool,
 }
 
 impl Scheduler {
@@ -165,6 +167,7 @@ impl Scheduler {
                 slots: node.slots,
                 taken: node.taken,
                 models: node.models.clone(),
+                is_isolated: node.membership.is_isolated,
             };
             (*id, load)
         });
@@ -227,6 +230,23 @@ impl Scheduler {
     pub fn withdraw_model(&mut self, model: &str) -> Vec<JobId> {
         let queue = self.queues.remove(model).unwrap_or_default();
         let jobs: Vec<JobId> = queue.into_values().flatten().map(|waiting| waiting.job).collect();
+        self.waiting -= jobs.len();
+        self.tidy();
+        jobs
+    }
+
+    /// This Subcloud is gone: gives the jobs that waited for its nodes.
+    pub fn withdraw_subcloud(&mut self, subcloud: SubcloudId) -> Vec<JobId> {
+        let mut jobs = Vec::new();
+        for queue in self.queues.values_mut() {
+            queue.retain(|(_, _, of), waiting| {
+                let stays = *of != Some(subcloud);
+                if !stays {
+                    jobs.extend(waiting.iter().map(|waiting| waiting.job));
+                }
+                stays
+            });
+        }
         self.waiting -= jobs.len();
         self.tidy();
         jobs

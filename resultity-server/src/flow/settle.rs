@@ -50,7 +50,7 @@ impl JobTask {
             lease: lease_ref(self.work.job, lease),
             node: lease.node,
             cost: answer.cost,
-            node_share: self.flow.snapshot().jobs.node_share,
+            node_share: self.node_share,
             usage: verified.usage,
             finish_reason: result.finish_reason,
             outcome: result.outcome,

@@ -17,6 +17,7 @@ use crate::link::LinkPolicy;
 use crate::publish::Publisher;
 use crate::session::{Gate, Keys, Limits, StatusBoard};
 
+mod acts;
 mod auth;
 mod body;
 mod client_address;
@@ -143,7 +144,8 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
         router = router.merge(if *role == Role::Cloud {
             surface.layer(cors::layer())
         } else {
-            surface.layer(axum::middleware::from_fn(body::small))
+            let acts = axum::middleware::from_fn_with_state(Arc::clone(&app), acts::finish);
+            surface.layer(acts).layer(axum::middleware::from_fn(body::small))
         });
     }
     router

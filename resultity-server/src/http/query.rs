@@ -2,6 +2,8 @@
 
 use axum::extract::Query;
 use axum::http::Uri;
+use resultity_core::api::gate::InEnvironment;
+use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
 use serde::de::DeserializeOwned;
 
@@ -19,9 +21,40 @@ pub(super) fn read<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
     })
 }
 
+/// The environment that a request is about, which may stand in its body, in its query, or in both if they agree.
+pub(super) fn environment(uri: &Uri, in_body: Option<Environment>) -> Result<Option<Environment>, ApiError> {
+    let asked: InEnvironment = read(uri)?;
+    match (asked.environment, in_body) {
+        (Some(query), Some(body)) if query != body => {
+            let message = format!("environment is {query} in the query and {body} in the body: name one");
+            Err(ApiError::new(ErrorCode::InvalidValue, message).with_param("environment"))
+        }
+        (query, body) => Ok(body.or(query)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn query_and_body_name_one_environment() {
+        use Environment::{Mainnet, Testnet};
+        for (query, body, meant) in [
+            ("", None, Some(None)),
+            ("?environment=testnet", None, Some(Some(Testnet))),
+            ("", Some(Mainnet), Some(Some(Mainnet))),
+            ("?environment=mainnet", Some(Mainnet), Some(Some(Mainnet))),
+            ("?environment=testnet", Some(Mainnet), None),
+            ("?environment=x", Some(Mainnet), None),
+        ] {
+            let found = environment(&format!("/x{query}").parse().unwrap(), body);
+            let param = found.as_ref().err().and_then(|error| error.param.as_deref());
+            assert_eq!(param, meant.is_none().then_some("environment"), "{query} {body:?}");
+            assert_eq!(found.ok(), meant, "{query} {body:?}");
+        }
+    }
+
     use resultity_core::api::page::{Order, PageQuery};
 
     #[test]

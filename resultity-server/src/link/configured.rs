@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use resultity_core::model::{ModelSpec, ModelState};
-use resultity_core::wire::{Config, NodeModel};
+use resultity_core::wire::{Config, EngineInfo, NodeModel};
 
 use crate::link::actor::Actor;
 
@@ -32,10 +32,24 @@ impl Actor {
         }
     }
 
-    /// The models that the node says it can be asked, as the snapshot in force has them.
+    /// The models that the node says it can be asked, as the snapshot in force has them, if what makes the answers is new
+    /// enough for it.
     pub(super) fn offered(&self) -> impl Iterator<Item = &ModelSpec> {
         let active = self.models.iter().filter(|model| model.state == ModelState::Active);
-        active.filter_map(|model| listed(&self.snapshot.models, &model.id).filter(|spec| is_this(model, spec)))
+        let able = active.filter(|model| self.too_old(model).is_none());
+        able.filter_map(|model| listed(&self.snapshot.models, &model.id).filter(|spec| is_this(model, spec)))
+    }
+
+    /// The version that the model's engine has to have and does not. A node that names no engine has one of its Runtime's
+    /// kind.
+    pub(super) fn too_old(&self, model: &NodeModel) -> Option<(EngineInfo, &str)> {
+        let runtime = &self.view.runtime;
+        let engine = model.engine.clone().unwrap_or_else(|| EngineInfo {
+            name: runtime.kind.clone(),
+            version: runtime.version.clone(),
+        });
+        let least = self.snapshot.too_old(&engine)?;
+        Some((engine, least))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resultity_core::model::{ModelSpec, ModelState};
-use resultity_core::wire::{NodeModel, Readiness};
+use resultity_core::wire::{EngineInfo, NodeModel, Readiness};
 
 use crate::flow::fleet::{ModelView, announced, membership};
 use crate::flow::readiness;
@@ -17,6 +17,21 @@ const READINESS_PAUSE: Duration = Duration::from_secs(30);
 
 /// The most characters of what was wrong that are kept.
 const MAX_ERROR: usize = 300;
+
+/// The most characters of what an engine says of itself that are shown.
+const MAX_ENGINE: usize = 64;
+
+/// What is wrong with an engine that is too old, for the node's owner.
+fn too_old(engine: &EngineInfo, least: &str) -> String {
+    let name: String = engine.name.chars().take(MAX_ENGINE).collect();
+    match engine.version.as_str() {
+        "" => format!("{name} does not tell its version, and the network needs {least} or newer"),
+        version => {
+            let version: String = version.chars().take(MAX_ENGINE).collect();
+            format!("{name} is {version}, and the network needs {least} or newer")
+        }
+    }
+}
 
 /// What is known of a model after its test.
 pub(super) enum Tested {
@@ -117,9 +132,12 @@ impl Actor {
     /// How far the node is with each of its models.
     pub(super) fn model_views(&self) -> Vec<ModelView> {
         let view = |model: &NodeModel| {
-            let error = self.failed.get(&model.id);
+            let too_old = self.too_old(model).map(|(engine, least)| too_old(&engine, least));
+            let error = too_old.as_ref().or_else(|| self.failed.get(&model.id));
             let readiness = if listed(&self.snapshot.models, &model.id).is_none() {
                 Readiness::NotListed
+            } else if too_old.is_some() {
+                Readiness::RuntimeTooOld
             } else if model.state != ModelState::Active {
                 Readiness::Inactive
             } else if self.ready.contains(&model.id) {

@@ -38,12 +38,16 @@ impl NetworkKeys {
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self, PublishError> {
         let mut rotations = BTreeMap::new();
+        // What was signed by a key needs that key.
+        let mut has_begun = false;
         for environment in Environment::ALL {
-            rotations.insert(environment, store.key_rotations(environment).await?);
+            let of_environment = store.key_rotations(environment).await?;
+            has_begun |= !of_environment.is_empty() || store.latest_snapshot(environment).await?.is_some();
+            rotations.insert(environment, of_environment);
         }
         // Keystores cost CPU on purpose.
         let unlocked = tokio::task::spawn_blocking(move || {
-            let first = files.first(&*entropy)?;
+            let first = files.first(has_begun, &*entropy)?;
             let mut keys = Self::unchanged(first);
             for (environment, rotations) in rotations {
                 let chain = KeyChain {

@@ -173,7 +173,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Reads the keys; makes the first one if there is none.
+    /// Reads the keys; makes the first one if nothing was published yet and there is none.
     pub async fn open(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,

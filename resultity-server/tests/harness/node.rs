@@ -28,7 +28,7 @@ pub struct TestNode {
     pub domain: Domain,
     pub session: SessionId,
     pub welcome: Welcome,
-    models: Vec<NodeModel>,
+    pub models: Vec<NodeModel>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     /// Jobs that came while something else was waited for.
     early: VecDeque<Job>,
@@ -103,6 +103,7 @@ impl TestNode {
             region: None,
             max_concurrency: slots,
             paused: false,
+            engine: None,
             config_digest: None,
             resume,
             issued_at: SystemClock.now(),

@@ -14,7 +14,7 @@ use resultity_client::core::error::{ApiError, ErrorCode};
 
 use crate::connection::ConnectionArguments;
 use crate::output::{Failure, Output, until_interrupted};
-use crate::table::{if_any, json, json_line, list, moment, thing};
+use crate::table::{self, if_any, json, json_line, list, moment, thing};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -210,6 +210,7 @@ fn versions(seen: &Seen<Versions>) -> String {
     let versions = &seen.body;
     let mut text = thing([
         ("oldest Agent that may connect", versions.required_agent.clone()),
+        ("oldest Runtimes that get work", table::versions(&versions.required_runtimes)),
         ("newest Agent", versions.current_agent.clone()),
         ("server", versions.server.clone()),
     ]);

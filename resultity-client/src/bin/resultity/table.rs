@@ -1,5 +1,7 @@
 //! How lists, things and times look.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 use resultity_client::core::clock::{Clock, SystemClock};
 
@@ -36,6 +38,12 @@ pub(crate) fn thing<const N: usize>(lines: [(&str, String); N]) -> String {
             .map(|(name, value)| [name.to_owned(), value]),
     );
     shown(table)
+}
+
+/// Versions by the names of what has them.
+pub(crate) fn versions(of: &BTreeMap<String, String>) -> String {
+    let each: Vec<_> = of.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    each.join(", ")
 }
 
 fn plain() -> Table {

@@ -1,5 +1,7 @@
 //! What the network has its nodes do: versions, snapshots, epochs.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::B256;
@@ -10,6 +12,9 @@ use crate::B256;
 pub struct Versions {
     /// The oldest Agent that may connect.
     pub required_agent: String,
+    /// The oldest Runtimes that get work: by name, the version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub required_runtimes: BTreeMap<String, String>,
     /// The Agent that came with this server.
     pub current_agent: String,
     /// The server's own version.

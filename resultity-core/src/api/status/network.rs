@@ -20,7 +20,7 @@ pub struct NetworkStatus {
     pub models: u64,
 }
 
-/// Machines of a network.
+/// Machines of a network. Nodes that work for their Subclouds alone are not counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodesStatus {

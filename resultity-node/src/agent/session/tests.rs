@@ -103,6 +103,7 @@ fn offer() -> Offer {
         version: "1".into(),
         digest: None,
         state: ModelState::Active,
+        engine: None,
     };
     Offer {
         models: vec![model],

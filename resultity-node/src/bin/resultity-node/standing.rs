@@ -114,6 +114,7 @@ fn status_text(status: &NodeStatus) -> String {
         let readiness = match model.readiness {
             Readiness::NotListed => "not a model of this network",
             Readiness::Inactive => "not active on the node",
+            Readiness::RuntimeTooOld => "its Runtime is too old for this network",
             Readiness::Testing => "being tested",
             Readiness::Failed => "did not pass its test",
             Readiness::Ready => "ready",

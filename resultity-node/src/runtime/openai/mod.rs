@@ -1,7 +1,7 @@
 //! An engine that is reached by HTTP and speaks OpenAI's API: llama.cpp, vLLM, Ollama and many others.
 
 use std::collections::HashSet;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Message, StreamOptions};
 use resultity_core::openai::completion::{CompletionRequest, Prompt};
 use resultity_core::openai::embedding::EmbeddingRequest;
+use resultity_core::wire::EngineInfo;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Map;
@@ -25,6 +26,7 @@ mod event;
 pub(crate) mod failure;
 mod legacy;
 mod plain;
+mod version;
 
 pub(crate) use completion::complete;
 pub(crate) use embedding::embed;
@@ -60,6 +62,19 @@ pub struct OpenAiRuntime {
     slots: u32,
     /// What the engine listed last; none if it never did.
     listed: RwLock<Option<HashSet<String>>>,
+    told: RwLock<Told>,
+}
+
+/// What is known of the engine itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Told {
+    /// It was not asked since it was last away.
+    #[default]
+    NotAsked,
+    /// It is none that tells: it is not asked again and again.
+    Nothing,
+    /// What it said.
+    Engine(EngineInfo),
 }
 
 /// Why an [`OpenAiRuntime`] can't be made.
@@ -92,6 +107,7 @@ impl OpenAiRuntime {
             connection: Connection::new(base_url, read_timeout)?,
             slots: Self::DEFAULT_SLOTS,
             listed: RwLock::new(None),
+            told: RwLock::default(),
         })
     }
 
@@ -122,8 +138,38 @@ impl OpenAiRuntime {
         }
     }
 
+    /// Which engine it is, where it tells; `owner` is whom it calls the owner of its models.
+    async fn engine(&self, owner: Option<&str>) -> Option<EngineInfo> {
+        let told = match owner {
+            Some(_) if self.told() == Told::Nothing => return None,
+            Some(owner) => version::ask(&self.connection, owner).await,
+            None => None,
+        };
+        self.note(told.clone().map_or(Told::Nothing, Told::Engine));
+        told
+    }
+
+    fn told(&self) -> Told {
+        self.told.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, told: Told) {
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = told;
+    }
+
+    async fn list(&self) -> Result<Vec<Listed>, RuntimeError> {
+        let response = self.connection.get("models", LIST_TIMEOUT).await?;
+        if !response.status().is_success() {
+            return Err(failure::of_list(response.status()));
+        }
+        let body = read(response, LIST_LIMIT).await?;
+        let list: Listing = serde_json::from_slice(&body)
+            .map_err(|_| RuntimeError::Failed("its list of models can't be read".to_owned()))?;
+        Ok(list.data)
+    }
+
     fn knows(&self, model: &str) -> Option<bool> {
-        let listed = self.listed.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let listed = self.listed.read().unwrap_or_else(PoisonError::into_inner);
         listed.as_ref().map(|names| names.contains(model))
     }
 }
@@ -138,17 +184,25 @@ impl Runtime for OpenAiRuntime {
         self.slots
     }
 
-    async fn models(&self) -> Result<Vec<EngineModel>, RuntimeError> {
-        let response = self.connection.get("models", LIST_TIMEOUT).await?;
-        if !response.status().is_success() {
-            return Err(failure::of_list(response.status()));
+    /// What the engine says of itself, such as `llama-server b4567`; empty: nothing.
+    fn version(&self) -> String {
+        match self.told() {
+            Told::Engine(engine) => format!("{} {}", engine.name, engine.version).trim().to_owned(),
+            Told::NotAsked | Told::Nothing => String::new(),
         }
-        let body = read(response, LIST_LIMIT).await?;
-        let list: Listing = serde_json::from_slice(&body)
-            .map_err(|_| RuntimeError::Failed("its list of models can't be read".to_owned()))?;
-        let models: Vec<_> = list.data.into_iter().map(Listed::into_model).collect();
+    }
+
+    async fn models(&self) -> Result<Vec<EngineModel>, RuntimeError> {
+        // After it was away it may be another one.
+        let listed = self.list().await.inspect_err(|_| self.note(Told::NotAsked))?;
+        let owner = listed.iter().find_map(|listed| listed.owned_by.as_deref());
+        let engine = self.engine(owner).await;
+        let models: Vec<_> = listed
+            .into_iter()
+            .map(|listed| listed.into_model(engine.clone()))
+            .collect();
         let names = models.iter().map(|model| model.name.clone()).collect();
-        *self.listed.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(names);
+        *self.listed.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
         Ok(models)
     }
 
@@ -250,6 +304,8 @@ struct Listing {
 #[derive(Deserialize)]
 struct Listed {
     id: String,
+    #[serde(default)]
+    owned_by: Option<String>,
     /// vLLM says it here …
     #[serde(default)]
     max_model_len: Option<u64>,
@@ -265,11 +321,12 @@ struct ListedMeta {
 }
 
 impl Listed {
-    fn into_model(self) -> EngineModel {
+    fn into_model(self, engine: Option<EngineInfo>) -> EngineModel {
         let context_length = self.max_model_len.or(self.meta.and_then(|meta| meta.n_ctx_train));
         EngineModel {
             name: self.id,
             context_length,
+            engine,
         }
     }
 }

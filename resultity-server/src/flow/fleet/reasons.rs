@@ -234,6 +234,14 @@ fn of_model(model: &ModelView) -> Reason {
             },
             "look at the engine's log; the test is made again every 30 seconds",
         ),
+        Readiness::RuntimeTooOld => (
+            ReasonCode::RuntimeTooOld,
+            match &model.error {
+                Some(error) => format!("{name} gets no work: {error}"),
+                None => format!("{name} gets no work: its engine is too old"),
+            },
+            "update the engine; the node goes on by itself once it tells the new version",
+        ),
         Readiness::Inactive => (
             ReasonCode::ModelInactive,
             format!(

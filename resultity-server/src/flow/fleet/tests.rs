@@ -87,6 +87,7 @@ fn codes(view: Option<&NodeView>, standing: &NodeStanding) -> Vec<ReasonCode> {
 #[case::another_model(NodeView { models: vec![model(Readiness::NotListed)], ..view() }, &[ReasonCode::ModelNotListed])]
 #[case::tested(NodeView { models: vec![model(Readiness::Testing)], ..view() }, &[ReasonCode::ModelTesting])]
 #[case::failed(NodeView { models: vec![model(Readiness::Failed)], ..view() }, &[ReasonCode::ModelFailed])]
+#[case::old_engine(NodeView { models: vec![model(Readiness::RuntimeTooOld)], ..view() }, &[ReasonCode::RuntimeTooOld])]
 #[case::one_of_two(NodeView { models: vec![model(Readiness::Failed), model(Readiness::Ready)], ..view() }, &[ReasonCode::NoDemand])]
 #[case::away(NodeView { session: None, ..view() }, &[ReasonCode::NotConnected])]
 fn a_bound_node_learns_why_it_gets_no_work(#[case] view: NodeView, #[case] expected: &[ReasonCode]) {

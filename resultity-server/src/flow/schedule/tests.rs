@@ -315,3 +315,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn only_jobs_of_the_subcloud_that_is_gone_are_withdrawn() {
+    let mut scheduler = with_nodes(&[1]);
+    assert_eq!(scheduler.submit(waiting(0, 1)), Decision::Assigned(node(1)));
+    let subcloud = |number: u128| Some(SubcloudId::from_uuid(Uuid::from_u128(number)));
+    for (number, of) in [(1, None), (2, subcloud(1)), (3, subcloud(2)), (4, subcloud(1))] {
+        let waiting = Waiting {
+            subcloud: of,
+            is_patient: true,
+            ..waiting(number, number)
+        };
+        assert!(matches!(scheduler.submit(waiting), Decision::Waits(_)));
+    }
+    let mut gone = scheduler.withdraw_subcloud(SubcloudId::from_uuid(Uuid::from_u128(1)));
+    gone.sort();
+    assert_eq!((gone, scheduler.waiting()), (vec![job(2), job(4)], 2));
+    assert_eq!(
+        scheduler.withdraw_subcloud(SubcloudId::from_uuid(Uuid::from_u128(1))),
+        []
+    );
+    assert_eq!(scheduler.place("m", job(1)).map(|(place, _)| place), Some(0));
+}

@@ -88,6 +88,7 @@ pub fn chat(
         priority,
         ttl: None,
         subcloud: None,
+        node_share: None,
     })
 }
 

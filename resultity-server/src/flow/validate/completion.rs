@@ -93,6 +93,7 @@ pub fn completion(
         priority,
         ttl: None,
         subcloud: None,
+        node_share: None,
     })
 }
 

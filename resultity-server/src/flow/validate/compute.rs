@@ -72,6 +72,7 @@ pub fn compute(
         priority,
         ttl: None,
         subcloud: None,
+        node_share: None,
     })
 }
 

@@ -86,6 +86,7 @@ pub fn embedding(
         priority,
         ttl: None,
         subcloud: None,
+        node_share: None,
     })
 }
 

@@ -88,6 +88,10 @@ pub struct ValidJob {
     /// The Subcloud whose nodes alone may answer it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subcloud: Option<SubcloudId>,
+    /// What the node gets of what it costs, in basis points: the share of the time when it was admitted, like the price.
+    /// None before that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_share: Option<u16>,
 }
 
 impl ValidJob {

@@ -4,7 +4,9 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use resultity_core::api::gate::ConfigurationApi;
+use resultity_core::api::gate::{
+    ApproveModel, ConfigurationApi, DeprecateModel, DiffSnapshots, PriceModel, PublishSnapshot, RollBackSnapshot,
+};
 use resultity_core::error::{ApiError, ErrorCode};
 
 use super::{Gated, encode};
@@ -41,43 +43,51 @@ async fn retrieve(Gated(session): Gated, Path(version): Path<String>, uri: Uri) 
     Ok(encode(&session.snapshot(version, query::read(&uri)?).await?))
 }
 
-async fn publish(Gated(session): Gated, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let request = body::json(&headers, body).await?;
+async fn publish(Gated(session): Gated, uri: Uri, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let mut request: PublishSnapshot = body::json(&headers, body).await?;
+    request.environment = query::environment(&uri, request.environment)?;
     Ok(encode(&session.publish_snapshot(request).await?))
 }
 
-async fn diff(Gated(session): Gated, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let request = body::json(&headers, body).await?;
+async fn diff(Gated(session): Gated, uri: Uri, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let mut request: DiffSnapshots = body::json(&headers, body).await?;
+    request.environment = query::environment(&uri, request.environment)?;
     Ok(encode(&session.diff_snapshots(request).await?))
 }
 
-async fn roll_back(Gated(session): Gated, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let request = body::json(&headers, body).await?;
+async fn roll_back(Gated(session): Gated, uri: Uri, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let mut request: RollBackSnapshot = body::json(&headers, body).await?;
+    request.environment = query::environment(&uri, request.environment)?;
     Ok(encode(&session.roll_back_snapshot(request).await?))
 }
 
-async fn approve(Gated(session): Gated, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let request = body::json(&headers, body).await?;
+async fn approve(Gated(session): Gated, uri: Uri, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let mut request: ApproveModel = body::json(&headers, body).await?;
+    request.environment = query::environment(&uri, request.environment)?;
     Ok(encode(&session.approve_model(request).await?))
 }
 
 async fn deprecate(
     Gated(session): Gated,
     Path(model): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let request = body::json(&headers, body).await?;
+    let mut request: DeprecateModel = body::json(&headers, body).await?;
+    request.environment = query::environment(&uri, request.environment)?;
     Ok(encode(&session.deprecate_model(&model, request).await?))
 }
 
 async fn price(
     Gated(session): Gated,
     Path(model): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let request = body::json(&headers, body).await?;
+    let mut request: PriceModel = body::json(&headers, body).await?;
+    request.environment = query::environment(&uri, request.environment)?;
     Ok(encode(&session.price_model(&model, request).await?))
 }
 

@@ -140,6 +140,7 @@ impl SubcloudsApi for GateSession {
         let (flow, account, record) = self.own_subcloud(Scope::Nodes, subcloud, place).await?;
         let deleted = self.gate.store.delete_subcloud(account, record.id).await;
         let concerned = deleted.map_err(failed)?.ok_or_else(no_subcloud)?;
+        flow.subcloud_gone(record.id);
         look_again(flow, &concerned);
         Ok(SubcloudDeleted {
             id: record.id,

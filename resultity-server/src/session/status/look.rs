@@ -1,6 +1,7 @@
 //! A picture of a network, from what is in memory.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use resultity_core::api::status::{
     ConfigChange, ConfigStatus, Epoch, Epochs, JobsStatus, LatencyStatus, LoadStatus, ModelStatus, Models,
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{Part, Picture};
 use crate::flow::Flow;
+use crate::flow::fleet::{NodeView, membership};
 use crate::flow::schedule::Loads;
 use crate::store::epochs::{EpochRecord, begins_at, epoch_of};
 use crate::store::{Store, StoreError};
@@ -42,7 +44,9 @@ pub(super) fn look(flow: &Flow, history: &[ConfigChange], epochs: &[EpochRecord]
     let now = flow.clock.now();
     let current = flow.current();
     let snapshot = &current.snapshot;
-    let loads = flow.loads();
+    let mut loads = flow.loads();
+    // What is not for anybody is no capacity of the network.
+    loads.nodes.retain(|_, load| !load.is_isolated);
     let nodes = nodes(flow, &loads);
     let models = models(snapshot, &loads);
     let network = network(flow, &nodes, &loads, &models);
@@ -184,6 +188,7 @@ fn versions(snapshot: &Snapshot, nodes: &[NodeSeen]) -> Versions {
     let here = env!("CARGO_PKG_VERSION").to_owned();
     Versions {
         required_agent: snapshot.min_agent_version.clone(),
+        required_runtimes: snapshot.min_runtime_versions.clone(),
         current_agent: here.clone(),
         server: here,
         agents: count(|node| &node.agent),
@@ -227,10 +232,11 @@ pub(super) async fn history(store: &dyn Store, environment: Environment) -> Resu
     Ok(changes.collect())
 }
 
-/// What is to be seen of the nodes that are connected. What they say of themselves is shortened: anybody may connect.
+/// What is to be seen of the nodes that are connected and take jobs of anybody. What they say of themselves is shortened: anybody may connect.
 fn nodes(flow: &Flow, loads: &Loads) -> Vec<NodeSeen> {
     let now = flow.clock.now();
-    let connected = flow.fleet.all().into_iter().filter(|node| node.is_connected());
+    let is_public = |node: &Arc<NodeView>| node.is_connected() && !membership(&node.standing).is_isolated;
+    let connected = flow.fleet.all().into_iter().filter(is_public);
     let seen = connected.map(|node| {
         let load = loads.nodes.get(&node.node);
         let runtime = format!("{} {}", node.runtime.kind, node.runtime.version);

@@ -15,7 +15,7 @@ use super::keys::{from_now, seconds};
 use super::{Gate, GateArguments};
 use crate::connection::ConnectionArguments;
 use crate::output::{Failure, Output, until_interrupted};
-use crate::table::{if_any, json, list, moment, thing};
+use crate::table::{if_any, json, list, moment, thing, versions};
 
 #[derive(Args)]
 #[command(after_help = "\
@@ -175,6 +175,7 @@ async fn act(arguments: SnapshotsArguments, gate: &Gate, output: &mut Output) ->
                 ("rolls back", if_any(shown.summary.rolls_back)),
                 ("why", shown.summary.reason.clone().unwrap_or_default()),
                 ("oldest Agent", shown.offer.min_agent_version.clone()),
+                ("oldest Runtimes", versions(&shown.offer.min_runtime_versions)),
                 ("models", models.join(", ")),
             ]))
         }

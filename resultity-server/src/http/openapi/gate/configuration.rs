@@ -19,6 +19,7 @@ fn administrator(method: HttpMethod, path: &'static str, id: &'static str, summa
 /// One that publishes.
 fn publishing(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
     administrator(Post, path, id, summary)
+        .query::<InEnvironment>()
         .gives::<Publication>("What is in force now, and what is different.")
         .of_one()
         .fails([ErrorCode::Conflict])
@@ -61,6 +62,7 @@ pub(super) fn operations() -> Vec<Operation> {
             "diffSnapshots",
             "Compare, and publish nothing",
         )
+        .query::<InEnvironment>()
         .takes::<DiffSnapshots>()
         .gives::<SnapshotDiff>("What is different.")
         .of_one(),
