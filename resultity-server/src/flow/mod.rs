@@ -448,6 +448,14 @@ impl Flow {
         self.fleet.changed(node)
     }
 
+    /// The same about all nodes of an account.
+    pub fn account_changed(&self, account: AccountId) {
+        let nodes = self.fleet.all();
+        for view in nodes.iter().filter(|view| view.standing.account == Some(account)) {
+            self.fleet.changed(view.node);
+        }
+    }
+
     /// Why a node gets no work, the most important reason first. Empty: it has work. `standing` is what the store says.
     pub fn why(&self, node: NodeId, standing: &NodeStanding) -> Vec<Reason> {
         let current = self.current();
@@ -457,14 +465,6 @@ impl Flow {
             now: self.clock.now(),
         };
         reasons(self.fleet.node(node).as_deref(), standing, network)
-    /// The same about all nodes of an account.
-    pub fn account_changed(&self, account: AccountId) {
-        let nodes = self.fleet.all();
-        for view in nodes.iter().filter(|view| view.standing.account == Some(account)) {
-            self.fleet.changed(view.node);
-        }
-    }
-
     }
 
     fn slot_freed(&self, node: NodeId, outcome: Outcome) {

@@ -117,6 +117,7 @@ impl Actor {
             "active" => "the node may get jobs",
             "idle" => "no account has bound the node any more: it gets no jobs",
             "excluded" => "a penalty excludes the node",
+            "frozen" if self.standing.suspended => "the node gets no jobs",
             "frozen" => "the network's administrators froze the node",
             _ if self.standing.paused.is_some() => "its owner paused the node",
             _ => "the network's administrators paused the node",
@@ -142,7 +143,6 @@ impl Actor {
         self.flow.fleet.update(self.view.clone());
     }
 
-            "frozen" if self.standing.suspended => "the node gets no jobs",
     pub(super) fn keep_facts_now_and_then(&mut self) {
         if self.flow.clock.now().since(self.kept_at) >= KEEP_EVERY {
             self.keep_facts();

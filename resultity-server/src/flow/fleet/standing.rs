@@ -27,6 +27,9 @@ pub(crate) fn shown_reason(standing: &NodeStanding, now: Timestamp) -> Option<(&
     if let Some(penalty) = standing.penalty(now) {
         return Some((&penalty.reason, penalty.until));
     }
+    if standing.suspended {
+        return Some(("its account is suspended", None));
+    }
     let flags = [NodeFlag::Freeze, NodeFlag::Pause];
     let flag = flags.into_iter().find_map(|flag| standing.flag(flag, now))?;
     Some((&flag.reason, flag.until))
@@ -45,9 +48,6 @@ pub(crate) fn membership(standing: &NodeStanding) -> Membership {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    if standing.suspended {
-        return Some(("its account is suspended", None));
-    }
     use crate::store::fleet::{FlagRecord, PenaltyRecord};
     use resultity_core::Address;
     use resultity_core::clock::{ManualClock, SeededEntropy};
@@ -64,6 +64,7 @@ pub(super) mod tests {
             name: String::new(),
             banned: false,
             paused: None,
+            suspended: false,
             flags: Vec::new(),
             penalties: Vec::new(),
             subclouds: Vec::new(),
@@ -82,7 +83,6 @@ pub(super) mod tests {
             ..bound()
         }
     }
-            suspended: false,
 
     pub(crate) fn penalised(until: i64) -> NodeStanding {
         let standing = bound();
@@ -117,8 +117,13 @@ pub(super) mod tests {
             banned: true,
             ..bound()
         };
+        let suspended = NodeStanding {
+            suspended: true,
+            ..bound()
+        };
         let cases = [
             (unbound, "idle", false),
+            (suspended, "frozen", false),
             (bound(), "active", true),
             (paused, "paused", false),
             (banned, "excluded", false),
@@ -135,13 +140,8 @@ pub(super) mod tests {
         ];
         for (standing, state, may_work) in cases {
             let found = (shown_state(&standing, NOW), standing.may_work(NOW));
-        let suspended = NodeStanding {
-            suspended: true,
-            ..bound()
-        };
             assert_eq!(found, (state, may_work), "{standing:?}");
         }
-            (suspended, "frozen", false),
         let shadowed = flagged(&[(NodeFlag::Shadow, 2_000_000)]);
         assert_eq!(shown_reason(&shadowed, NOW), None);
         let until = Some(Timestamp::from_millis(2_000_000));

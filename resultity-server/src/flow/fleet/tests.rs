@@ -96,8 +96,8 @@ fn a_bound_node_learns_why_it_gets_no_work(#[case] view: NodeView, #[case] expec
 
 #[rstest]
 #[case::unbound(NodeStanding { account: None, ..bound() }, &[ReasonCode::Unbound])]
-#[case::paused(NodeStanding { paused: Some(NOW), ..bound() }, &[ReasonCode::PausedByOwner])]
 #[case::suspended(NodeStanding { suspended: true, ..bound() }, &[ReasonCode::Frozen])]
+#[case::paused(NodeStanding { paused: Some(NOW), ..bound() }, &[ReasonCode::PausedByOwner])]
 #[case::paused_by_the_network(flagged(&[(NodeFlag::Pause, 2_000_000)]), &[ReasonCode::PausedByNetwork])]
 #[case::frozen(flagged(&[(NodeFlag::Freeze, 2_000_000)]), &[ReasonCode::Frozen])]
 #[case::over(flagged(&[(NodeFlag::Freeze, 1_000_000)]), &[ReasonCode::NoDemand])]
