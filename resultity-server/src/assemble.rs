@@ -19,8 +19,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::{CurrentSnapshot, Flow, FlowParts, Flows};
-use crate::http::{self, App, Patience, Role, serve};
-use crate::link::LinkPolicy;
+use crate::http::serve::{self, Gatekeeper};
+use crate::http::{self, App, Patience, Role};
+use crate::link::{ConnectionLimits, Entrance, LinkPolicy};
 use crate::mail::{Mail, MailError, MailOptions};
 use crate::network_key::KeyFiles;
 use crate::private_file::{self, FileError};
@@ -100,6 +101,8 @@ pub struct ServerOptions {
     pub metrics: Option<PrometheusHandle>,
     /// How slow clients may be.
     pub patience: Patience,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
     /// Whether webhooks may go to addresses that are not public, and without TLS.
     pub allow_private_webhooks: bool,
     /// The pauses after each failed attempt to send a webhook.
@@ -130,6 +133,7 @@ impl ServerOptions {
             keystore_password: None,
             metrics: None,
             patience: Patience::default(),
+            connections: ConnectionLimits::default(),
             allow_private_webhooks: false,
             webhook_backoff: WebhookOptions::default().backoff,
             clock: Arc::new(SystemClock),
@@ -247,6 +251,8 @@ impl Server {
             admin_token: options.admin_token,
             trusted_proxies: options.trusted_proxies,
             link_policy: options.link_policy,
+            entrance: Entrance::new(&options.connections),
+            connections: options.connections,
             stop_links: CancellationToken::new(),
             stop_intake: CancellationToken::new(),
             metrics: options.metrics,
@@ -298,10 +304,14 @@ impl Server {
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let head = self.app.patience.head;
         let router = http::routes(Arc::clone(&self.app), roles, metrics.is_none());
-        let listening = tokio::spawn(serve::run(listener, router, head, stop.clone(), cut.clone()));
+        // Metrics can be read when everything else is full.
+        let gatekeeper = |name| Gatekeeper::new(name, &self.app.connections, &self.app.trusted_proxies);
+        let listening = serve::run(listener, router, gatekeeper("main"), head, stop.clone(), cut.clone());
+        let listening = tokio::spawn(listening);
         let metrics = metrics.map(|listener| {
             let router = http::metrics_routes(Arc::clone(&self.app));
-            tokio::spawn(serve::run(listener, router, head, stop.clone(), cut.clone()))
+            let served = serve::run(listener, router, gatekeeper("metrics"), head, stop.clone(), cut.clone());
+            tokio::spawn(served)
         });
         Ok(Running {
             app: self.app,
@@ -356,6 +366,9 @@ impl Running {
             if let Some(metrics) = self.metrics {
                 let _ = metrics.await;
             }
+            // Whoever asked may have hung up: what was begun is brought to its end all the same.
+            self.app.gate.acts.close();
+            self.app.gate.acts.wait().await;
         };
         if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
             self.cut.cancel();
@@ -366,9 +379,6 @@ impl Running {
 
 /// No new jobs; those under way may finish for as long as `patience`.
 async fn drain(flow: &Flow, patience: Duration) {
-            // Whoever asked may have hung up: what was begun is brought to its end all the same.
-            self.app.gate.acts.close();
-            self.app.gate.acts.wait().await;
     flow.stop_intake();
     flow.tasks.close();
     if tokio::time::timeout(patience, flow.tasks.wait()).await.is_err() {

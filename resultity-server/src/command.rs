@@ -215,6 +215,7 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
     options.gate.payment_secret = payment_secret()?;
     options.allow_private_webhooks = config.allow_private_webhooks;
     options.limits = config.limits;
+    options.connections = config.connections;
     options.trusted_proxies = config.trusted_proxies;
     options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);
     options.metrics = telemetry::start_metrics();

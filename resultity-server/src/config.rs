@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use crate::assemble::Offer;
 use crate::http::Role;
+use crate::link::ConnectionLimits;
 use crate::session::LimitParameters;
 use crate::telemetry::LogFormat;
 
@@ -78,6 +79,9 @@ pub struct ServerConfig {
     /// The proxies that are believed about where a request comes from.
     #[serde(default)]
     pub trusted_proxies: Networks,
+    /// How many connections there may be.
+    #[serde(default)]
+    pub connections: ConnectionLimits,
     /// How long running jobs may take to finish at a stop: seconds.
     #[serde(default = "default_drain_seconds")]
     pub drain_seconds: u64,
@@ -93,13 +97,13 @@ pub struct ServerConfig {
     /// The oldest Agent that may connect.
     #[serde(default = "default_min_agent_version")]
     pub min_agent_version: String,
+    /// The oldest Runtimes that get work: by name, the version.
+    #[serde(default)]
+    pub min_runtime_versions: BTreeMap<String, String>,
     /// Limits and timeouts of jobs.
     #[serde(default)]
     pub jobs: JobParameters,
     /// How much may be asked.
-    /// The oldest Runtimes that get work: by name, the version.
-    #[serde(default)]
-    pub min_runtime_versions: BTreeMap<String, String>,
     #[serde(default)]
     pub limits: LimitParameters,
     /// Accounts.
@@ -217,11 +221,11 @@ impl ServerConfig {
             jobs: self.jobs,
             heartbeat_interval_ms: self.heartbeat_interval_ms,
             min_agent_version: self.min_agent_version.clone(),
+            min_runtime_versions: self.min_runtime_versions.clone(),
             ..Offer::new(models.map(|offered| offered.model.clone()).collect())
         }
     }
 }
-            min_runtime_versions: self.min_runtime_versions.clone(),
 
 #[cfg(test)]
 mod tests {
@@ -235,6 +239,7 @@ mod tests {
         let config = ServerConfig::read(&path).unwrap();
         assert_eq!(config.jobs, JobParameters::default());
         assert_eq!(config.roles, default_roles());
+        assert_eq!(config.connections, ConnectionLimits::default());
         for (environment, offer) in config.networks() {
             let snapshot = Snapshot::of(offer, environment, 1, Timestamp::from_millis(0));
             assert_eq!(snapshot.validate(), Ok(()));
@@ -254,15 +259,22 @@ mod tests {
             "log_format",
             "heartbeat_interval_ms",
             "min_agent_version",
+            "min_runtime_versions",
             "[jobs]",
             "[limits]",
             "reads_per_minute",
             "[limits.key]",
             "[limits.namespace]",
-            "min_runtime_versions",
             "[limits.network]",
             "burst_seconds",
             "[limits.endpoints.",
+            "[connections]",
+            "total",
+            "per_address",
+            "handshakes",
+            "handshakes_per_address",
+            "failed_handshakes_per_minute",
+            "exempt",
             "[gate]",
             "no_sign_up",
             "domains",

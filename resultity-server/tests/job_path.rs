@@ -357,11 +357,10 @@ async fn an_idle_node_gets_work_once_an_account_has_bound_it() {
     let account = server.store.account("tester").await.unwrap().unwrap();
     let now = resultity_core::clock::Timestamp::from_millis(0);
     let environment = resultity_core::environment::Environment::Testnet;
-    server
-        .store
-        .bind_node(node.id(), environment, account, now)
-        .await
-        .unwrap();
+    let store = &server.store;
+    store.register_node(node.id(), environment, now).await.unwrap();
+    let bound = store.bind_node(node.id(), environment, account, now).await;
+    assert!(bound.unwrap().is_some());
     node.heartbeat(2).await;
     node.pass_readiness().await;
     server.until_served("m").await;

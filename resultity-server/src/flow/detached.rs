@@ -28,6 +28,12 @@ pub const RETENTION: Duration = Duration::from_hours(24);
 /// The longest request that is kept: bytes. With what it goes on from it may be longer than a body.
 const MAX_REQUEST: usize = 32 * 1024 * 1024;
 
+/// How long the row of a node is kept that is nobody's, since it was heard of.
+const STRANGERS_KEPT: Duration = Duration::from_hours(7 * 24);
+
+/// How many of them are forgotten at once.
+const STRANGERS_AT_ONCE: u32 = 1000;
+
 /// A request whose answer somebody comes back for.
 #[derive(Debug)]
 pub struct Detached {
@@ -121,13 +127,13 @@ impl Flow {
             return Err(ApiError::new(ErrorCode::PayloadTooLarge, message));
         }
         let room = self.take_room(namespace, &request, true)?;
+        request.node_share = Some(self.snapshot().jobs.node_share);
         let id = JobId::new(&*self.clock, &*self.entropy);
         let created = self.clock.now();
         let work = serde_json::to_string(&request).map_err(|error| {
             ApiError::new(ErrorCode::Internal, "the request could not be encoded").with_source(error)
         })?;
         let payload = NewPayload {
-        request.node_share = Some(self.snapshot().jobs.node_share);
             request: detached.request.get().to_owned(),
             work,
             expires_at: created.after(detached.retain),
@@ -352,8 +358,17 @@ impl Flow {
         const PAUSE: Duration = Duration::from_mins(5);
         loop {
             let purge = async {
-                if let Err(error) = self.store.purge(self.clock.now()).await {
+                let now = self.clock.now();
+                if let Err(error) = self.store.purge(now).await {
                     tracing::warn!(%error, "what is kept no longer could not be deleted");
+                }
+                let kept = i64::try_from(STRANGERS_KEPT.as_millis()).unwrap_or(i64::MAX);
+                let unseen_since = Timestamp::from_millis(now.as_millis().saturating_sub(kept));
+                let forgotten = self
+                    .store
+                    .forget_nodes(self.environment, unseen_since, STRANGERS_AT_ONCE);
+                if let Err(error) = forgotten.await {
+                    tracing::warn!(%error, "nodes that are nobody's could not be forgotten");
                 }
                 tokio::time::sleep(PAUSE).await;
             };

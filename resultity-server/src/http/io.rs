@@ -1,5 +1,6 @@
 //! The IO API: `/io/v1`, for nodes.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -20,8 +21,8 @@ use resultity_core::wire::{ISSUED_AT_HEADER, MAX_FRAME_BYTES, Ping, SIGNATURE_HE
 use crate::flow::Flow;
 use crate::http::gate::Door;
 use crate::http::problem::Problem;
-use crate::http::{App, Peer, body, query};
-use crate::link;
+use crate::http::{App, Peer, body, client_address, query};
+use crate::link::{self, Allowance};
 
 /// The flow of the environment that the query names; the server's first if it names none.
 fn flow_of<'a>(app: &'a App, uri: &Uri) -> Result<&'a Arc<Flow>, ApiError> {
@@ -38,7 +39,9 @@ fn flow_of<'a>(app: &'a App, uri: &Uri) -> Result<&'a Arc<Flow>, ApiError> {
 pub(super) async fn websocket(
     State(app): State<Arc<App>>,
     Extension(Peer(peer)): Extension<Peer>,
+    Extension(allowance): Extension<Allowance>,
     uri: Uri,
+    headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     let upgrade = upgrade.map_err(|_| {
@@ -56,12 +59,21 @@ pub(super) async fn websocket(
         .max_frame_size(MAX_FRAME_BYTES)
         .max_write_buffer_size(4 * MAX_FRAME_BYTES);
     let flow = Arc::clone(flow_of(&app, &uri)?);
+    // Through a proxy it is the address that the proxy names; if that is unknown, it is counted in all alone.
+    let address = client_address::known(&app, Peer(peer), &headers);
+    let is_counted = |address: &IpAddr| {
+        let uncounted = [&app.connections.exempt, &app.trusted_proxies];
+        !uncounted.iter().any(|networks| networks.contain(*address))
+    };
+    let entering = app.entrance.enter(address.filter(is_counted), allowance)?;
     let (policy, stop) = (app.link_policy.clone(), app.stop_links.clone());
     Ok(upgrade.on_upgrade(move |socket| {
         let background = flow.background.clone();
         async move {
             // Tracked, so that a stop waits until every link has said goodbye.
-            let served = background.spawn(link::serve(flow, policy, socket, peer, stop)).await;
+            let served = background
+                .spawn(link::serve(flow, policy, socket, (peer, entering), stop))
+                .await;
             if let Err(error) = served {
                 tracing::error!(%error, "the link of a node ended by a fault");
             }

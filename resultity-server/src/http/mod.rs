@@ -13,7 +13,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::flow::{Flow, Flows};
 use crate::http::table::Table;
-use crate::link::LinkPolicy;
+use crate::link::{ConnectionLimits, Entrance, LinkPolicy};
 use crate::publish::Publisher;
 use crate::session::{Gate, Keys, Limits, StatusBoard};
 
@@ -22,6 +22,7 @@ mod auth;
 mod body;
 mod client_address;
 mod cloud;
+mod connection;
 mod cookie;
 mod cors;
 mod gate;
@@ -78,6 +79,10 @@ pub struct App {
     pub trusted_proxies: Networks,
     /// Rules for nodes.
     pub link_policy: LinkPolicy,
+    /// How many connections there may be.
+    pub connections: ConnectionLimits,
+    /// Where nodes come in.
+    pub entrance: Arc<Entrance>,
     /// Cancelled when the links of nodes have to end.
     pub stop_links: CancellationToken,
     /// Cancelled when no more work is taken: not ready any more.

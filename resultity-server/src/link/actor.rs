@@ -26,7 +26,7 @@ use crate::flow::fleet::{NodeView, is_older, shown_state};
 use crate::flow::{Flow, Snapshotted, attempt_lease_ref};
 use crate::link::models::Tested;
 use crate::link::socket::{CLOSE, WRITE_TIMEOUT, close, next_text, write};
-use crate::link::standing::clipped;
+use crate::link::standing::{clipped, clipped_heartbeat};
 use crate::store::fleet::NodeStanding;
 
 /// The most bytes of a chunk's `delta`.
@@ -372,6 +372,7 @@ impl Actor {
             .map_err(|_| "the heartbeat is old or repeated")?;
 
         let renewed = self.renew(&heartbeat).await;
+        let heartbeat = clipped_heartbeat(heartbeat);
         self.models = heartbeat.models;
         // A node that is about to stop says that it has no slots any more.
         let slots = heartbeat.load.slots.min(MAX_SLOTS);

@@ -1,4 +1,4 @@
-//! A node at the door: challenge, hello, registration; in, or refused with a reason.
+//! A node at the door: challenge, hello, how it stands; in, or refused with a reason.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,13 +13,15 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::Flow;
-use crate::link::actor::{Actor, MAX_SIGNED_BODY};
+use crate::flow::fleet::nobodys;
+use crate::link::actor::Actor;
+use crate::link::entrance::{Entering, MAX_HELLO_BYTES};
 use crate::link::handshake::{check_hello, is_signed};
 use crate::link::socket::{close, close_frame};
 use crate::store::StoreError;
 use crate::store::fleet::NodeStanding;
 
-/// How long a node has to say hello.
+/// How long a node has, from the challenge until its hello was checked.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Rules of this server for nodes.
@@ -34,7 +36,7 @@ pub async fn serve(
     flow: Arc<Flow>,
     policy: LinkPolicy,
     mut socket: WebSocket,
-    peer: SocketAddr,
+    (peer, entering): (SocketAddr, Entering),
     stop: CancellationToken,
 ) {
     let mut nonce = B256::ZERO;
@@ -48,23 +50,27 @@ pub async fn serve(
         genesis: flow.genesis,
         min_agent_version: flow.snapshot().min_agent_version.clone(),
     };
-    let hello = match handshake(&flow, &challenge, &mut socket).await {
+    let shaken = timeout(HELLO_TIMEOUT, handshake(&flow, &challenge, &mut socket)).await;
+    let (hello, key) = match shaken.unwrap_or_else(|_| Err(no_hello("there was no hello in time"))) {
         Ok(hello) => hello,
         Err(refusal) => {
+            entering.failed();
             tracing::info!(%peer, reason = %refusal.message, "a node was not let in");
             refuse(&mut socket, refusal).await;
             return;
         }
     };
-    let (hello, key) = hello;
     let node = hello.node_id;
     match admit(&flow, &policy, node, peer).await {
         Ok(standing) => {
+            let place = entering.let_in();
             let (actor, frames) = Actor::attach(flow, hello, key, challenge.session_id, standing);
             actor.run(socket, frames, stop).await;
+            drop(place);
         }
         Err(refusal) => {
             if refusal.code == RejectCode::Banned {
+                entering.failed();
                 remember(&flow, &hello, &refusal).await;
             }
             refuse(&mut socket, refusal).await;
@@ -73,28 +79,21 @@ pub async fn serve(
 }
 
 async fn handshake(flow: &Flow, challenge: &Challenge, socket: &mut WebSocket) -> Result<(Hello, PublicKey), Reject> {
-    let refuse = |message: &str| Reject {
-        code: RejectCode::Other,
-        message: message.into(),
-        retry_after_ms: Some(1000),
-    };
     let text = ServerFrame::from(challenge.clone()).encode();
     socket
         .send(Message::Text(text.into()))
         .await
-        .map_err(|_| refuse("the link dropped"))?;
-    let text = timeout(HELLO_TIMEOUT, async {
-        loop {
-            match socket.recv().await {
-                Some(Ok(Message::Text(text))) => return Some(text),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                _ => return None,
-            }
+        .map_err(|_| no_hello("the link dropped"))?;
+    let text = loop {
+        match socket.recv().await {
+            Some(Ok(Message::Text(text))) => break text,
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+            _ => return Err(no_hello("there was no hello, or it was too large")),
         }
-    });
-    let text = text.await.ok().flatten().ok_or_else(|| refuse("there was no hello"))?;
-    if text.len() > MAX_SIGNED_BODY {
-        return Err(refuse("the hello is too large"));
+    };
+    // A read takes more than what is left at once.
+    if text.len() > MAX_HELLO_BYTES {
+        return Err(no_hello("the hello is too large"));
     }
     match NodeFrame::parse(&text) {
         Ok(NodeFrame::Hello(hello)) => match check_hello(challenge, &hello, &text, &flow.domain, flow.clock.now()) {
@@ -106,36 +105,39 @@ async fn handshake(flow: &Flow, challenge: &Challenge, socket: &mut WebSocket) -
                 Err(reject)
             }
         },
-        Ok(frame) => Err(refuse(&format!("a hello was due, but a {} came", frame.kind()))),
-        Err(error) => Err(refuse(&error.to_string())),
+        Ok(frame) => Err(no_hello(&format!("a hello was due, but a {} came", frame.kind()))),
+        Err(error) => Err(no_hello(&error.to_string())),
     }
 }
 
-/// Registers the node; gives how it stands.
+fn no_hello(message: &str) -> Reject {
+    Reject {
+        code: RejectCode::Other,
+        message: message.into(),
+        retry_after_ms: Some(1000),
+    }
+}
+
+/// How the node stands. Nothing is written of one that is nobody's: anybody may connect, with as many keys as they like.
 async fn admit(flow: &Flow, policy: &LinkPolicy, node: NodeId, peer: SocketAddr) -> Result<NodeStanding, Reject> {
     let later = |error: StoreError| {
-        tracing::error!(node.id = %node, %error, "a node could not be registered");
+        tracing::error!(node.id = %node, %error, "could not see how a node stands");
         busy()
     };
-    let now = flow.clock.now();
-    let record = flow
-        .store
-        .register_node(node, flow.environment, now)
-        .await
-        .map_err(later)?;
-    if let (None, false, Some(account), true) = (
-        record.account,
-        record.banned,
-        policy.bind_loopback_to,
-        peer.ip().is_loopback(),
-    ) {
-        flow.store
-            .bind_node(node, flow.environment, account, now)
-            .await
-            .map_err(later)?;
-    }
-    let standing = flow.store.node_standing(node, flow.environment, now).await;
-    let standing = standing.map_err(later)?.ok_or_else(busy)?;
+    let (store, environment, now) = (&flow.store, flow.environment, flow.clock.now());
+    let there = store.node_standing(node, environment, now).await.map_err(later)?;
+    let is_free = there
+        .as_ref()
+        .is_none_or(|standing| standing.account.is_none() && !standing.banned);
+    let standing = match policy.bind_loopback_to {
+        Some(account) if is_free && peer.ip().is_loopback() => {
+            store.register_node(node, environment, now).await.map_err(later)?;
+            store.bind_node(node, environment, account, now).await.map_err(later)?;
+            let bound = store.node_standing(node, environment, now).await;
+            bound.map_err(later)?.ok_or_else(busy)?
+        }
+        _ => there.unwrap_or_else(|| nobodys(node, environment)),
+    };
     if standing.banned {
         return Err(Reject {
             code: RejectCode::Banned,

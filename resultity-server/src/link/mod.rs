@@ -1,12 +1,18 @@
-//! The server's end of a node's link: upgrade, handshake, one actor a node.
+//! The server's end of a node's link: entrance, upgrade, handshake, one actor a node.
 
 mod actor;
+mod allowance;
 mod configured;
+mod entrance;
 mod entry;
 mod handshake;
 mod models;
+mod places;
 mod socket;
 mod standing;
 
+pub use allowance::Allowance;
+pub use entrance::{Entering, Entrance};
 pub use entry::{LinkPolicy, serve};
 pub use handshake::check_hello;
+pub use places::{ConnectionLimits, Full, Place, Places};

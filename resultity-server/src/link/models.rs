@@ -25,7 +25,7 @@ const MAX_ENGINE: usize = 64;
 fn too_old(engine: &EngineInfo, least: &str) -> String {
     let name: String = engine.name.chars().take(MAX_ENGINE).collect();
     match engine.version.as_str() {
-        "" => format!("{name} does not tell its version, and the network needs {least} or newer"),
+        "" | "unknown" => format!("{name} does not tell its version, and the network needs {least} or newer"),
         version => {
             let version: String = version.chars().take(MAX_ENGINE).collect();
             format!("{name} is {version}, and the network needs {least} or newer")

@@ -4,11 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resultity_core::wire::{ControlAction, Notice};
+use resultity_core::wire::{ControlAction, Hardware, Heartbeat, Hello, NodeModel, Notice, RuntimeInfo};
 
-use crate::flow::fleet::{shown_reason, shown_state};
-use resultity_core::wire::Hello;
-
+use crate::flow::fleet::{nobodys, shown_reason, shown_state};
 use crate::link::actor::Actor;
 use crate::link::socket::close;
 use crate::store::fleet::{NodeFacts, NodeStanding};
@@ -19,29 +17,55 @@ const KEEP_EVERY: Duration = Duration::from_mins(1);
 /// The longest text that is taken of what a node says of itself, in characters.
 const LONGEST: usize = 128;
 
+/// The longest name of a model that is taken, in bytes.
+const LONGEST_NAME: usize = 256;
+
 /// The most models and GPUs that a node is believed to have.
 const MOST_THINGS: usize = 1024;
 
 /// What a node says of itself, no longer than it has reason to be: anybody may say it.
 pub(super) fn clipped(mut hello: Hello) -> Hello {
-    let clip = |text: &mut String| {
-        if let Some((end, _)) = text.char_indices().nth(LONGEST) {
-            text.truncate(end);
-        }
-    };
     clip(&mut hello.agent_version);
-    clip(&mut hello.runtime.kind);
-    clip(&mut hello.runtime.version);
-    clip(&mut hello.hardware.cpu);
-    hello.hardware.gpus.truncate(MOST_THINGS);
-    for gpu in &mut hello.hardware.gpus {
-        clip(&mut gpu.name);
-    }
-    hello.models.truncate(MOST_THINGS);
     if let Some(region) = &mut hello.region {
         clip(region);
     }
+    clip_rest(&mut hello.runtime, &mut hello.hardware, &mut hello.models);
     hello
+}
+
+/// The same of what it says later.
+pub(super) fn clipped_heartbeat(mut heartbeat: Heartbeat) -> Heartbeat {
+    clip_rest(&mut heartbeat.runtime, &mut heartbeat.hardware, &mut heartbeat.models);
+    heartbeat
+}
+
+fn clip_rest(runtime: &mut RuntimeInfo, hardware: &mut Hardware, models: &mut Vec<NodeModel>) {
+    clip(&mut runtime.kind);
+    clip(&mut runtime.version);
+    clip(&mut hardware.cpu);
+    hardware.gpus.truncate(MOST_THINGS);
+    for gpu in &mut hardware.gpus {
+        clip(&mut gpu.name);
+    }
+    // Half a name could be the name of another model.
+    models.retain(|model| model.id.len() <= LONGEST_NAME);
+    models.truncate(MOST_THINGS);
+    for model in models {
+        clip(&mut model.version);
+        if let Some(digest) = &mut model.digest {
+            clip(digest);
+        }
+        if let Some(engine) = &mut model.engine {
+            clip(&mut engine.name);
+            clip(&mut engine.version);
+        }
+    }
+}
+
+fn clip(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+    }
 }
 
 impl Actor {
@@ -65,7 +89,8 @@ impl Actor {
                 return ControlFlow::Break((close::POLICY, "this node is excluded".into()));
             }
             Ok(Some(standing)) => self.obey(standing),
-            Ok(None) => {}
+            // Nobody's rows do not last.
+            Ok(None) => self.obey(nobodys(self.node, self.flow.environment)),
             Err(error) => {
                 tracing::warn!(node.id = %self.node, %error, "could not see how the node stands");
                 // The next heartbeat asks again.

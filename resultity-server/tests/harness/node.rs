@@ -78,6 +78,17 @@ impl TestNode {
 
     /// Dials in and says hello; the readiness job comes next.
     pub async fn connect(io_url: &str, key: Keypair, model: &str, slots: u32, resume: Option<Resume>) -> Self {
+        Self::connect_as(io_url, key, model, slots, |hello| hello.resume = resume).await
+    }
+
+    /// The same with a hello that the test changes before it is signed.
+    pub async fn connect_as(
+        io_url: &str,
+        key: Keypair,
+        model: &str,
+        slots: u32,
+        change: impl FnOnce(&mut Hello),
+    ) -> Self {
         let mut request = io_url.into_client_request().unwrap();
         request
             .headers_mut()
@@ -92,6 +103,7 @@ impl TestNode {
             version: version_of(io_url, model).await,
             digest: None,
             state: ModelState::Active,
+            engine: None,
         }];
         let mut hello = Hello {
             node_id: key.node_id(),
@@ -103,12 +115,12 @@ impl TestNode {
             region: None,
             max_concurrency: slots,
             paused: false,
-            engine: None,
             config_digest: None,
-            resume,
+            resume: None,
             issued_at: SystemClock.now(),
             signature: None,
         };
+        change(&mut hello);
         let data = HelloData {
             nodeId: key.address(),
             nonce: challenge.nonce,

@@ -23,7 +23,7 @@ mod tests;
 pub(crate) use reasons::is_older;
 pub use reasons::{Network, reasons};
 pub use standing::shown_state;
-pub(crate) use standing::{membership, shown_reason};
+pub(crate) use standing::{membership, nobodys, shown_reason};
 
 use crate::store::fleet::NodeStanding;
 

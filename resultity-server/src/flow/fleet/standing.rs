@@ -2,12 +2,30 @@
 
 use resultity_core::api::gate::NodeFlag;
 use resultity_core::clock::Timestamp;
+use resultity_core::environment::Environment;
+use resultity_core::id::NodeId;
 
 use crate::flow::schedule::Membership;
 use crate::store::fleet::NodeStanding;
 
-/// Where a node stands, in a word that its owner is shown: `active`, `idle` (bound to nobody), `excluded`, `frozen` or
-/// `paused`. A shadow does not show.
+/// How a node stands of which the store knows nothing: nobody has bound it, nothing was decided.
+pub(crate) fn nobodys(node: NodeId, environment: Environment) -> NodeStanding {
+    NodeStanding {
+        node,
+        environment,
+        account: None,
+        name: String::new(),
+        banned: false,
+        paused: None,
+        suspended: false,
+        flags: Vec::new(),
+        penalties: Vec::new(),
+        subclouds: Vec::new(),
+    }
+}
+
+/// Where a node stands, in a word that its owner is shown: `active`, `idle` (bound to nobody), `excluded`, `frozen` (or its
+/// account suspended) or `paused`. A shadow does not show.
 pub fn shown_state(standing: &NodeStanding, now: Timestamp) -> &'static str {
     if standing.banned || standing.penalty(now).is_some() {
         "excluded"

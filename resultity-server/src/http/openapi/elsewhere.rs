@@ -17,7 +17,11 @@ pub(super) fn operations() -> Vec<Operation> {
         anyone(Operation::new(Get, "/io/v1/ws", IO, "nodeLink", "The link of a node"))
             .about("A WebSocket of the network's own subprotocol.")
             .gives_nothing("101", "The link begins.")
-            .fails([ErrorCode::InvalidValue, ErrorCode::NoCapacity]),
+            .fails([
+                ErrorCode::InvalidValue,
+                ErrorCode::NoCapacity,
+                ErrorCode::RateLimitExceeded,
+            ]),
         anyone(Operation::new(
             Get,
             "/io/v1/config",

@@ -87,7 +87,9 @@ impl GateDoor {
             .verify(&flow.domain, signature, node.address())
             .map_err(|_| not_by_the_node())?;
         let standing = self.gate.store.node_standing(node, flow.environment, now).await;
-        let standing = standing.map_err(failed)?.ok_or_else(|| {
+        // Nothing is kept of a node that nobody has bound; its link knows it.
+        let linked = || flow.fleet.node(node).map(|view| view.standing.clone());
+        let standing = standing.map_err(failed)?.or_else(linked).ok_or_else(|| {
             let message = "this network has never seen the node: start it, or bind it with a code";
             ApiError::new(ErrorCode::NotFound, message)
         })?;

@@ -12,6 +12,7 @@ use resultity_core::clock::{Clock, Timestamp};
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::AccountId;
 use resultity_core::limits::{Meter, Rate, Refusal};
+use resultity_core::networks::network_of;
 
 /// How many meters there have to be before those that are full are looked for.
 const SWEEP_FROM: usize = 4096;
@@ -168,20 +169,6 @@ impl State {
         }
         self.used.retain(|_, meter| !meter.is_unused(now));
         self.sweep_at = (self.used.len() * 2).max(SWEEP_FROM);
-    }
-}
-
-/// Who has one address of IPv6 has all of its /64.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => {
-                let [a, b, c, d, ..] = v6.segments();
-                IpAddr::V6([a, b, c, d, 0, 0, 0, 0].into())
-            }
-        },
     }
 }
 

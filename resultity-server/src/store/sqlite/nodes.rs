@@ -24,6 +24,44 @@ pub(super) fn register(
         .ok_or_else(|| StoreError::Corrupt("a node that was just registered is missing".to_owned()))
 }
 
+/// What there has to be nothing of for a node to be forgotten: an owner, a decision, a job, credits.
+const IS_BARE: &str = "n.account IS NULL AND n.banned_at IS NULL
+    AND NOT EXISTS (SELECT 1 FROM node_flags f WHERE f.node = n.id AND f.environment = n.environment)
+    AND NOT EXISTS (SELECT 1 FROM penalties p WHERE p.node = n.id AND p.environment = n.environment)
+    AND NOT EXISTS (SELECT 1 FROM subcloud_nodes s WHERE s.node = n.id AND s.environment = n.environment)
+    AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.node = n.id)
+    AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.node = n.id)
+    AND NOT EXISTS (SELECT 1 FROM balances b WHERE b.account = 'node:' || n.environment || ':' || n.id)";
+
+/// Forgets nodes that are nobody's and that nothing is known of but their ids.
+pub(super) fn forget(
+    connection: &Connection,
+    environment: Environment,
+    unseen_since: Timestamp,
+    most: u32,
+) -> Result<u64, StoreError> {
+    let forgotten = execute(
+        connection,
+        &format!(
+            "DELETE FROM nodes WHERE (id, environment) IN (
+                 SELECT n.id, n.environment FROM nodes n
+                 WHERE n.environment = ?1 AND coalesce(n.seen_at, n.created_at) < ?2 AND {IS_BARE} LIMIT ?3)"
+        ),
+        &[&environment.as_str(), &unseen_since.as_millis(), &most],
+    )?;
+    Ok(forgotten as u64)
+}
+
+/// Takes back the registration of a node that came to nothing.
+pub(super) fn forget_one(connection: &Connection, node: NodeId, environment: Environment) -> Result<(), StoreError> {
+    execute(
+        connection,
+        &format!("DELETE FROM nodes AS n WHERE n.id = ?1 AND n.environment = ?2 AND {IS_BARE}"),
+        &[&node.to_string(), &environment.as_str()],
+    )?;
+    Ok(())
+}
+
 /// Binds the node to the account unless it has one.
 pub(super) fn bind(
     connection: &Connection,

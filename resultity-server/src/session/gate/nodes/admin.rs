@@ -14,7 +14,7 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{NodeId, NotificationId, PenaltyId};
 use serde_json::json;
 
-use super::{checked_text, conflict, page_of, shown};
+use super::{checked_text, conflict, page_of, shown, strangers};
 use crate::flow::Flow;
 use crate::session::gate::{GateSession, failed, not_found};
 use crate::session::jobs::page_size;
@@ -43,7 +43,8 @@ impl AdminNodesApi for GateSession {
             page: page_of(query.after, query.order, size),
             now: self.gate.clock.now(),
         };
-        let records = self.gate.store.fleet_nodes(filter).await.map_err(failed)?;
+        let records = self.gate.store.fleet_nodes(filter.clone()).await.map_err(failed)?;
+        let records = strangers::with_linked(flow, &filter, records);
         let mut nodes = Vec::with_capacity(records.len());
         for record in records {
             nodes.push(self.shown_to_admin(flow, record).await?);
@@ -56,8 +57,8 @@ impl AdminNodesApi for GateSession {
         let flow = self.flow(place.environment)?;
         let now = self.gate.clock.now();
         let record = self.gate.store.fleet_node(id, flow.environment, now).await;
-        let record = record.map_err(failed)?.ok_or_else(|| not_found("node"))?;
-        self.shown_to_admin(flow, record).await
+        let record = record.map_err(failed)?.or_else(|| strangers::linked(flow, id));
+        self.shown_to_admin(flow, record.ok_or_else(|| not_found("node"))?).await
     }
 
     async fn flag_node(&self, id: NodeId, place: InEnvironment, request: FlagNode) -> Result<AdminNode, ApiError> {
@@ -88,6 +89,7 @@ impl AdminNodesApi for GateSession {
             audit,
             notice: flag.is_shown().then(|| self.notice("node.flag", message)),
         };
+        self.keep_linked(flow, id).await?;
         let record = self.gate.store.flag_node(new).await.map_err(failed)?;
         let record = record.ok_or_else(|| not_found("node"))?;
         tracing::info!(node.id = %id, %flag, "a flag was put on a node");
@@ -153,6 +155,7 @@ impl AdminNodesApi for GateSession {
             audit,
             notice: Some(self.notice("node.penalty", message)),
         };
+        self.keep_linked(flow, id).await?;
         let record = self.gate.store.penalise_node(new).await.map_err(failed)?;
         let record = record.ok_or_else(|| not_found("node"))?;
         tracing::info!(node.id = %id, penalty.id = %penalty, "a node got a penalty");

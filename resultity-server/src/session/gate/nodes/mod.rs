@@ -24,6 +24,7 @@ use crate::store::webhooks::PageOf;
 mod admin;
 mod binding;
 mod shown;
+mod strangers;
 mod work;
 
 /// The most nodes of an account in an environment.
