@@ -472,12 +472,12 @@ async fn an_engine_is_asked_which_one_it_is_where_it_tells() {
             .create_async()
             .await;
         let runtime = OpenAiRuntime::new(&server.url()).unwrap();
-        assert_eq!(runtime.version(), "", "it was not asked yet");
+        assert_eq!(runtime.version(), "unknown", "it was not asked yet");
         let engine = runtime.models().await.unwrap().remove(0).engine_of(&runtime);
         if name.is_empty() {
             assert_eq!(
                 (engine.name.as_str(), engine.version.as_str()),
-                ("openai", ""),
+                ("openai", "unknown"),
                 "{owner}"
             );
         } else {

@@ -184,11 +184,11 @@ impl Runtime for OpenAiRuntime {
         self.slots
     }
 
-    /// What the engine says of itself, such as `llama-server b4567`; empty: nothing.
+    /// What the engine says of itself, such as `llama-server b4567`, or `unknown`.
     fn version(&self) -> String {
         match self.told() {
             Told::Engine(engine) => format!("{} {}", engine.name, engine.version).trim().to_owned(),
-            Told::NotAsked | Told::Nothing => String::new(),
+            Told::NotAsked | Told::Nothing => "unknown".to_owned(),
         }
     }
 
