@@ -16,7 +16,7 @@ use resultity_core::api::gate::{
     AdminNodesApi, AdminNodesQuery, ControlNode, CreateNamespace, FlagNode, InEnvironment, NamespacesApi, NodeAction,
     NodeFlag, NodeWorkQuery, NodesApi, PayOutNode, PenaliseNode,
 };
-use resultity_core::clock::{Clock as _, SystemClock, SystemEntropy};
+use resultity_core::clock::{Clock as _, SystemClock, SystemEntropy, Timestamp};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::error::ErrorCode;
@@ -134,6 +134,25 @@ async fn of_a_node_that_nobody_has_bound_nothing_is_kept_until_something_is_deci
         root.admin_node(nowhere, TESTNET).await.unwrap_err().code,
         ErrorCode::NotFound
     );
+}
+
+#[tokio::test]
+async fn rows_of_nodes_that_are_nobodys_go_after_a_week() {
+    let server = server().await;
+    let [old, new] = [(); 2].map(|()| Keypair::generate(&SystemEntropy).node_id());
+    let now = SystemClock.now();
+    let long_ago = Timestamp::from_millis(now.as_millis() - 8 * 24 * 60 * 60 * 1000);
+    for (node, since) in [(old, long_ago), (new, now)] {
+        let registered = server.store.register_node(node, Environment::Testnet, since).await;
+        registered.unwrap();
+    }
+    // A server that starts tidies up, and then now and then.
+    let server = server.restarted(Offer::new(vec![model("m")])).await;
+    soon("the end of the row", async {
+        while kept(&server, old).await.is_some() {}
+    })
+    .await;
+    assert!(kept(&server, new).await.is_some());
 }
 
 /// Long names everywhere, one model too many, and one whose name nothing has.

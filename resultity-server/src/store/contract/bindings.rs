@@ -168,6 +168,11 @@ async fn a_code_binds_one_node_once(world: &World) {
     assert_eq!(elsewhere.expect("an answer"), Joined::UnknownOffer);
     assert!(matches!(join(world, second, node(2)).await, Joined::Bound { .. }));
     assert_eq!(join(world, third, node(3)).await, Joined::TooMany);
+    let left = world.store.fleet_node(node(3), Testnet, world.now()).await;
+    assert!(
+        left.expect("an answer").is_none(),
+        "nothing is kept of what came to nothing"
+    );
     // Again the owner's own: nothing new, and no node more.
     assert!(matches!(join(world, third, node(1)).await, Joined::Bound { .. }));
     assert!(offer(world, account, CODE, None).await);
