@@ -26,6 +26,8 @@
 //! `load infernet` measures a node's Infernet API instead ([`infernet`]), `load status` what readers of the public status
 //! cost the main job ([`readers`]).
 //!
+//! `simulate cheaters` ([`simulate`]) shows how soon dishonest nodes are found, and how often honest ones are wronged.
+//!
 //! `cargo bench -p resultity-benches` runs the micro-benches: signatures and frames.
 
 mod check;
@@ -42,3 +44,4 @@ pub mod readers;
 pub mod report;
 pub mod rig;
 pub mod scenario;
+pub mod simulate;

@@ -80,6 +80,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "bus",
             "webhook",
             "mail",
+            "trust",
             "flow",
             "session",
             "link",
@@ -89,10 +90,11 @@ const ORDER: [(&str, &[&str]); 3] = [
 ];
 
 /// What decides, without doing anything: no runtime, no files, no sockets. Each is a file, or a folder of files.
-const PURE: [&str; 4] = [
+const PURE: [&str; 5] = [
     "resultity-server/src/flow/schedule",
     "resultity-server/src/flow/validate",
     "resultity-server/src/flow/verify",
+    "resultity-server/src/trust",
     "resultity-node/src/agent/session",
 ];
 

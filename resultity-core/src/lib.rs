@@ -21,12 +21,13 @@ pub mod openapi;
 pub mod project;
 pub mod raw_json;
 pub mod receipt;
+pub mod score;
 pub mod signing;
 pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
-pub mod webhook;
 pub mod version;
+pub mod webhook;
 pub mod wire;
 
 pub use alloy_primitives::{Address, B256};

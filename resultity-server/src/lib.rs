@@ -20,4 +20,5 @@ pub mod session;
 pub mod store;
 pub mod telemetry;
 pub mod tenant;
+pub mod trust;
 pub mod webhook;

@@ -1,0 +1,166 @@
+//! What simulated nodes do with a job.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::luck::Luck;
+use super::toy_model::{Asked, Text, ToyModel, junk};
+
+/// How far the numbers of two honest machines are apart.
+const HARDWARE: f64 = 0.03;
+
+/// The same where one of them runs a coarser quantisation.
+const QUANTISED: f64 = 0.15;
+
+/// How far the numbers of a smaller model are from those of the true one.
+const SMALLER: f64 = 1.0;
+
+/// How a node behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Behaviour {
+    Honest,
+    /// Honest, with coarser numbers than the trusted node.
+    HonestQuantised,
+    /// Honest, and so busy that one answer in fifty comes at the last moment.
+    HonestBusy,
+    Junk,
+    /// Answers half and says that this was all.
+    Truncates,
+    SmallerModel,
+    /// Claims half as many tokens again as there are.
+    InflatesTokens,
+    /// Answers with what it answered to somebody else.
+    Replays,
+    /// Signs results for jobs of other nodes.
+    SignsForAnother,
+    /// Answers just before the deadline.
+    Stalls,
+    /// Answers honestly what it takes for a probe: four in five blind jobs, and one in five of the others. Else junk.
+    HonestWhenProbed,
+    /// Junk in one job of ten.
+    OneInTen,
+    /// Honest for 500 jobs, then junk.
+    Sleeper,
+    /// The smaller model in three jobs of ten.
+    SmallerSometimes,
+}
+
+impl Behaviour {
+    pub(super) const ALL: [Self; 14] = [
+        Self::Honest,
+        Self::HonestQuantised,
+        Self::HonestBusy,
+        Self::Junk,
+        Self::Truncates,
+        Self::SmallerModel,
+        Self::InflatesTokens,
+        Self::Replays,
+        Self::SignsForAnother,
+        Self::Stalls,
+        Self::HonestWhenProbed,
+        Self::OneInTen,
+        Self::Sleeper,
+        Self::SmallerSometimes,
+    ];
+
+    pub(super) const fn is_honest(self) -> bool {
+        matches!(self, Self::Honest | Self::HonestQuantised | Self::HonestBusy)
+    }
+
+    pub(super) const fn shown(self) -> &'static str {
+        match self {
+            Self::Honest => "honest",
+            Self::HonestQuantised => "honest, coarser numbers",
+            Self::HonestBusy => "honest, at times late",
+            Self::Junk => "returns junk",
+            Self::Truncates => "truncates",
+            Self::SmallerModel => "smaller model",
+            Self::InflatesTokens => "inflates tokens",
+            Self::Replays => "replays old answers",
+            Self::SignsForAnother => "signs for another",
+            Self::Stalls => "stalls at the deadline",
+            Self::HonestWhenProbed => "honest to probes only",
+            Self::OneInTen => "junk in 1 job of 10",
+            Self::Sleeper => "honest for 500 jobs",
+            Self::SmallerSometimes => "smaller model in 3 of 10",
+        }
+    }
+
+    /// Whether it lies in this job: its `number` from 0 on.
+    pub(super) fn lies(self, number: u64, is_blind: bool, luck: &mut Luck) -> bool {
+        match self {
+            Self::Honest | Self::HonestQuantised | Self::HonestBusy => false,
+            Self::HonestWhenProbed => !luck.happens(if is_blind { 0.8 } else { 0.2 }),
+            Self::OneInTen => luck.happens(0.1),
+            Self::Sleeper => number >= 500,
+            Self::SmallerSometimes => luck.happens(0.3),
+            _ => true,
+        }
+    }
+
+    /// Which model answers.
+    pub(super) fn model(self, lies: bool, machine: u64) -> ToyModel {
+        let is_smaller = lies && matches!(self, Self::SmallerModel | Self::SmallerSometimes);
+        let is_coarse = self == Self::HonestQuantised;
+        ToyModel {
+            smaller_by: if is_smaller { SMALLER } else { 0.0 },
+            noise: if is_coarse { QUANTISED } else { HARDWARE },
+            machine,
+        }
+    }
+}
+
+/// What a node sends.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) text: Text,
+    /// Tokens as the node counts them.
+    pub(super) claimed: u64,
+    pub(super) took: Duration,
+    pub(super) model: ToyModel,
+}
+
+/// How long a job may take.
+pub(super) const ALLOWED: Duration = Duration::from_mins(1);
+
+/// A node answers a job.
+pub(super) fn answered(behaviour: Behaviour, lies: bool, asked: Asked, machine: u64, luck: &mut Luck) -> Answered {
+    let model = behaviour.model(lies, machine);
+    let mut text = match behaviour {
+        Behaviour::Replays => {
+            let other = Asked {
+                prompt: luck.next(),
+                ..asked
+            };
+            model.answer(other, luck)
+        }
+        Behaviour::Junk | Behaviour::OneInTen | Behaviour::Sleeper | Behaviour::HonestWhenProbed if lies => {
+            junk(luck.between(10, 80).min(asked.limit as u64), luck)
+        }
+        _ => model.answer(asked, luck),
+    };
+    if behaviour == Behaviour::Truncates && text.tokens.len() > 1 {
+        text.tokens.truncate(text.tokens.len() / 2);
+        text.ended = true;
+    }
+    // The token that ended an answer counts.
+    let honest = text.tokens.len() as u64 + u64::from(text.ended);
+    let is_late = behaviour == Behaviour::Stalls || (behaviour == Behaviour::HonestBusy && luck.happens(0.02));
+    let took = if is_late {
+        ALLOWED.mul_f64(0.96 + 0.03 * luck.share())
+    } else {
+        Duration::from_millis(200 + honest * luck.between(10, 60))
+    };
+    Answered {
+        claimed: if behaviour == Behaviour::InflatesTokens {
+            honest + honest / 2 + 4
+        } else {
+            honest
+        },
+        text,
+        took,
+        model,
+    }
+}

@@ -1,0 +1,179 @@
+//! A text, scored by a trusted node ([`Score`]).
+//!
+//! For an honest answer the surprise of each token is, on average, the entropy of the distribution that it was drawn from, so
+//! `z = Σ(surprisal − entropy) / √Σ variance` is about normal with mean 0. Junk, an answer to another request and the tokens of a
+//! smaller model surprise more than they should; a text made colder than was asked for surprises too little. At temperature 0
+//! honest tokens are the likeliest ones, but for near ties.
+
+use resultity_core::score::{AnswerScore, EndScore, Score};
+
+use super::density::{calibrated, normal, student};
+use crate::trust::evidence::{Aspect, Finding};
+
+/// How much an honest token may surprise more or less than it should, in nats: other hardware and quantisation.
+const DRIFT: f64 = 0.02;
+
+/// What is added to the variance of a text, in nats squared: a few tokens of a sure model say little.
+const LEAST_VARIANCE: f64 = 4.0;
+
+/// The most that one token counts for, in nats.
+const MOST_SURPRISE: f64 = 12.0;
+
+/// Within this many nats two tokens are tied, so that another machine may well choose the other one.
+const TIE: f64 = 0.5;
+
+/// How often an honest token at temperature 0 is not tied with the likeliest.
+const HONEST_MISSES: f64 = 0.02;
+
+/// What a node says of its answer, beside the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u64,
+    /// Tokens of all choices.
+    pub completion_tokens: u64,
+    /// The most tokens that each choice may have.
+    pub limit: u64,
+    /// How many choices are said to have ended because of that limit.
+    pub at_limit: u32,
+    /// Whether the request names texts that end the answer: what was cut off there can't be counted.
+    pub has_stops: bool,
+    /// Whether more was counted than is shown, such as what a model thinks.
+    pub has_hidden: bool,
+}
+
+/// What the score of an answer says of the node that gave it. Nothing if the score is none of this answer.
+pub fn findings(score: &Score, claim: &Claim) -> Vec<Finding> {
+    if score.answers.is_empty() || !score.answers.iter().all(AnswerScore::is_even) {
+        return Vec::new();
+    }
+    let mut findings = Vec::new();
+    let tokens: u64 = score.answers.iter().map(|answer| answer.tokens() as u64).sum();
+    if tokens > 0 {
+        findings.push(if score.greedy {
+            likeliest(&score.answers)
+        } else {
+            drawn(&score.answers)
+        });
+    }
+    if !claim.has_stops {
+        findings.extend(ends(score));
+    }
+    if !claim.has_hidden {
+        findings.extend(counts(score, claim, tokens));
+    }
+    findings
+}
+
+/// Whether the tokens surprise as much as drawn ones do.
+fn drawn(answers: &[AnswerScore]) -> Finding {
+    let (mut excess, mut variance, mut tokens) = (0.0, LEAST_VARIANCE, 0.0);
+    for answer in answers {
+        for ((surprisal, entropy), spread) in answer.surprisal.iter().zip(&answer.entropy).zip(&answer.variance) {
+            excess += nats(*surprisal).min(MOST_SURPRISE) - nats(*entropy);
+            variance += nats(*spread);
+            tokens += 1.0;
+        }
+    }
+    let beyond = excess.signum() * (excess.abs() - DRIFT * tokens).max(0.0);
+    let z = beyond / f64::sqrt(variance);
+    Finding::new(Aspect::Text, e_value_of(z))
+}
+
+/// How much likelier this `z` is for a node that cheats: a smaller model (2 to 5), junk (anything above), one that draws
+/// colder than it should (below 0).
+fn e_value_of(z: f64) -> f64 {
+    let cheating = 0.3 * normal(z, 2.0, 1.0)
+        + 0.25 * normal(z, 4.0, 1.5)
+        + 0.35 * normal(z, 0.0, 15.0)
+        + 0.1 * normal(z, -3.0, 1.5);
+    // Far beyond what the densities can tell apart.
+    if z > 30.0 {
+        return f64::INFINITY;
+    }
+    cheating / student(z, 1.2)
+}
+
+/// Whether the tokens are the likeliest ones. Against the share that honest tokens miss stands any share, small ones first.
+fn likeliest(answers: &[AnswerScore]) -> Finding {
+    let gaps = answers.iter().flat_map(|answer| &answer.gap);
+    let (mut missed, mut tokens) = (0_u32, 0_u32);
+    for gap in gaps {
+        tokens += 1;
+        missed += u32::from(nats(*gap) > TIE);
+    }
+    // Beta(1, 3) against a fixed share; the number of ways cancels out.
+    let (hits, misses) = (f64::from(tokens - missed), f64::from(missed));
+    let cheating = ln_beta(1.0 + misses, 3.0 + hits) - ln_beta(1.0, 3.0);
+    let honest = misses * HONEST_MISSES.ln() + hits * (1.0 - HONEST_MISSES).ln();
+    Finding::new(Aspect::Text, (cheating - honest).exp())
+}
+
+/// Whether the answers ended where the model may well have ended them.
+fn ends(score: &Score) -> Option<Finding> {
+    let ends = score
+        .answers
+        .iter()
+        .filter_map(|answer| Some((answer.end?, answer.tokens())));
+    let e_values: Vec<f64> = ends
+        .map(|(end, tokens)| e_value_of_end(end, tokens, score.greedy))
+        .collect();
+    if e_values.is_empty() {
+        return None;
+    }
+    let average = e_values.iter().sum::<f64>() / e_values.len() as f64;
+    Some(Finding::new(Aspect::End, average))
+}
+
+fn e_value_of_end(end: EndScore, tokens: usize, greedy: bool) -> f64 {
+    if greedy {
+        let missed = nats(end.gap) > TIE;
+        return if missed {
+            0.9 / HONEST_MISSES
+        } else {
+            0.1 / (1.0 - HONEST_MISSES)
+        };
+    }
+    // At each of the places so far it ended with at most this probability where the end was that unlikely.
+    let places = tokens as f64 + 1.0;
+    calibrated((-nats(end.surprisal)).exp() * places)
+}
+
+/// Whether there are as many tokens as is said, and as many as there should be.
+fn counts(score: &Score, claim: &Claim, tokens: u64) -> Vec<Finding> {
+    let choices = score.answers.len() as u64;
+    // A text can be cut into tokens in more than one way, and ends are tokens too.
+    let room = |counted: u64| counted + counted / 10 + 4 * choices;
+    let inflated =
+        claim.completion_tokens > room(tokens) && !claim.has_stops || claim.prompt_tokens > room(score.prompt_tokens);
+    let mut findings = vec![Finding::of_event(Aspect::TokenCount, inflated, 0.005, 0.9)];
+    if claim.at_limit > 0 && u64::from(claim.at_limit) == choices {
+        let due = claim.limit.saturating_mul(choices);
+        let is_short = room(tokens) < due.min(claim.completion_tokens.max(1).saturating_mul(2));
+        findings.push(Finding::of_event(Aspect::Length, is_short, 0.005, 0.9));
+    }
+    findings
+}
+
+fn nats(thousandths: u32) -> f64 {
+    f64::from(thousandths) / 1000.0
+}
+
+/// The logarithm of Euler's beta function for a small first or second argument that is a whole number plus 1 or 3.
+fn ln_beta(a: f64, b: f64) -> f64 {
+    ln_gamma(a) + ln_gamma(b) - ln_gamma(a + b)
+}
+
+/// The logarithm of the gamma function for arguments of 1 and more (Stirling's series).
+fn ln_gamma(x: f64) -> f64 {
+    if x < 8.0 {
+        return ln_gamma(x + 1.0) - x.ln();
+    }
+    let inverse = 1.0 / x;
+    let series = inverse / 12.0 - inverse.powi(3) / 360.0 + inverse.powi(5) / 1260.0;
+    (x - 0.5) * x.ln() - x + 0.5 * (2.0 * std::f64::consts::PI).ln() + series
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;
