@@ -291,7 +291,7 @@ async fn what_was_decided_counts_even_if_it_could_not_be_read_at_first() {
     }
 }
 
-async fn ask(server: &TestServer) -> tokio::task::JoinHandle<bool> {
+fn ask(server: &TestServer) -> tokio::task::JoinHandle<bool> {
     let client = server.client();
     tokio::spawn(async move {
         let request = ChatRequest::new("m", [Message::user("hello")]).max_tokens(10);
@@ -305,13 +305,13 @@ async fn a_busy_node_is_not_given_up_before_its_job_is_paid_and_gets_no_next_one
     let (alice, _, client) = account(&server, "alice").await;
     let mut node = ready(&server, alice).await;
     let id = node.id();
-    let asked = ask(&server).await;
+    let asked = ask(&server);
     let job = node.next_job().await;
     node.accept(&job).await;
     let busy = client.unbind_node(id, TESTNET).await.unwrap_err();
     assert_eq!(busy.code, ErrorCode::Conflict);
     assert!(busy.message.contains("drain"), "{busy}");
-    let waits = ask(&server).await;
+    let waits = ask(&server);
     let flow = server.running.app().flow();
     soon("a second job", async {
         while flow.waiting() == 0 {
