@@ -10,8 +10,13 @@ use resultity_core::environment::Environment;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(unix)]
+mod engine;
 #[cfg(feature = "infernet")]
 mod infernet;
+
+#[cfg(unix)]
+pub use engine::{EngineConfig, EngineFileError};
 
 use crate::agent::{Agent, AgentBuilder, AgentError, DEFAULT_DRAIN_TIMEOUT};
 use crate::identity::PasswordSource;
@@ -34,6 +39,9 @@ pub struct NodeConfig {
     pub other_environments: Vec<Environment>,
     /// OpenAI-compatible engines, by their base addresses. None, and no containers for models: the embedded models.
     pub engines: Vec<String>,
+    /// An engine that the node runs itself, as a process.
+    #[cfg(unix)]
+    pub engine: Option<EngineConfig>,
     /// The file of an Infernet node (`config.json`) that works beside the Agent: its REST API is served in this process, and
     /// containers that the file maps to models serve the network. Jobs of the network go first.
     #[cfg(feature = "infernet")]
@@ -63,6 +71,8 @@ impl NodeConfig {
             environment: Environment::Testnet,
             other_environments: Vec::new(),
             engines: Vec::new(),
+            #[cfg(unix)]
+            engine: None,
             #[cfg(feature = "infernet")]
             infernet: None,
             engine_key: None,
@@ -107,8 +117,15 @@ pub enum RunError {
         /// What it says.
         reason: RuntimeError,
     },
-    /// The embedded model cannot be fetched.
-    #[cfg(feature = "embedded")]
+    /// The engine that the node runs itself.
+    #[cfg(unix)]
+    #[error(transparent)]
+    Process(#[from] crate::runtime::process::ProcessError),
+    /// The file of the engine that the node runs itself.
+    #[cfg(unix)]
+    #[error(transparent)]
+    EngineFile(#[from] EngineFileError),
+    /// A model cannot be fetched.
     #[error("cannot fetch the model: {0}")]
     Fetch(#[from] crate::models::FetchError),
     /// The embedded model cannot be loaded.
@@ -163,15 +180,30 @@ pub async fn run(config: NodeConfig, cancel: CancellationToken) -> Result<(), Ru
 
 /// The engines, or else the embedded models.
 async fn own_runtime(config: &NodeConfig) -> Result<Arc<dyn Runtime>, RunError> {
-    if config.engines.is_empty() {
-        embedded(config.model_file.as_deref(), config.max_concurrency).await
-    } else {
-        engines(&config.engines, config.engine_key.as_ref(), config.max_concurrency).await
+    let mut all: Vec<Arc<dyn Runtime>> = Vec::new();
+    #[cfg(unix)]
+    if let Some(engine) = &config.engine {
+        all.push(engine::start(engine, config).await?);
+    }
+    if !config.engines.is_empty() {
+        all.push(engines(&config.engines, config.engine_key.as_ref(), config.max_concurrency).await?);
+    }
+    match (all.pop(), all.is_empty()) {
+        (None, _) => embedded(config.model_file.as_deref(), config.max_concurrency).await,
+        (Some(only), true) => Ok(only),
+        (Some(last), false) => Ok(Arc::new(Several::new(all.into_iter().chain([last]).collect()))),
     }
 }
 
-/// Runs an Agent for each environment. When one of them ends, the others end too.
+/// Runs the Agents, then ends what the Runtime has started.
 async fn join(config: &NodeConfig, runtime: Arc<dyn Runtime>, cancel: CancellationToken) -> Result<(), RunError> {
+    let ended = agents(config, Arc::clone(&runtime), cancel).await;
+    runtime.stop().await;
+    ended
+}
+
+/// Runs an Agent for each environment. When one of them ends, the others end too.
+async fn agents(config: &NodeConfig, runtime: Arc<dyn Runtime>, cancel: CancellationToken) -> Result<(), RunError> {
     if config.other_environments.is_empty() {
         return Ok(agent(config, config.environment, runtime).await?.run(cancel).await?);
     }

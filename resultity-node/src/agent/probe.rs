@@ -12,6 +12,8 @@ use crate::runtime::{EngineModel, Runtime, RuntimeError};
 
 /// How often the Runtime is asked what it has.
 const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+/// The same, after it could not say.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is known of the Runtime.
@@ -39,9 +41,12 @@ pub(super) async fn probe(runtime: Arc<dyn Runtime>, events: mpsc::Sender<Event>
             Ok(models) => models,
             Err(_) => Err(RuntimeError::Unavailable("no answer in time".into())),
         };
+        // One failure may be chance: whether it is shows soon.
+        let pause = if models.is_ok() { PROBE_INTERVAL } else { RETRY_INTERVAL };
         if events.send(Event::Probed(models, hardware.read())).await.is_err() {
             return;
         }
-        tokio::time::sleep(PROBE_INTERVAL).await;
+        // Whichever comes first.
+        let _ = tokio::time::timeout(pause, runtime.changed()).await;
     }
 }

@@ -74,7 +74,11 @@ async fn runtime(config: &NodeConfig, node: &InfernetNode) -> Result<Arc<dyn Run
         }
     }
     let containers: Arc<dyn Runtime> = Arc::new(containers);
-    if config.engines.is_empty() && config.model_file.is_none() {
+    #[cfg(unix)]
+    let has_engine = config.engine.is_some();
+    #[cfg(not(unix))]
+    let has_engine = false;
+    if config.engines.is_empty() && config.model_file.is_none() && !has_engine {
         return Ok(containers);
     }
     Ok(Arc::new(Several::new(vec![containers, own_runtime(config).await?])))

@@ -14,6 +14,8 @@ use serde_json::value::RawValue;
 #[cfg(feature = "embedded")]
 pub mod embedded;
 pub mod openai;
+#[cfg(unix)]
+pub mod process;
 pub mod several;
 pub mod slots;
 pub mod testing;
@@ -47,6 +49,15 @@ pub trait Runtime: Send + Sync + 'static {
     /// such as an engine at an address, it leaves alone.
     async fn restart(&self) -> Result<(), RuntimeError> {
         Ok(())
+    }
+
+    /// Ends what it has started itself. Called when the node is done with it; nothing is asked of it afterwards.
+    async fn stop(&self) {}
+
+    /// Comes back when what [`Runtime::models`] says may have changed, so that it is asked at once and not only every few
+    /// seconds. Never, where nothing tells.
+    async fn changed(&self) {
+        std::future::pending().await
     }
 
     /// Answers one request. With `request.stream` the events are deltas as they are made; without, one

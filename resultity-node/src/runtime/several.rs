@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use futures::future::join_all;
+use futures::future::{join_all, select_all};
 use resultity_core::openai::chat::ChatRequest;
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
@@ -94,6 +94,18 @@ impl Runtime for Several {
             .map(|runtime| runtime.slots())
             .fold(0, u32::saturating_add)
             .max(1)
+    }
+
+    async fn stop(&self) {
+        join_all(self.runtimes.iter().map(|runtime| runtime.stop())).await;
+    }
+
+    /// When one of them says so.
+    async fn changed(&self) {
+        if self.runtimes.is_empty() {
+            return std::future::pending().await;
+        }
+        select_all(self.runtimes.iter().map(|runtime| runtime.changed())).await;
     }
 
     /// All of them, one after the other; an error if one could not be.

@@ -65,6 +65,14 @@ impl Runtime for Shared {
         self.slots
     }
 
+    async fn stop(&self) {
+        self.runtime.stop().await;
+    }
+
+    async fn changed(&self) {
+        self.runtime.changed().await;
+    }
+
     /// Waits until nothing is under way for any Agent.
     async fn restart(&self) -> Result<(), RuntimeError> {
         let all = Arc::clone(&self.permits).acquire_many_owned(self.slots).await;

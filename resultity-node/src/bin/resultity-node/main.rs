@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use std::sync::Mutex;
 
 use clap::{Parser, Subcommand};
+#[cfg(unix)]
+use resultity_node::runtime::process::sandbox;
 use tracing::Subscriber;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -52,6 +54,11 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // Before anything else: no thread may have started.
+    #[cfg(unix)]
+    if let Some(ended) = sandbox::take_over(std::env::args_os()) {
+        return ended;
+    }
     match Cli::parse().command {
         Command::Run(run) => {
             let Some(filter) = filter(&run.log_level) else {

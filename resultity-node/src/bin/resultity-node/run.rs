@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use resultity_core::Address;
 use resultity_core::environment::Environment;
+#[cfg(unix)]
+use resultity_node::config::EngineConfig;
 use resultity_node::config::{NodeConfig, RunError};
 use resultity_node::data_dir::default_data_dir;
 use resultity_node::identity::PasswordSource;
@@ -18,6 +20,9 @@ pub(crate) const EXAMPLES: &str = "Examples:
     resultity-node run --io ws://127.0.0.1:8080/io/v1/ws --data-dir ./node
   An engine of your own (llama.cpp, vLLM, Ollama):
     resultity-node run --io wss://io.network.example.org/io/v1/ws --engine http://127.0.0.1:8000/v1
+  An engine that the node starts, watches and shuts in:
+    resultity-node run --io wss://io.network.example.org/io/v1/ws --engine-command llama-server \\
+      --engine-model model.gguf --engine-model-name my-model
   An Infernet node's containers beside it, for the network and for their own callers:
     resultity-node run --io wss://io.network.example.org/io/v1/ws --infernet config.json
 
@@ -38,6 +43,24 @@ pub(crate) struct Run {
     /// An OpenAI-compatible engine instead of the embedded model; may be given again.
     #[arg(long, value_name = "URL")]
     engine: Vec<String>,
+    /// An engine that the node runs itself: the program llama-server, vllm or ollama, or its path. In its sandbox it has no
+    /// network, and no files but its own, as far as the system allows.
+    #[cfg(unix)]
+    #[arg(long, value_name = "PROGRAM")]
+    engine_command: Option<PathBuf>,
+    /// The model of --engine-command: a file, or a folder [default: the demo model's file].
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH", requires = "engine_command")]
+    engine_model: Option<PathBuf>,
+    /// The name that the network has for that model [default: the demo model's].
+    #[cfg(unix)]
+    #[arg(long, value_name = "NAME", requires = "engine_command")]
+    engine_model_name: Option<String>,
+    /// The same and more in a file (TOML) with the table [engine]: kind, program, model, name, context, slots, args, env,
+    /// inherit, readable, writable, isolation (required, best_effort, none), start_timeout.
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH", conflicts_with = "engine_command")]
+    engine_config: Option<PathBuf>,
     /// The file of an Infernet node, whose REST API is served here too. Its containers that have a `model` serve the network,
     /// instead of the embedded model.
     #[cfg(feature = "infernet")]
@@ -70,7 +93,26 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    /// The engine that the node runs itself.
+    #[cfg(unix)]
+    fn managed_engine(&self) -> Result<Option<EngineConfig>, RunError> {
+        let mut engine = match (&self.engine_config, &self.engine_command) {
+            (Some(path), _) => EngineConfig::read(path)?,
+            (None, Some(program)) => EngineConfig {
+                program: Some(program.clone()),
+                model: self.engine_model.clone(),
+                name: self.engine_model_name.clone(),
+                ..EngineConfig::default()
+            },
+            (None, None) => return Ok(None),
+        };
+        engine.sandbox = ourselves();
+        Ok(Some(engine))
+    }
+
     fn config(self) -> Result<NodeConfig, RunError> {
+        #[cfg(unix)]
+        let engine = self.managed_engine()?;
         let data_dir = self.data_dir.unwrap_or_else(default_data_dir);
         let mut environments = self.environment;
         let first = environments.remove(0);
@@ -84,6 +126,10 @@ impl Run {
         config.environment = first;
         config.other_environments = environments;
         config.engines = self.engine;
+        #[cfg(unix)]
+        {
+            config.engine = engine;
+        }
         #[cfg(feature = "infernet")]
         {
             config.infernet = self.infernet;
@@ -96,6 +142,15 @@ impl Run {
         config.password = PasswordSource::from_file_or_environment(self.keystore_password_file);
         Ok(config)
     }
+}
+
+/// This program, which shuts engines in. Its file may be replaced while it runs.
+#[cfg(unix)]
+fn ourselves() -> Option<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Some("/proc/self/exe".into());
+    }
+    std::env::current_exe().ok()
 }
 
 /// Runs it until it is stopped.

@@ -83,11 +83,35 @@ pub(crate) async fn join(join: Join) -> Result<(), StandingError> {
 /// How the node stands.
 pub(crate) async fn status(of: Of) -> Result<(), StandingError> {
     let is_json = of.json;
+    let engine = isolation(&of);
     let status = of.asking().status(&SystemClock, &SystemEntropy).await?;
     if is_json {
         return print(&json(&status)?);
     }
-    print(&status_text(&status))
+    print(&(status_text(&status) + &engine))
+}
+
+/// What shuts the node's own engine in, if it has one.
+#[cfg(unix)]
+fn isolation(of: &Of) -> String {
+    use resultity_node::config::EngineConfig;
+    let data_dir = of.data_dir.clone().unwrap_or_else(default_data_dir);
+    let Some(protections) = EngineConfig::protections(&data_dir) else {
+        return String::new();
+    };
+    let missing = protections
+        .missing()
+        .into_iter()
+        .map(|missing| format!("  not held: {missing}\n"));
+    format!(
+        "\nIts engine is shut in: {protections}\n{}",
+        missing.collect::<String>()
+    )
+}
+
+#[cfg(not(unix))]
+fn isolation(_: &Of) -> String {
+    String::new()
 }
 
 /// Why the node gets no work.

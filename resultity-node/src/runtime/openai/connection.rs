@@ -24,8 +24,25 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(base_url: &str, read_timeout: Duration) -> Result<Self, OpenAiRuntimeError> {
+        Self::with(http_client::builder(), base_url, read_timeout)
+    }
+
+    /// To whoever listens on a Unix socket.
+    #[cfg(unix)]
+    pub(super) fn over_socket(path: &std::path::Path, read_timeout: Duration) -> Result<Self, OpenAiRuntimeError> {
+        // A new connection for each request costs nothing here, and llama.cpp closes one after each stream without a word: the
+        // next request on it may be lost.
+        let builder = http_client::builder().unix_socket(path).pool_max_idle_per_host(0);
+        Self::with(builder, "http://engine", read_timeout)
+    }
+
+    fn with(
+        builder: reqwest::ClientBuilder,
+        base_url: &str,
+        read_timeout: Duration,
+    ) -> Result<Self, OpenAiRuntimeError> {
         // A redirect would carry prompts and the key to a host that the operator did not name.
-        let client = http_client::builder()
+        let client = builder
             .read_timeout(read_timeout)
             .redirect(reqwest::redirect::Policy::none())
             // Shorter than the 5 s after which llama.cpp and vLLM close one: a request must not meet the end of its connection.

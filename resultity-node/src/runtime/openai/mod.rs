@@ -103,12 +103,29 @@ impl OpenAiRuntime {
 
     /// The same, with another limit on how long the engine may send nothing.
     pub fn with_read_timeout(base_url: &str, read_timeout: Duration) -> Result<Self, OpenAiRuntimeError> {
-        Ok(Self {
-            connection: Connection::new(base_url, read_timeout)?,
+        Connection::new(base_url, read_timeout).map(Self::at)
+    }
+
+    /// An engine that listens on a Unix socket. Does not connect yet.
+    #[cfg(unix)]
+    pub fn over_socket(path: impl AsRef<std::path::Path>) -> Result<Self, OpenAiRuntimeError> {
+        Connection::over_socket(path.as_ref(), Self::DEFAULT_READ_TIMEOUT).map(Self::at)
+    }
+
+    fn at(connection: Connection) -> Self {
+        Self {
+            connection,
             slots: Self::DEFAULT_SLOTS,
             listed: RwLock::new(None),
             told: RwLock::default(),
-        })
+        }
+    }
+
+    /// Whether the engine answers well at a path, such as `/health`.
+    #[cfg(unix)]
+    pub(crate) async fn is_well(&self, path: &str, timeout: Duration) -> bool {
+        let answer = self.connection.get(path, timeout).await;
+        answer.is_ok_and(|response| response.status().is_success())
     }
 
     /// Sets the key that the engine wants as a bearer token.
