@@ -8,9 +8,9 @@ use resultity_core::model::ModelState;
 use resultity_core::signing::{Outcome, Signature};
 use resultity_core::wire::{
     Accept, Ack, AckOutcome, Cancel, CancelReason, Challenge, Chunk, Config, Control, ControlAction, Decline,
-    DeclineCode, EngineInfo, ErrorFrame, Failed, FailureCode, Gpu, Hardware, Heartbeat, HeartbeatAck, Hello, Job, JobResult,
-    LeaseView, Load, NodeFrame, NodeModel, Notice, Reject, RejectCode, Renewal, Resume, RunningJob, RuntimeInfo,
-    ServerFrame, Timings, Welcome,
+    DeclineCode, EngineInfo, ErrorFrame, Failed, FailureCode, Gpu, Hardware, Heartbeat, HeartbeatAck, Hello, Job,
+    JobResult, LeaseView, Load, NodeFrame, NodeModel, Notice, Reject, RejectCode, Renewal, Resume, RunningJob,
+    RuntimeInfo, ServerFrame, Timings, Welcome,
 };
 use resultity_core::{Address, B256};
 use serde_json::value::RawValue;

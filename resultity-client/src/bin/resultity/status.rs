@@ -210,7 +210,10 @@ fn versions(seen: &Seen<Versions>) -> String {
     let versions = &seen.body;
     let mut text = thing([
         ("oldest Agent that may connect", versions.required_agent.clone()),
-        ("oldest Runtimes that get work", table::versions(&versions.required_runtimes)),
+        (
+            "oldest Runtimes that get work",
+            table::versions(&versions.required_runtimes),
+        ),
         ("newest Agent", versions.current_agent.clone()),
         ("server", versions.server.clone()),
     ]);

@@ -310,13 +310,11 @@ impl Operation {
         });
         let parameters: Vec<Parameter> = path_parameters.chain(std::mem::take(&mut self.parameters)).collect();
         match self.access {
-            Access::Key => self
-                .errors
-                .extend([
-                    ErrorCode::InvalidApiKey,
-                    ErrorCode::AccountSuspended,
-                    ErrorCode::RateLimitExceeded,
-                ]),
+            Access::Key => self.errors.extend([
+                ErrorCode::InvalidApiKey,
+                ErrorCode::AccountSuspended,
+                ErrorCode::RateLimitExceeded,
+            ]),
             Access::SignedIn | Access::Administrator => self.errors.extend([
                 ErrorCode::NotSignedIn,
                 ErrorCode::AccountSuspended,

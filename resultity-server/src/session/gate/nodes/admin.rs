@@ -58,7 +58,8 @@ impl AdminNodesApi for GateSession {
         let now = self.gate.clock.now();
         let record = self.gate.store.fleet_node(id, flow.environment, now).await;
         let record = record.map_err(failed)?.or_else(|| strangers::linked(flow, id));
-        self.shown_to_admin(flow, record.ok_or_else(|| not_found("node"))?).await
+        self.shown_to_admin(flow, record.ok_or_else(|| not_found("node"))?)
+            .await
     }
 
     async fn flag_node(&self, id: NodeId, place: InEnvironment, request: FlagNode) -> Result<AdminNode, ApiError> {
