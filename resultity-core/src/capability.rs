@@ -134,7 +134,7 @@ impl Capability {
     /// What a model must be able to do before it is asked for a job of this kind.
     pub const fn for_kind(kind: JobKind) -> Self {
         match kind {
-            JobKind::ChatCompletion => Self::Chat,
+            JobKind::ChatCompletion | JobKind::Score => Self::Chat,
             JobKind::Completion => Self::Completions,
             JobKind::Embedding => Self::Embeddings,
             JobKind::Container => Self::Container,

@@ -171,11 +171,19 @@ pub enum JobKind {
     Embedding,
     /// What a container computes.
     Container,
+    /// How likely a model finds an answer of another node: see [`score`](crate::score). Nobody can ask for it from outside.
+    Score,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 4] = [Self::ChatCompletion, Self::Completion, Self::Embedding, Self::Container];
+    pub const ALL: [Self; 5] = [
+        Self::ChatCompletion,
+        Self::Completion,
+        Self::Embedding,
+        Self::Container,
+        Self::Score,
+    ];
 
     /// The name, as on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
@@ -184,6 +192,7 @@ impl JobKind {
             Self::Completion => "completion",
             Self::Embedding => "embedding",
             Self::Container => "container",
+            Self::Score => "score",
         }
     }
 }
@@ -196,7 +205,7 @@ impl fmt::Display for JobKind {
 
 /// A text that names no kind of job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("expected one of chat_completion, completion, embedding, container")]
+#[error("expected one of chat_completion, completion, embedding, container, score")]
 pub struct UnknownJobKind;
 
 impl FromStr for JobKind {

@@ -14,6 +14,7 @@ use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Delta, Usag
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::{EmbeddingRequest, encode_floats};
 use resultity_core::raw_json::RawJson;
+use resultity_core::score::{Score, ScoreRequest};
 use resultity_core::signing::{Domain, Keypair, Outcome};
 use resultity_core::wire::{
     Chunk, FailureCode, Job, MAX_FRAME_BYTES, NodeFrame, OutputHasher, Timings, Transcript, output_hash,
@@ -112,6 +113,7 @@ enum Request {
     Completion(CompletionRequest),
     Embedding(EmbeddingRequest),
     Container(ContainerRequest),
+    Score(ScoreRequest),
 }
 
 impl Request {
@@ -141,6 +143,7 @@ impl Request {
                 let request = ContainerRequest::new(&job.model, request.data.into_raw());
                 Ok(Self::Container(request.requires_proof(needs_proof)))
             }
+            JobKind::Score => Ok(Self::Score(read(job)?)),
             kind => Err(Reason::new(
                 FailureCode::InvalidRequest,
                 format!("this version does not know jobs of the kind {kind}"),
@@ -227,6 +230,12 @@ impl Work {
                 progress.computed = Some([readable(output)?]);
                 progress.first_output = Some(begun.elapsed());
                 return Ok(Usage::new(0, 0));
+            }
+            Request::Score(request) => {
+                let score = self.runtime.score(&self.job.model, request).await.map_err(explain)?;
+                progress.computed = Some([written(&score)?]);
+                progress.first_output = Some(begun.elapsed());
+                return Ok(Usage::new(score.prompt_tokens, 0));
             }
         };
         self.follow(events, begun, progress).await
@@ -418,6 +427,12 @@ fn readable(output: Box<RawValue>) -> Result<RawJson, Reason> {
         let message = "the container gave arrays and objects that are too deep within one another";
         Reason::new(FailureCode::EngineFailed, message)
     })
+}
+
+/// A score, as it is sent.
+fn written(score: &Score) -> Result<RawJson, Reason> {
+    let written = to_raw_value(score).map(RawJson::from);
+    written.map_err(|error| Reason::new(FailureCode::EngineFailed, error.to_string()))
 }
 
 fn explain(error: RuntimeError) -> Reason {

@@ -8,6 +8,7 @@ use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Usage};
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
+use resultity_core::score::{Score, ScoreRequest};
 use resultity_core::wire::{EngineInfo, Failed};
 use serde_json::value::RawValue;
 
@@ -57,7 +58,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// Comes back when what [`Runtime::models`] says may have changed, so that it is asked at once and not only every few
     /// seconds. Never, where nothing tells.
     async fn changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Answers one request. With `request.stream` the events are deltas as they are made; without, one
@@ -77,6 +78,12 @@ pub trait Runtime: Send + Sync + 'static {
     /// Turns texts into numbers. Dropping the future cancels the work, soon.
     async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
         Err(RuntimeError::no_such_work(&request.model, "make embeddings"))
+    }
+
+    /// Says how likely the model finds an answer that another node gave: what a node is asked that the network trusts. Dropping
+    /// the future cancels the work, soon.
+    async fn score(&self, model: &str, _request: ScoreRequest) -> Result<Score, RuntimeError> {
+        Err(RuntimeError::no_such_work(model, "score answers"))
     }
 
     /// Has a container compute something. Dropping the future cancels the work, soon. What comes back is passed on as it

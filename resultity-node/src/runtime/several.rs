@@ -8,6 +8,7 @@ use futures::future::{join_all, select_all};
 use resultity_core::openai::chat::ChatRequest;
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
+use resultity_core::score::{Score, ScoreRequest};
 use serde_json::value::RawValue;
 
 use super::{ContainerRequest, Embeddings, EngineModel, Runtime, RuntimeError, RuntimeStream};
@@ -127,6 +128,10 @@ impl Runtime for Several {
 
     async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
         self.route(&request.model).await?.embed(request).await
+    }
+
+    async fn score(&self, model: &str, request: ScoreRequest) -> Result<Score, RuntimeError> {
+        self.route(model).await?.score(model, request).await
     }
 
     async fn compute(&self, request: ContainerRequest) -> Result<Box<RawValue>, RuntimeError> {

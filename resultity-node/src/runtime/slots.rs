@@ -7,6 +7,7 @@ use futures::StreamExt;
 use resultity_core::openai::chat::ChatRequest;
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
+use resultity_core::score::{Score, ScoreRequest};
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -93,6 +94,11 @@ impl Runtime for Shared {
     async fn embed(&self, request: EmbeddingRequest) -> Result<Embeddings, RuntimeError> {
         let _permit = self.permit().await?;
         self.runtime.embed(request).await
+    }
+
+    async fn score(&self, model: &str, request: ScoreRequest) -> Result<Score, RuntimeError> {
+        let _permit = self.permit().await?;
+        self.runtime.score(model, request).await
     }
 
     async fn compute(&self, request: ContainerRequest) -> Result<Box<RawValue>, RuntimeError> {

@@ -14,7 +14,7 @@ use super::text::TextBuffer;
 use super::{Engine, RuntimeError, RuntimeEvent};
 
 /// Tokens of the prompt that are read between two looks at whether anybody still waits.
-const PREFILL_STEP: usize = 32;
+pub(super) const PREFILL_STEP: usize = 32;
 
 /// Where events go.
 pub(super) struct Sink(mpsc::Sender<Result<RuntimeEvent, RuntimeError>>);
@@ -133,7 +133,7 @@ impl Start {
     }
 }
 
-fn forward(model: &mut ModelWeights, tokens: &[u32], position: usize) -> candle_core::Result<Tensor> {
+pub(super) fn forward(model: &mut ModelWeights, tokens: &[u32], position: usize) -> candle_core::Result<Tensor> {
     let input = Tensor::new(tokens, &Device::Cpu)?.unsqueeze(0)?;
     model.forward(&input, position)?.squeeze(0)
 }

@@ -23,6 +23,7 @@ use futures::stream;
 use futures::{FutureExt as _, StreamExt as _};
 use resultity_core::openai::chat::ChatRequest;
 use resultity_core::openai::completion::CompletionRequest;
+use resultity_core::score::{Score, ScoreRequest};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{EngineModel, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
@@ -36,6 +37,7 @@ mod logprobs;
 mod metadata;
 mod plan;
 mod sampling;
+mod score;
 mod template;
 mod text;
 mod tokenizer;
@@ -268,6 +270,21 @@ impl Runtime for EmbeddedRuntime {
     async fn complete(&self, request: CompletionRequest) -> Result<RuntimeStream, RuntimeError> {
         self.check_model(&request.model)?;
         self.answer(move |engine| Plan::of_completion(engine, &request)).await
+    }
+
+    async fn score(&self, model: &str, request: ScoreRequest) -> Result<Score, RuntimeError> {
+        self.check_model(model)?;
+        let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| stopped())?;
+        let (engine, held) = (self.engine(), Arc::new(()));
+        let watched = Arc::downgrade(&held);
+        let work = tokio::task::spawn_blocking(move || {
+            let score = score::run(&engine, &request, || watched.strong_count() > 0);
+            drop(permit);
+            score
+        });
+        let score = work.await.map_err(|_| stopped())?;
+        drop(held);
+        score
     }
 }
 

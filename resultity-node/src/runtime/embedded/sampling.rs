@@ -48,7 +48,71 @@ impl<'a> Sampler<'a> {
         if temperature <= 0.0 && !penalised && self.bias.is_empty() && allowed.is_none() {
             return logits.argmax(D::Minus1)?.to_scalar::<u32>();
         }
-        let mut logits: Vec<f32> = logits.to_vec1()?;
+        let logits = self.adjusted(logits.to_vec1()?, allowed)?;
+        let token = if temperature <= 0.0 {
+            likeliest(&logits)
+        } else {
+            self.draw(&logits)
+        };
+        self.chose(token);
+        Ok(token)
+    }
+
+    /// How likely each token is to be drawn next, given one number for each, and which may come if not all: temperature 0 counts
+    /// as 1. Says also the numbers after penalties, biases and masks.
+    pub(super) fn shares(
+        &self,
+        logits: Vec<f32>,
+        allowed: Option<&[bool]>,
+    ) -> candle_core::Result<(Vec<f32>, Vec<f32>)> {
+        let logits = self.adjusted(logits, allowed)?;
+        let temperature = self.sampling.temperature;
+        let scale = if temperature <= 0.0 {
+            1.0
+        } else {
+            1.0 / temperature as f32
+        };
+        let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let mut shares: Vec<f32> = logits.iter().map(|logit| ((logit - highest) * scale).exp()).collect();
+        let total: f64 = shares.iter().map(|share| f64::from(*share)).sum();
+        let whole = |total: f64, shares: &mut [f32]| {
+            for share in shares {
+                *share = (f64::from(*share) / total) as f32;
+            }
+        };
+        if temperature > 0.0 && self.sampling.top_p < 1.0 {
+            let kept = nucleus(&shares, self.sampling.top_p * total);
+            let light: f64 = kept.iter().map(|(share, _)| f64::from(*share)).sum();
+            whole(total, &mut shares);
+            // On other hardware the nucleus may end a token earlier or later: what is outside keeps a hundredth.
+            for share in &mut shares {
+                *share *= 0.01;
+            }
+            for (share, token) in kept {
+                if let Some(place) = shares.get_mut(token as usize) {
+                    *place += (0.99 * f64::from(share) / light) as f32;
+                }
+            }
+        } else {
+            whole(total, &mut shares);
+        }
+        Ok((shares, logits))
+    }
+
+    /// A token has come: penalties count it.
+    pub(super) fn chose(&mut self, token: u32) {
+        if self.sampling.presence_penalty != 0.0 || self.sampling.frequency_penalty != 0.0 {
+            *self.chosen.entry(token).or_default() += 1;
+        }
+    }
+
+    /// The numbers after penalties, biases and masks.
+    fn adjusted(&self, mut logits: Vec<f32>, allowed: Option<&[bool]>) -> candle_core::Result<Vec<f32>> {
+        let Sampling {
+            presence_penalty,
+            frequency_penalty,
+            ..
+        } = self.sampling;
         for (token, times) in &self.chosen {
             if let Some(logit) = logits.get_mut(*token as usize) {
                 *logit -= (presence_penalty + frequency_penalty * f64::from(*times)) as f32;
@@ -69,15 +133,7 @@ impl<'a> Sampler<'a> {
                 return Err(candle_core::Error::msg("no token may come next"));
             }
         }
-        let token = if temperature <= 0.0 {
-            likeliest(&logits)
-        } else {
-            self.draw(&logits)
-        };
-        if penalised {
-            *self.chosen.entry(token).or_default() += 1;
-        }
-        Ok(token)
+        Ok(logits)
     }
 
     fn draw(&mut self, logits: &[f32]) -> u32 {

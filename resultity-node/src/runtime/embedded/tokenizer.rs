@@ -111,6 +111,12 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The tokens of a text that goes on from another.
+    pub(super) fn encode_further(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let encoding = self.inner.encode_fast(text, false).map_err(Error::wrap)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
     /// A text can't have fewer tokens than this. Saves cutting up what is far too long.
     pub(super) fn fewest_tokens(&self, text: &str) -> usize {
         text.len() / self.longest
