@@ -30,7 +30,7 @@ pub(super) type SharedLog = Arc<Mutex<EngineLog>>;
 
 /// A running engine. Dropping it kills its whole group.
 pub(super) struct Child {
-    child: tokio::process::Child,
+    process: tokio::process::Child,
     group: Option<Pid>,
     /// In a sandbox: the engine ends when this does.
     _stdin: Option<ChildStdin>,
@@ -81,16 +81,16 @@ impl Child {
         if let Some(variable) = spec.key_variable {
             command.env(variable, &key);
         }
-        let mut child = command.spawn().map_err(ProcessError::Start)?;
+        let mut process = command.spawn().map_err(ProcessError::Start)?;
         let outputs = [
-            child.stdout.take().map(|output| read(output, log)),
-            child.stderr.take().map(|output| read(output, log)),
+            process.stdout.take().map(|output| read(output, log)),
+            process.stderr.take().map(|output| read(output, log)),
         ];
         let running = Self {
-            group: child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw),
-            _stdin: child.stdin.take(),
+            group: process.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw),
+            _stdin: process.stdin.take(),
             outputs: outputs.into_iter().flatten().collect(),
-            child,
+            process,
         };
         let mut engine = if sandbox.is_some() || spec.listen == Listen::Socket {
             OpenAiRuntime::over_socket(&socket)
@@ -106,12 +106,12 @@ impl Child {
 
     /// The process, or that of its sandbox.
     pub(super) fn id(&self) -> Option<u32> {
-        self.child.id()
+        self.process.id()
     }
 
     /// Waits until it is gone, and ends what it left in its group.
     pub(super) async fn wait(&mut self) -> Option<ExitStatus> {
-        let status = self.child.wait().await.ok();
+        let status = self.process.wait().await.ok();
         self.signal(Signal::SIGKILL);
         self.group = None;
         let last_words = async {

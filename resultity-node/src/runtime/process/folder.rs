@@ -64,12 +64,12 @@ impl Folder {
         // What an earlier one left may have other rights.
         let _ = fs::remove_dir_all(&run);
         let folder = Self {
+            dir,
             run,
             is_run_apart,
             former_mark,
             mark,
             lock,
-            dir,
         };
         for inner in [&folder.run, &folder.work()] {
             create_private_dir(inner)

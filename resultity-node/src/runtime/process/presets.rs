@@ -129,7 +129,7 @@ fn ollama(program: PathBuf) -> ProcessSpec {
         .env("OLLAMA_NOPRUNE", "1")
         .env("OLLAMA_KEEP_ALIVE", "-1");
     spec.kind = EngineKind::Ollama.as_str();
-    spec.health_path = "/api/version".to_owned();
+    "/api/version".clone_into(&mut spec.health_path);
     spec.inherited = gpus();
     spec.readable = vec!["/proc".into()];
     spec

@@ -158,21 +158,19 @@ impl Supervisor {
     pub(super) fn handle(&mut self, input: Input, now: Duration) -> Option<Action> {
         let is_due = self.deadline().is_some_and(|deadline| deadline <= now);
         match (input, self.state) {
-            (Input::Start | Input::Restart, State::Stopped)
-            | (Input::Restart, State::Backoff)
-            | (Input::Tick, State::Backoff)
+            (Input::Start | Input::Restart, State::Stopped) | (Input::Restart | Input::Tick, State::Backoff)
                 if input != Input::Tick || is_due =>
             {
                 self.enter(State::Starting, now);
                 Some(Action::Spawn)
             }
-            (Input::Restart, State::Starting | State::Healthy | State::Unhealthy) => self.end(Then::Start, now),
+            (Input::Restart, State::Starting | State::Healthy | State::Unhealthy) => Some(self.end(Then::Start, now)),
             // A stop that was asked for stays one.
             (Input::Restart, State::Stopping) if self.then == Then::Backoff => {
                 self.then = Then::Start;
                 None
             }
-            (Input::Stop, State::Starting | State::Healthy | State::Unhealthy) => self.end(Then::Nothing, now),
+            (Input::Stop, State::Starting | State::Healthy | State::Unhealthy) => Some(self.end(Then::Nothing, now)),
             (Input::Stop, State::Stopping) => {
                 self.then = Then::Nothing;
                 None
@@ -202,7 +200,7 @@ impl Supervisor {
                     None
                 }
             },
-            (Input::Tick, State::Starting) if is_due => self.end(Then::Backoff, now),
+            (Input::Tick, State::Starting) if is_due => Some(self.end(Then::Backoff, now)),
             (Input::Tick, State::Stopping) if is_due => {
                 self.was_killed = true;
                 Some(Action::Kill)
@@ -223,7 +221,7 @@ impl Supervisor {
             (false, _) => {
                 self.failures += 1;
                 if self.failures >= self.patience.restart_after {
-                    return self.end(Then::Backoff, now);
+                    return Some(self.end(Then::Backoff, now));
                 }
                 if self.failures >= self.patience.unhealthy_after && self.state == State::Healthy {
                     let failures = self.failures;
@@ -235,11 +233,11 @@ impl Supervisor {
         None
     }
 
-    fn end(&mut self, then: Then, now: Duration) -> Option<Action> {
+    fn end(&mut self, then: Then, now: Duration) -> Action {
         self.enter(State::Stopping, now);
         self.then = then;
         self.was_killed = false;
-        Some(Action::Terminate)
+        Action::Terminate
     }
 
     fn ended(&mut self, now: Duration) {
@@ -338,7 +336,7 @@ mod tests {
                 *now += seconds(healthy);
             }
             supervisor.handle(Input::Ended, *now);
-            let wait = supervisor.deadline().unwrap() - *now;
+            let wait = supervisor.deadline().unwrap().saturating_sub(*now);
             *now += wait;
             assert_eq!(supervisor.handle(Input::Tick, *now), Some(Action::Spawn));
             wait.as_secs()
