@@ -75,12 +75,12 @@ const ORDER: [(&str, &[&str]); 3] = [
             "seal",
             "private_file",
             "network_key",
+            "trust",
             "store",
             "publish",
             "bus",
             "webhook",
             "mail",
-            "trust",
             "flow",
             "session",
             "link",
@@ -90,12 +90,13 @@ const ORDER: [(&str, &[&str]); 3] = [
 ];
 
 /// What decides, without doing anything: no runtime, no files, no sockets. Each is a file, or a folder of files.
-const PURE: [&str; 5] = [
+const PURE: [&str; 6] = [
     "resultity-server/src/flow/schedule",
     "resultity-server/src/flow/validate",
     "resultity-server/src/flow/verify",
     "resultity-server/src/trust",
     "resultity-node/src/agent/session",
+    "resultity-node/src/runtime/process/supervisor",
 ];
 
 /// What a pure module does not touch.

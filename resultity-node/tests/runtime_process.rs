@@ -258,6 +258,13 @@ async fn what_is_left_of_an_earlier_agent_is_ended_and_nothing_else() {
 async fn isolation_that_is_required_is_an_error_where_nothing_gives_it() {
     let error = failure(script("exit 0").isolation(Isolation::Required)).await;
     assert!(error.contains("no program"), "{error}");
+    // With one it either begins, or says what this system does not allow.
+    let spec = script("echo begun; exit 3").isolation(Isolation::Required);
+    let error = failure(spec.sandbox(SANDBOX)).await;
+    assert!(
+        error.contains("begun") != error.contains("can't shut the engine in"),
+        "{error}"
+    );
 }
 
 /// What a script can do, as the words that it prints.

@@ -108,7 +108,7 @@ pub struct Protections {
     pub files: bool,
     /// It can't connect to Unix sockets of other programs.
     pub sockets: bool,
-    /// It neither sees nor signals other processes, and none of its own outlives it.
+    /// It can signal no processes but its own.
     pub processes: bool,
     /// It can't gain rights by what it runs.
     pub privileges: bool,
@@ -128,7 +128,7 @@ impl Protections {
             (self.network == Network::Itself, network),
             (self.files, "it can read and change all files of this user"),
             (self.sockets, "it can connect to Unix sockets of this user"),
-            (self.processes, "it can see and signal other processes of this user"),
+            (self.processes, "it can signal other processes of this user"),
             (self.privileges, "it may gain rights by set-user-id programs"),
             (
                 self.ends_with_agent,
@@ -142,7 +142,7 @@ impl Protections {
 
     /// Whether it has no way to the network but itself, and no files but its own.
     pub const fn is_shut_in(self) -> bool {
-        self.files && self.privileges && !matches!(self.network, Network::Open)
+        self.files && self.privileges && matches!(self.network, Network::Itself)
     }
 }
 
@@ -157,7 +157,7 @@ impl fmt::Display for Protections {
             (self.network != Network::Open, network),
             (self.files, "its own files alone"),
             (self.sockets, "no sockets of others"),
-            (self.processes, "its own processes alone"),
+            (self.processes, "no signals to others"),
             (self.privileges, "no new privileges"),
             (self.ends_with_agent, "ends with the Agent"),
         ];
