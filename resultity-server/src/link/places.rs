@@ -176,22 +176,26 @@ mod tests {
         Places::new("test", most.try_into().unwrap(), of_one.try_into().unwrap())
     }
 
-    fn from(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn from(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
     fn one_network_has_no_more_than_its_share_and_all_no_more_than_there_are() {
         let places = places(4, 2);
-        let first = places.take(from("2001:db8::1")).unwrap();
-        let _second = places.take(from("2001:db8::2")).unwrap();
-        assert_eq!(places.take(from("2001:db8::3")).unwrap_err(), Full::Network, "one /64");
-        let third = places.take(from("2001:db8:0:1::1")).unwrap();
-        let _fourth = places.take(from("::ffff:192.0.2.1")).unwrap();
-        assert_eq!(places.take(from("198.51.100.1")).unwrap_err(), Full::All);
+        let first = places.take(Some(from("2001:db8::1"))).unwrap();
+        let _second = places.take(Some(from("2001:db8::2"))).unwrap();
+        assert_eq!(
+            places.take(Some(from("2001:db8::3"))).unwrap_err(),
+            Full::Network,
+            "one /64"
+        );
+        let third = places.take(Some(from("2001:db8:0:1::1"))).unwrap();
+        let _fourth = places.take(Some(from("::ffff:192.0.2.1"))).unwrap();
+        assert_eq!(places.take(Some(from("198.51.100.1"))).unwrap_err(), Full::All);
         drop(third);
         drop(first);
-        let _again = places.take(from("2001:db8::3")).unwrap();
+        let _again = places.take(Some(from("2001:db8::3"))).unwrap();
         assert_eq!(places.taken(), 3);
         assert_eq!(places.lock().by_network.len(), 2, "who has none is forgotten");
     }
