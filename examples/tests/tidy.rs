@@ -30,6 +30,7 @@ const ORDER: [(&str, &[&str]); 3] = [
         &[
             "environment",
             "project",
+            "version",
             "clock",
             "credits",
             "id",
@@ -44,9 +45,9 @@ const ORDER: [(&str, &[&str]); 3] = [
             "error",
             "signing",
             "model",
+            "wire",
             "snapshot",
             "receipt",
-            "wire",
             "webhook",
             "infernet",
             "api",
