@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::{CurrentSnapshot, Flow, FlowParts, Flows};
+use crate::flow::{CurrentSnapshot, Flow, FlowParts, Flows, checks};
 use crate::http::serve::{self, Gatekeeper};
 use crate::http::{self, App, Patience, Role};
 use crate::link::{ConnectionLimits, Entrance, LinkPolicy};
@@ -215,6 +215,7 @@ impl Server {
             }
             let tidy = Arc::clone(&flow);
             flow.background.spawn(async move { tidy.keep_tidy().await });
+            flow.background.spawn(checks::run(Arc::clone(&flow)));
             let (following, publications) = (Arc::clone(&flow), Arc::clone(&publisher));
             flow.background
                 .spawn(async move { following.follow_publications(&publications).await });

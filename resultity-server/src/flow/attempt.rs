@@ -281,6 +281,8 @@ impl Attempt<'_> {
 
     fn violation(&self, violation: &verify::Violation, after_output: bool) -> AttemptEnd {
         tracing::warn!(job.id = %self.work.job, node.id = %self.lease.node, %violation, "the node broke the rules");
+        let checks = &self.flow.checks;
+        checks.violated(self.lease.node, self.work.job, &self.work.model, violation);
         self.send_cancel(CancelReason::LeaseLost);
         self.retry("invalid_result", Outcome::Failure, after_output)
     }

@@ -185,13 +185,20 @@ impl JobTask {
             };
             tries += 1;
             let begun = Instant::now();
+            let is_drawn = self.draw(&lease);
             match self.attempt(lease).await {
                 AttemptEnd::Answer {
                     result,
                     mut verified,
                     finish_reasons,
-                    chunks,
+                    mut chunks,
                 } => {
+                    let took = begun.elapsed();
+                    let drawn = is_drawn.then(|| self.drawn(&lease, &verified, &finish_reasons, &chunks, took));
+                    let drawn = drawn.map(|drawn| drawn.claims(&result));
+                    if !self.is_kept {
+                        chunks.clear();
+                    }
                     let answer = Answer {
                         choices: std::mem::take(&mut verified.choices),
                         embeddings: std::mem::take(&mut verified.embeddings),
@@ -205,9 +212,11 @@ impl JobTask {
                             .price
                             .cost(verified.usage.prompt_tokens, verified.usage.completion_tokens),
                     };
-                    let took = begun.elapsed();
                     match self.settle(&lease, *result, &verified, answer).await {
                         Ok(()) => {
+                            if let Some(drawn) = drawn {
+                                self.flow.checks.finished(drawn);
+                            }
                             self.flow.estimates.record(&self.work.model, took);
                             return;
                         }

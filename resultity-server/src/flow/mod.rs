@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::bus::{JobMessage, LocalBus};
+use crate::flow::checks::Checks;
 use crate::flow::end::no_capacity;
 use crate::flow::estimate::Estimates;
 use crate::flow::fleet::{Fleet, Network, reasons};
@@ -48,6 +49,7 @@ use crate::webhook::{WebhookOptions, Webhooks};
 
 mod admit;
 mod attempt;
+pub mod checks;
 pub(crate) use attempt::lease_ref as attempt_lease_ref;
 mod configuration;
 pub use configuration::{CurrentSnapshot, Snapshotted};
@@ -230,6 +232,8 @@ pub struct Flow {
     pub stats: Stats,
     /// What became of jobs, by model.
     pub tally: Tally,
+    /// Which nodes are honest.
+    pub checks: Checks,
     intake: Intake,
     live: LiveJobs,
     rooms: Rooms,
@@ -261,6 +265,7 @@ impl Flow {
             estimates: Estimates::default(),
             stats: Stats::default(),
             tally: Tally::default(),
+            checks: Checks::default(),
             intake: Intake::default(),
             live: LiveJobs::default(),
             rooms: Rooms::default(),

@@ -1,18 +1,25 @@
 //! How a job ends: settled or released, and only then told.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::job::JobState;
+use resultity_core::openai::chat::ChunkChoice;
 use resultity_core::signing::Outcome as ResultOutcome;
 use resultity_core::wire::{Ack, AckOutcome, JobResult};
 
+use tokio::time::Instant;
+
 use crate::bus::TopicLease;
 use crate::flow::attempt::lease_ref;
+use crate::flow::checks::Finished;
 use crate::flow::end::{End, RELEASE_TRIES, SETTLE_TRIES, again_if_refused, internal};
 use crate::flow::job::JobTask;
 use crate::flow::schedule::Outcome;
 use crate::flow::verify::Verified;
-use crate::flow::{Answer, JobEvent};
+use crate::flow::{Answer, JobEvent, Principal};
 use crate::store::{Ended, Release, Settle};
 
 /// The answer as it is kept.
@@ -24,6 +31,11 @@ fn kept(answer: &Answer) -> String {
 /// Whether a repeat may end better, since it was no fault of the request.
 fn is_repeatable(code: ErrorCode) -> bool {
     code == ErrorCode::Cancelled || code.http_status().is_none_or(|status| status >= 500)
+}
+
+/// Whether jobs of this asker may be looked at again by a trusted node. A seam: a namespace that keeps nothing may say no.
+const fn may_be_checked(_principal: &Principal) -> bool {
+    true
 }
 
 /// How a job ends whose result is paid for.
@@ -67,6 +79,7 @@ impl JobTask {
                 let tokens = verified.usage.prompt_tokens + verified.usage.completion_tokens;
                 let now = settle.now;
                 self.flow.stats.answered(now, now.since(self.created), tokens);
+                self.flow.checks.earned(tokens);
                 self.count(state_of(settle.outcome), now, tokens);
                 (AckOutcome::Recorded, Ok(()))
             }
@@ -127,6 +140,46 @@ impl JobTask {
         self.count(release.state, release.now, 0);
         tracing::info!(job.id = %self.work.job, state = %end.state, code = %end.error.code, "the job ended without an answer");
         self.tell(JobEvent::Failed(end.error)).await;
+    }
+
+    /// Whether this attempt is to be checked when it is done: then the pieces of a stream are kept until then.
+    pub(super) fn draw(&mut self, lease: &TopicLease) -> bool {
+        let flow = &self.flow;
+        let is_drawn =
+            may_be_checked(&self.principal) && flow.checks.draws(lease.node, &self.work.model, &*flow.entropy);
+        self.work.keeps_chunks = self.work.stream && (self.is_kept || is_drawn);
+        is_drawn
+    }
+
+    /// What is kept of an answer for its check.
+    pub(super) fn drawn(
+        &self,
+        lease: &TopicLease,
+        verified: &Verified,
+        finish_reasons: &BTreeMap<u32, String>,
+        chunks: &[ChunkChoice],
+        took: Duration,
+    ) -> Finished {
+        Finished {
+            node: lease.node,
+            job: self.work.job,
+            kind: self.work.kind,
+            model: self.work.model.clone(),
+            body: self.work.body.clone(),
+            choices: verified.choices.clone(),
+            chunks: chunks.to_vec(),
+            embeddings: verified.embeddings.clone(),
+            finish_reasons: finish_reasons.clone(),
+            prompt_tokens: verified.usage.prompt_tokens,
+            completion_tokens: verified.usage.completion_tokens,
+            limit: self.request.max_completion_tokens / self.request.choices.max(1),
+            took,
+            allowed: self
+                .deadline
+                .saturating_duration_since(Instant::now())
+                .saturating_add(took),
+            ended: self.flow.clock.now(),
+        }
     }
 
     /// Counts the end of the job.

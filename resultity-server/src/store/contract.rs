@@ -21,6 +21,7 @@ mod statements;
 mod subclouds;
 mod tenancy;
 mod tenants;
+mod trust;
 mod wallets;
 mod webhooks;
 pub mod world;
@@ -135,6 +136,7 @@ where
         .chain(mail_codes::SCENARIOS)
         .chain(publication::SCENARIOS)
         .chain(batches::SCENARIOS)
+        .chain(trust::SCENARIOS)
         .chain(wallets::SCENARIOS)
     {
         let world = World::new(make_store().await).await;

@@ -83,6 +83,11 @@ impl NodeStanding {
         found.filter(|record| record.until.is_none_or(|until| until > now))
     }
 
+    /// Whether the network asks it how honest other nodes are.
+    pub fn is_trusted(&self, now: Timestamp) -> bool {
+        self.flag(NodeFlag::Trusted, now).is_some()
+    }
+
     /// The penalty that lasts longest, of those in force.
     pub fn penalty(&self, now: Timestamp) -> Option<&PenaltyRecord> {
         let in_force = self.penalties.iter().filter(|penalty| penalty.is_in_force(now));
@@ -95,7 +100,9 @@ impl NodeStanding {
             && !self.banned
             && !self.suspended
             && self.paused.is_none()
-            && NodeFlag::ALL.into_iter().all(|flag| self.flag(flag, now).is_none())
+            && NodeFlag::ALL
+                .into_iter()
+                .all(|flag| !flag.keeps_from_work() || self.flag(flag, now).is_none())
             && self.penalty(now).is_none()
     }
 

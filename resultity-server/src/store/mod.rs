@@ -34,6 +34,7 @@ pub mod sqlite;
 pub mod statements;
 pub mod subclouds;
 pub mod tenancy;
+pub mod trust;
 pub mod wallets;
 pub mod webhooks;
 
@@ -55,6 +56,7 @@ pub use publication::{Kept, Mark, NewRotation, NewSnapshot, PublicationStore, Sn
 pub use statements::StatementStore;
 pub use subclouds::SubcloudStore;
 pub use tenancy::TenancyStore;
+pub use trust::TrustStore;
 pub use wallets::WalletStore;
 pub use webhooks::WebhookStore;
 
@@ -226,6 +228,7 @@ pub trait Store:
     + SubcloudStore
     + PublicationStore
     + AdminStore
+    + TrustStore
     + Send
     + Sync
     + std::fmt::Debug

@@ -105,7 +105,7 @@ impl Limits {
         match self.kind {
             JobKind::Embedding => return self.choices.saturating_mul(MAX_DIMENSIONS * 6 + 16),
             // Nothing in the request says how much a container may answer; what fits into a frame.
-            JobKind::Container => return MAX_FRAME_BYTES as u64,
+            JobKind::Container | JobKind::Score => return MAX_FRAME_BYTES as u64,
             _ => {}
         }
         let text = self.max_completion_tokens.saturating_mul(MAX_BYTES_PER_TOKEN);

@@ -115,7 +115,7 @@ impl Received {
                 ..Whole::default()
             });
         }
-        if self.limits.kind == JobKind::Container {
+        if matches!(self.limits.kind, JobKind::Container | JobKind::Score) {
             let (computed, hash) = computed::take(output)?;
             self.other_hash = Some(hash);
             return Ok(Whole {

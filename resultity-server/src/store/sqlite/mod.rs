@@ -48,6 +48,7 @@ mod tenancy_verbs;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod usage;
 mod vouchers;
 mod wallets;

@@ -19,11 +19,13 @@ pub enum NodeFlag {
     Freeze,
     /// While something is looked into. Its owner does not see it; it ends within 72 hours.
     Shadow,
+    /// The network asks it whether other nodes are honest. Keeps it from no work.
+    Trusted,
 }
 
 impl NodeFlag {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Pause, Self::Freeze, Self::Shadow];
+    pub const ALL: [Self; 4] = [Self::Pause, Self::Freeze, Self::Shadow, Self::Trusted];
 
     /// The name, as on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
@@ -31,7 +33,13 @@ impl NodeFlag {
             Self::Pause => "pause",
             Self::Freeze => "freeze",
             Self::Shadow => "shadow",
+            Self::Trusted => "trusted",
         }
+    }
+
+    /// Whether a node with it gets no jobs.
+    pub const fn keeps_from_work(self) -> bool {
+        !matches!(self, Self::Trusted)
     }
 
     /// Whether the node's owner is told of it.

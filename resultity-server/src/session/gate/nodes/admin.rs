@@ -76,7 +76,11 @@ impl AdminNodesApi for GateSession {
         let mut audit = self.audit(actor, "node.flag", format!("node:{id}"), reason.clone());
         audit.environment = Some(flow.environment);
         audit.after = Some(json!({ "flag": flag, "reason": reason, "until": until.map(Timestamp::as_seconds) }));
-        let what = if flag == NodeFlag::Freeze { "froze" } else { "paused" };
+        let what = match flag {
+            NodeFlag::Freeze => "froze",
+            NodeFlag::Trusted => "trust",
+            _ => "paused",
+        };
         let message = format!(
             "The network's administrators {what} your node {id}{}: {reason}",
             ends(until)
@@ -104,7 +108,11 @@ impl AdminNodesApi for GateSession {
         let reason = checked_text("reason", &query.reason, MAX_REASON)?;
         let mut audit = self.audit(actor, "node.unflag", format!("node:{id}"), reason.clone());
         audit.environment = Some(flow.environment);
-        let message = format!("The network's administrators let your node {id} work again (`{flag}`): {reason}");
+        let message = if flag.keeps_from_work() {
+            format!("The network's administrators let your node {id} work again (`{flag}`): {reason}")
+        } else {
+            format!("The network's administrators took a flag off your node {id} (`{flag}`): {reason}")
+        };
         let notice = flag.is_shown().then(|| self.notice("node.flag", message));
         let store = &self.gate.store;
         let record = store.unflag_node(id, flow.environment, flag, audit, notice).await;

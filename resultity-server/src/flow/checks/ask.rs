@@ -1,0 +1,108 @@
+//! Asking a trusted node: a job like any other, but nobody pays for it and it is in no queue.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use resultity_core::id::{JobId, LeaseToken, NodeId};
+use resultity_core::job::{Attempt, JobKind};
+use resultity_core::wire::{Ack, AckOutcome};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::hash_of;
+use crate::bus::TopicLease;
+use crate::flow::Flow;
+use crate::flow::attempt::{self, AttemptEnd, Work};
+use crate::flow::schedule::Outcome;
+use crate::flow::verify::{Limits, Verified};
+
+/// How long an answer may take, with the time that the node is busy.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// How long to wait for a busy node.
+const BUSY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Why a trusted node gave no answer.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// Its engine is none that can.
+    CanNot,
+    /// Something went wrong.
+    Failed(&'static str),
+}
+
+/// Asks a trusted node.
+pub(super) async fn ask(
+    flow: &Arc<Flow>,
+    node: NodeId,
+    kind: JobKind,
+    model: &str,
+    body: Box<RawValue>,
+    limits: Limits,
+) -> Result<Verified, Unanswered> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let spec = flow
+            .snapshot()
+            .models
+            .iter()
+            .find(|listed| listed.name == model)
+            .cloned();
+        let spec = spec.ok_or(Unanswered::Failed("the model was withdrawn"))?;
+        let work = Work {
+            job: JobId::new(&*flow.clock, &*flow.entropy),
+            kind,
+            model: spec.name,
+            model_digest: spec.files.first().map(|file| file.sha256.clone()),
+            stream: false,
+            keeps_chunks: false,
+            request_hash: hash_of(&body),
+            limits,
+            body: body.clone(),
+        };
+        match once(flow, node, &work, until).await {
+            AttemptEnd::Answer { verified, .. } => return Ok(verified),
+            AttemptEnd::Retry {
+                outcome: Outcome::Neutral,
+                ..
+            } if Instant::now() + BUSY_PAUSE < until => tokio::time::sleep(BUSY_PAUSE).await,
+            AttemptEnd::Retry { reason, .. } => return Err(Unanswered::Failed(reason)),
+            AttemptEnd::Refused(_) => return Err(Unanswered::CanNot),
+            AttemptEnd::ClientGone | AttemptEnd::Deadline => return Err(Unanswered::Failed("it took too long")),
+        }
+    }
+}
+
+async fn once(flow: &Arc<Flow>, node: NodeId, work: &Work, until: Instant) -> AttemptEnd {
+    let lease = TopicLease {
+        node,
+        attempt: Attempt::FIRST,
+        token: LeaseToken::new(&*flow.clock, &*flow.entropy),
+        deadline: flow.clock.now().after(PATIENCE),
+    };
+    let mut inbox = flow.bus.open_job(work.job, 16);
+    let attempt = attempt::Attempt {
+        flow,
+        work,
+        lease,
+        inbox: &mut inbox,
+        events: None,
+        deadline: until,
+        is_recorded: true,
+        key: None,
+        kept: Vec::new(),
+    };
+    let end = attempt.run().await;
+    let outcome = if matches!(end, AttemptEnd::Answer { .. }) {
+        AckOutcome::Recorded
+    } else {
+        AckOutcome::Superseded
+    };
+    let ack = Ack {
+        job_id: work.job,
+        attempt: lease.attempt,
+        outcome,
+    };
+    flow.bus.send_to_node(node, ack);
+    end
+}

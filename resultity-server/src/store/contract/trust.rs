@@ -1,0 +1,124 @@
+//! Checks of nodes: what is written together, once, and what comes of it.
+
+use std::time::Duration;
+
+use resultity_core::clock::Timestamp;
+use resultity_core::environment::Environment::{Mainnet, Testnet};
+use resultity_core::id::{AuditId, JobId, NotificationId, PenaltyId};
+
+use super::Scenario;
+use super::bindings::{audited, bound, told};
+use super::world::{World, node};
+use crate::store::fleet::PenaltyRecord;
+use crate::store::trust::{CheckKind, Checked, NewCheck};
+use crate::trust::evidence::{Aspect, Evidence, Finding};
+use crate::trust::{MilliNats, Reputation, Rules};
+
+/// Every scenario with its name.
+pub(super) const SCENARIOS: [(&str, Scenario); 3] = [
+    ("a check counts once", |world| Box::pin(a_check_counts_once(world))),
+    ("lies lead to longer and longer exclusions", |world| {
+        Box::pin(lies_lead_to_longer_and_longer_exclusions(world))
+    }),
+    ("a node that nobody knows has no checks", |world| {
+        Box::pin(a_node_that_nobody_knows_has_no_checks(world))
+    }),
+];
+
+fn check(world: &World, thousandths: i64) -> NewCheck {
+    let weight = MilliNats::new(thousandths);
+    let evidence = Evidence::new(vec![Finding {
+        aspect: Aspect::Text,
+        weight,
+    }]);
+    let now = world.now();
+    NewCheck {
+        node: node(1),
+        environment: Testnet,
+        model: "m".to_owned(),
+        job: JobId::new(&world.clock, &world.entropy),
+        kind: CheckKind::Sampled,
+        evidence,
+        ended: now,
+        rules: Rules::default(),
+        penalty: PenaltyId::new(&world.clock, &world.entropy),
+        audit: AuditId::new(&world.clock, &world.entropy),
+        notice: NotificationId::new(&world.clock, &world.entropy),
+        now,
+    }
+}
+
+async fn checked(world: &World, check: NewCheck) -> (Reputation, Option<PenaltyRecord>) {
+    match world.store.record_check(check).await.expect("an answer") {
+        Checked::Done(reputation, penalty) => (reputation, penalty.map(|penalty| *penalty)),
+        other => panic!("it did not count: {other:?}"),
+    }
+}
+
+async fn a_check_counts_once(world: &World) {
+    bound(world).await;
+    let first = check(world, -1_000);
+    let (reputation, penalty) = checked(world, first.clone()).await;
+    assert_eq!((reputation.passed, reputation.checks, penalty), (1, 1, None));
+    let again = world.store.record_check(first.clone()).await.expect("an answer");
+    assert_eq!(again, Checked::Nothing(reputation.clone()));
+    let store = &world.store;
+    let kept = store.reputations_of(node(1), Testnet).await.expect("an answer");
+    assert_eq!(kept, [("m".to_owned(), reputation.clone())]);
+    let all = store.reputations(Testnet).await.expect("an answer");
+    assert_eq!(all, [(node(1), "m".to_owned(), reputation)]);
+    assert_eq!(store.reputations(Mainnet).await.expect("an answer"), []);
+    checked(world, check(world, 500)).await;
+    let list = store.node_checks(node(1), Testnet, None, 10).await.expect("an answer");
+    assert_eq!(
+        list.iter().map(|check| check.weight.get()).collect::<Vec<_>>(),
+        [500, -1_000]
+    );
+    assert_eq!((list[1].job, &list[1].evidence), (first.job, &first.evidence));
+    let before = Some(list[0].seq);
+    let rest = store
+        .node_checks(node(1), Testnet, before, 10)
+        .await
+        .expect("an answer");
+    assert_eq!(rest, list[1..]);
+}
+
+async fn lies_lead_to_longer_and_longer_exclusions(world: &World) {
+    bound(world).await;
+    let hours = [Some(1), Some(24), Some(168), None, None];
+    for (round, expected) in hours.into_iter().enumerate() {
+        let mut penalty = None;
+        for _ in 0..2 {
+            assert_eq!(penalty, None, "in round {round}");
+            world.clock.advance(Duration::from_mins(1));
+            penalty = checked(world, check(world, 6_000)).await.1;
+            // On probation one more lie is enough.
+            if round > 0 {
+                break;
+            }
+        }
+        let penalty = penalty.expect("a penalty");
+        let lasts = penalty.until.map(|until| until.since(penalty.created).as_secs() / 3600);
+        assert_eq!(lasts, expected, "in round {round}");
+        assert!(penalty.reason.contains(Aspect::Text.told()), "{}", penalty.reason);
+        let standing = world.store.node_standing(node(1), Testnet, world.now()).await;
+        assert!(!standing.expect("an answer").expect("the node").may_work(world.now()));
+        let (message, _) = (told(world).await, audited(world).await);
+        assert!(!message.is_empty());
+        // A job that ended before the exclusion changes nothing.
+        let late = NewCheck {
+            ended: Timestamp::from_millis(1),
+            ..check(world, 6_000)
+        };
+        let nothing = world.store.record_check(late).await.expect("an answer");
+        assert!(matches!(nothing, Checked::Nothing(_)), "{nothing:?}");
+        world.clock.advance(Duration::from_hours(24 * 10));
+    }
+}
+
+async fn a_node_that_nobody_knows_has_no_checks(world: &World) {
+    let unknown = world.store.record_check(check(world, 0)).await.expect("an answer");
+    assert_eq!(unknown, Checked::UnknownNode);
+    let none = world.store.node_checks(node(1), Testnet, None, 10).await;
+    assert_eq!(none.expect("an answer"), []);
+}

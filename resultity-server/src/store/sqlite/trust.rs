@@ -1,0 +1,192 @@
+//! Checks of nodes, and reputations.
+
+use async_trait::async_trait;
+use resultity_core::clock::Timestamp;
+use resultity_core::environment::Environment;
+use resultity_core::id::NodeId;
+use rusqlite::{Connection, Row};
+use serde_json::json;
+
+use super::rows::{all, execute, first, json_if_any, parsed, parsed_if_any};
+use super::{SqliteStore, fleet, penalties};
+use crate::store::fleet::{NewPenalty, OwnerNotice, PenaltyRecord};
+use crate::store::trust::{CheckRecord, Checked, NewCheck, TrustStore};
+use crate::store::{Actor, AuditEntry, StoreError};
+use crate::trust::reputation::{cooldown, told};
+use crate::trust::{Aspect, MilliNats, Reputation, Verdict};
+
+/// Writes a check down.
+fn record(connection: &Connection, check: &NewCheck) -> Result<Checked, StoreError> {
+    let (node, environment) = (check.node.to_string(), check.environment.as_str());
+    if fleet::record(connection, check.node, check.environment, check.now)?.is_none() {
+        return Ok(Checked::UnknownNode);
+    }
+    let mut reputation = first(
+        connection,
+        "SELECT state FROM reputations WHERE node = ?1 AND environment = ?2 AND model = ?3",
+        &[&node, &environment, &check.model],
+        |row| json_if_any::<Reputation>(row, 0),
+    )?
+    .flatten()
+    .unwrap_or_default();
+    let known = first(
+        connection,
+        "SELECT 1 FROM checks WHERE job = ?1 AND node = ?2 AND kind = ?3",
+        &[&check.job.to_string(), &node, &check.kind.as_str()],
+        |_| Ok(()),
+    )?;
+    if known.is_some() {
+        return Ok(Checked::Nothing(reputation));
+    }
+    let verdict = reputation.observe(&check.rules, &check.evidence, check.ended, check.now);
+    let penalty = match &verdict {
+        Verdict::TooOld => return Ok(Checked::Nothing(reputation)),
+        Verdict::Stays => None,
+        Verdict::Excluded(reasons) => exclude(connection, check, reasons)?,
+    };
+    execute(
+        connection,
+        "INSERT INTO checks (node, environment, model, job, kind, weight, findings, ended_at, created_at, penalty)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        &[
+            &node,
+            &environment,
+            &check.model,
+            &check.job.to_string(),
+            &check.kind.as_str(),
+            &check.evidence.weight().get(),
+            &json!(check.evidence).to_string(),
+            &check.ended.as_millis(),
+            &check.now.as_millis(),
+            &penalty.as_ref().map(|penalty| penalty.id.to_string()),
+        ],
+    )?;
+    execute(
+        connection,
+        "INSERT INTO reputations (node, environment, model, state, updated_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (node, environment, model) DO UPDATE SET state = excluded.state, updated_at = excluded.updated_at",
+        &[
+            &node,
+            &environment,
+            &check.model,
+            &json!(reputation).to_string(),
+            &check.now.as_millis(),
+        ],
+    )?;
+    Ok(Checked::Done(reputation, penalty.map(Box::new)))
+}
+
+/// Excludes a node, longer each time. Exclusions that were lifted don't count.
+fn exclude(
+    connection: &Connection,
+    check: &NewCheck,
+    reasons: &[(Aspect, u32)],
+) -> Result<Option<PenaltyRecord>, StoreError> {
+    let before = first(
+        connection,
+        "SELECT count(*) FROM checks JOIN penalties ON penalties.id = checks.penalty
+         WHERE checks.node = ?1 AND checks.environment = ?2 AND checks.penalty IS NOT NULL AND penalties.lifted_at IS NULL",
+        &[&check.node.to_string(), &check.environment.as_str()],
+        |row| row.get::<_, u32>(0),
+    )?;
+    let until = cooldown(before.unwrap_or_default()).map(|cooldown| check.now.after(cooldown));
+    let reason = format!("checks of its answers with {} found: {}", check.model, told(reasons));
+    let ends = until.map_or_else(
+        || ", until somebody decides otherwise".to_owned(),
+        |until| format!(" until {until}"),
+    );
+    let message = format!(
+        "Your node {} is excluded from work{ends}: {reason}. You can appeal against it.",
+        check.node
+    );
+    penalties::penalise(
+        connection,
+        &NewPenalty {
+            id: check.penalty,
+            node: check.node,
+            environment: check.environment,
+            reason: reason.clone(),
+            until,
+            audit: AuditEntry {
+                id: check.audit,
+                actor: Actor::Network,
+                action: "node.penalise".to_owned(),
+                subject: format!("node:{}", check.node),
+                environment: Some(check.environment),
+                before: None,
+                after: Some(json!({ "penalty": check.penalty, "until": until.map(Timestamp::as_seconds) })),
+                reason,
+                now: check.now,
+            },
+            notice: Some(OwnerNotice {
+                id: check.notice,
+                kind: "node.penalty".to_owned(),
+                message,
+            }),
+        },
+    )
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<CheckRecord> {
+    Ok(CheckRecord {
+        seq: row.get(0)?,
+        model: row.get(1)?,
+        job: parsed(row, 2)?,
+        kind: row.get(3)?,
+        weight: MilliNats::new(row.get(4)?),
+        evidence: json_if_any(row, 5)?.unwrap_or_default(),
+        created: Timestamp::from_millis(row.get(6)?),
+        penalty: parsed_if_any(row, 7)?,
+    })
+}
+
+#[async_trait]
+impl TrustStore for SqliteStore {
+    async fn record_check(&self, check: NewCheck) -> Result<Checked, StoreError> {
+        self.writer.call(move |connection| record(connection, &check)).await
+    }
+
+    async fn reputations(&self, environment: Environment) -> Result<Vec<(NodeId, String, Reputation)>, StoreError> {
+        let read = |row: &Row<'_>| Ok((parsed(row, 0)?, row.get(1)?, json_if_any(row, 2)?.unwrap_or_default()));
+        self.readers
+            .call_long(move |connection| {
+                let sql = "SELECT node, model, state FROM reputations WHERE environment = ?1";
+                all(connection, sql, &[&environment.as_str()], read)
+            })
+            .await
+    }
+
+    async fn reputations_of(
+        &self,
+        node: NodeId,
+        environment: Environment,
+    ) -> Result<Vec<(String, Reputation)>, StoreError> {
+        let read = |row: &Row<'_>| Ok((row.get(0)?, json_if_any(row, 1)?.unwrap_or_default()));
+        self.readers
+            .call(move |connection| {
+                let sql = "SELECT model, state FROM reputations WHERE node = ?1 AND environment = ?2 ORDER BY model";
+                all(connection, sql, &[&node.to_string(), &environment.as_str()], read)
+            })
+            .await
+    }
+
+    async fn node_checks(
+        &self,
+        node: NodeId,
+        environment: Environment,
+        before: Option<i64>,
+        limit: u32,
+    ) -> Result<Vec<CheckRecord>, StoreError> {
+        self.readers
+            .call_long(move |connection| {
+                all(
+                    connection,
+                    "SELECT seq, model, job, kind, weight, findings, created_at, penalty FROM checks
+                     WHERE node = ?1 AND environment = ?2 AND (?3 IS NULL OR seq < ?3) ORDER BY seq DESC LIMIT ?4",
+                    &[&node.to_string(), &environment.as_str(), &before, &limit],
+                    read,
+                )
+            })
+            .await
+    }
+}
