@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_vector_that_is_missing_speaks_against_a_node_and_no_vectors_say_nothing() {
         let vector = vec![1.0_f32, 0.0];
-        let found = finding(&[vector.clone()], &[vector.clone(), vector.clone()]).unwrap();
+        let found = finding(std::slice::from_ref(&vector), &[vector.clone(), vector.clone()]).unwrap();
         assert_eq!(found.weight, MilliNats::MOST);
         assert_eq!(finding(&[], &[]), None);
     }

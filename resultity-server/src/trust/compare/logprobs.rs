@@ -62,7 +62,7 @@ pub fn of_two(one: &[Told], other: &[Told]) -> Option<Finding> {
     let e_value = e_value(differences);
     let parted = if is_tied { 0.3 / 0.98 } else { 0.7 / 0.02 };
     // Averaged: both are e-values.
-    Some(Finding::new(Aspect::Agreement, (e_value? + parted) / 2.0))
+    Some(Finding::new(Aspect::Agreement, f64::midpoint(e_value?, parted)))
 }
 
 /// Whether a token is about as likely as the one that was chosen.
