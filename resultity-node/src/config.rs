@@ -60,6 +60,8 @@ pub struct NodeConfig {
     pub password: PasswordSource,
     /// How long running jobs may go on after a stop.
     pub drain_timeout: Duration,
+    /// Whether its owner may see at the network what happens on it: see [`AgentBuilder::ships_logs`].
+    pub ships_logs: bool,
 }
 
 impl NodeConfig {
@@ -82,6 +84,7 @@ impl NodeConfig {
             max_concurrency: None,
             password: PasswordSource::Generated,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+            ships_logs: true,
         }
     }
 
@@ -94,6 +97,7 @@ impl NodeConfig {
             .region(self.region.clone())
             .max_concurrency(self.max_concurrency)
             .drain_timeout(self.drain_timeout)
+            .ships_logs(self.ships_logs)
     }
 }
 

@@ -12,6 +12,6 @@ pub use key_chain::{BrokenChain, KeyChain, KeyRotation};
 pub use replay::{MAX_CLOCK_SKEW_MS, Replay, ReplayWindow, check_skew};
 pub use siwe::{InvalidSiwe, MAX_SIWE_BYTES, SiweMessage, SiweTime, SiweTimeError, eip191_hash};
 pub use typed_data::{
-    BindConsentData, ControlData, Domain, FailureData, HeartbeatData, HelloData, KeyRotationData, Outcome, ReceiptData,
-    ResultData, SnapshotData, StatusRequestData, TypedData,
+    BindConsentData, ControlData, DeliveryData, Domain, FailureData, HeartbeatData, HelloData, KeyRotationData,
+    LogBatchData, Outcome, ReceiptData, ResultData, SnapshotData, StatusRequestData, TypedData,
 };

@@ -73,6 +73,18 @@ mod structs {
             bytes32 nonce;
             uint64 expiresAt;
         }
+        struct LogBatch {
+            address nodeId;
+            string sessionId;
+            uint64 seq;
+            bytes32 bodyHash;
+        }
+        struct Delivery {
+            address nodeId;
+            string environment;
+            uint64 issuedAt;
+            bytes32 bodyHash;
+        }
         struct StatusRequest {
             address nodeId;
             string environment;
@@ -102,9 +114,9 @@ mod structs {
 }
 
 pub use structs::{
-    BindConsent as BindConsentData, Control as ControlData, Failure as FailureData, Heartbeat as HeartbeatData,
-    Hello as HelloData, KeyRotation as KeyRotationData, Receipt as ReceiptData, Result as ResultData,
-    Snapshot as SnapshotData, StatusRequest as StatusRequestData,
+    BindConsent as BindConsentData, Control as ControlData, Delivery as DeliveryData, Failure as FailureData,
+    Heartbeat as HeartbeatData, Hello as HelloData, KeyRotation as KeyRotationData, LogBatch as LogBatchData,
+    Receipt as ReceiptData, Result as ResultData, Snapshot as SnapshotData, StatusRequest as StatusRequestData,
 };
 
 /// Where a signature counts: one network, one environment.
@@ -186,7 +198,9 @@ typed_data!(
     ReceiptData,
     ControlData,
     BindConsentData,
-    StatusRequestData
+    StatusRequestData,
+    LogBatchData,
+    DeliveryData
 );
 
 /// Whether a result is all that was asked for.
@@ -265,6 +279,8 @@ mod tests {
             ControlData::eip712_encode_type(),
             BindConsentData::eip712_encode_type(),
             StatusRequestData::eip712_encode_type(),
+            LogBatchData::eip712_encode_type(),
+            DeliveryData::eip712_encode_type(),
         ];
         insta::assert_snapshot!(types.join("\n"));
     }

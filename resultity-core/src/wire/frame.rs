@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::canonical::{CanonicalError, sha256, to_canonical_json};
 use crate::wire::{
     Accept, Ack, Cancel, Challenge, Chunk, Config, Control, Decline, ErrorFrame, Failed, Heartbeat, HeartbeatAck,
-    Hello, Job, JobResult, Notice, Reject, Welcome,
+    Hello, Job, JobResult, LogBatch, Notice, Reject, Welcome,
 };
 
 /// A text that is no frame.
@@ -140,6 +140,8 @@ frames! {
         Failed(Failed) = "failed",
         /// It is alive, signed.
         Heartbeat(Heartbeat) = "heartbeat",
+        /// What happened on it, signed.
+        Log(LogBatch) = "log",
         /// Something that was sent could not be used.
         Error(ErrorFrame) = "error",
     }

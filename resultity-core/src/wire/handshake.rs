@@ -73,6 +73,10 @@ pub struct Resume {
     /// The attempts that the node's journal still holds.
     #[serde(default)]
     pub journal: Vec<(JobId, Attempt)>,
+    /// Whether it holds more than are named, because a hello has to be short: see
+    /// [`MAX_HELLO_BYTES`](crate::wire::MAX_HELLO_BYTES). The node says so of each by its `accept` or its result.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// The server's yes.

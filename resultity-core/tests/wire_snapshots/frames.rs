@@ -9,8 +9,8 @@ use resultity_core::signing::{Outcome, Signature};
 use resultity_core::wire::{
     Accept, Ack, AckOutcome, Cancel, CancelReason, Challenge, Chunk, Config, Control, ControlAction, Decline,
     DeclineCode, EngineInfo, ErrorFrame, Failed, FailureCode, Gpu, Hardware, Heartbeat, HeartbeatAck, Hello, Job,
-    JobResult, LeaseView, Load, NodeFrame, NodeModel, Notice, Reject, RejectCode, Renewal, Resume, RunningJob,
-    RuntimeInfo, ServerFrame, Timings, Welcome,
+    JobResult, LeaseView, Load, LogBatch, LogField, LogLevel, LogLine, NodeFrame, NodeModel, Notice, Reject,
+    RejectCode, Renewal, Resume, RunningJob, RuntimeInfo, ServerFrame, Timings, Welcome,
 };
 use resultity_core::{Address, B256};
 use serde_json::value::RawValue;
@@ -234,6 +234,7 @@ pub(crate) fn hello() -> Hello {
         resume: Some(Resume {
             session_id: session_id(),
             journal: vec![(job_id(), attempt(2))],
+            more: false,
         }),
         issued_at: at(0),
         signature: Some(signature()),
@@ -350,6 +351,33 @@ pub(crate) fn node_frames() -> Vec<NodeFrame> {
         }
         .into(),
         heartbeat().into(),
+        LogBatch {
+            seq: 3,
+            issued_at: Timestamp::from_millis(1_700_000_000_000),
+            lines: vec![
+                LogLine {
+                    time: Timestamp::from_millis(1_700_000_000_000),
+                    level: LogLevel::Warn,
+                    job_id: Some(job_id()),
+                    message: "a job failed".into(),
+                    fields: [
+                        ("code".to_owned(), LogField::from("engine_failed")),
+                        ("duration_ms".to_owned(), LogField::from(12_u64)),
+                        ("retried".to_owned(), LogField::Flag(true)),
+                    ]
+                    .into(),
+                },
+                LogLine {
+                    time: Timestamp::from_millis(1_700_000_000_000),
+                    level: LogLevel::Info,
+                    job_id: None,
+                    message: "the Runtime works".into(),
+                    fields: std::collections::BTreeMap::new(),
+                },
+            ],
+            signature: Some(signature()),
+        }
+        .into(),
         ErrorFrame {
             code: "unknown_type".into(),
             message: "m".into(),

@@ -92,6 +92,7 @@ fn every_type_of_the_protocol_is_here() {
             "result",
             "failed",
             "heartbeat",
+            "log",
             "error"
         ]
     );

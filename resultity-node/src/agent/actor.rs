@@ -6,22 +6,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use futures::FutureExt;
+use backon::ExponentialBackoff;
 use futures::future::BoxFuture;
 use resultity_core::Address;
 use resultity_core::clock::Clock;
-use resultity_core::wire::{Hardware, RuntimeInfo};
+use resultity_core::wire::{Hardware, LogLevel, RuntimeInfo};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use super::event::{About, Input, Offer, Output};
+use super::asking::{AskError, Asker};
+use super::connecting::backoff;
+use super::event::{About, Answer, Input, Offer, Output};
 use super::executor::Executor;
 use super::journal::Journal;
-use super::link::{self, Link, LinkError, Socket};
+use super::link::{Link, LinkError, Socket};
 use super::probe::{Engine, probe};
 use super::session::Session;
 use super::sync::{Applied, Fetched, Sync, SyncError, served};
@@ -36,8 +37,6 @@ const QUEUE: usize = 1024;
 const BATCH: usize = 256;
 /// With so many frames in the write buffer, it is flushed even if more are on the way.
 const FLUSH_AT: usize = 512;
-/// A link that lived so long starts the backoff anew.
-const GOOD_LINK: Duration = Duration::from_secs(5);
 /// How long a Runtime may take to start anew.
 const RESTART_TIMEOUT: Duration = Duration::from_mins(10);
 /// The longest sleep, so that a jump of the clock is seen.
@@ -56,6 +55,8 @@ pub(super) enum Event {
     Synced(Result<Box<Fetched>, SyncError>),
     /// The chain of the network's keys was followed from the first of these, which is trusted, to the second, or not.
     Followed(Address, Address, Result<NetworkPin, SyncError>),
+    /// What was asked over HTTP was answered, or not.
+    Asked(Result<Answer, AskError>),
     /// The Runtime was started anew, or not.
     Restarted(Result<(), RuntimeError>),
 }
@@ -69,6 +70,7 @@ pub(super) struct Parts {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) journal: Journal,
     pub(super) sync: Sync,
+    pub(super) asker: Asker,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) status: watch::Sender<AgentStatus>,
     /// Held as long as the Agent lives.
@@ -83,30 +85,21 @@ pub(super) struct Actor {
     pub(super) session: Session,
     executor: Executor,
     events: mpsc::Receiver<Event>,
-    sender: mpsc::Sender<Event>,
+    pub(super) sender: mpsc::Sender<Event>,
     tasks: TaskTracker,
     outputs: Vec<Output>,
-    link: Option<Link>,
-    connecting: Option<Connecting>,
-    generation: u64,
-    backoff: ExponentialBackoff,
-    link_since: Option<Instant>,
+    pub(super) link: Option<Link>,
+    pub(super) connecting: Option<Connecting>,
+    pub(super) generation: u64,
+    pub(super) backoff: ExponentialBackoff,
+    pub(super) link_since: Option<Instant>,
     /// Whether a link has ever come about: then an odd answer is a fault that will pass, not a wrong address.
-    met: bool,
+    pub(super) met: bool,
     engine: Engine,
     applied: Option<Box<Applied>>,
     logged: Option<String>,
     restarting: bool,
     end: Option<Result<(), Refusal>>,
-}
-
-fn backoff() -> ExponentialBackoff {
-    ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(200))
-        .with_max_delay(Duration::from_secs(30))
-        .without_max_times()
-        .with_jitter()
-        .build()
 }
 
 impl Actor {
@@ -203,7 +196,7 @@ impl Actor {
         }
     }
 
-    fn handle(&mut self, input: Input) {
+    pub(super) fn handle(&mut self, input: Input) {
         self.session.handle(input, self.parts.clock.now(), &mut self.outputs);
     }
 
@@ -235,6 +228,8 @@ impl Actor {
                         self.engine.failures = self.engine.failures.saturating_add(1);
                         if self.engine.failures == 2 || !self.engine.asked {
                             tracing::warn!(%error, "the engine does not answer; no jobs are taken until it does");
+                            let message = "the engine does not answer; no jobs are taken until it does";
+                            self.handle(Input::Note(LogLevel::Error, message, Vec::new()));
                         }
                     }
                 }
@@ -245,7 +240,19 @@ impl Actor {
                     self.connect(Duration::ZERO);
                 }
             }
+            Event::Asked(result) => {
+                let answer = result.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "the network could not be asked over HTTP either");
+                    Answer::Nothing
+                });
+                self.handle(Input::Answered(answer));
+            }
             Event::Restarted(result) => {
+                let (level, message) = match &result {
+                    Ok(()) => (LogLevel::Info, "the Runtime was started anew"),
+                    Err(_) => (LogLevel::Error, "the Runtime could not be started anew"),
+                };
+                self.handle(Input::Note(level, message, Vec::new()));
                 match result {
                     Ok(()) => tracing::info!("the Runtime was started anew"),
                     Err(error) => tracing::warn!(%error, "the Runtime could not be started anew"),
@@ -270,6 +277,8 @@ impl Actor {
                         let error = error.to_string();
                         if self.logged.as_ref() != Some(&error) {
                             tracing::warn!(%error, "the node stays with the configuration snapshot that it has");
+                            let message = "a configuration snapshot was not taken; the one before stays in force";
+                            self.handle(Input::Note(LogLevel::Warn, message, Vec::new()));
                         }
                         self.logged = Some(error);
                     }
@@ -369,6 +378,14 @@ impl Actor {
                     let _ = sender.send(Event::Followed(trusted, offered, result)).await;
                 });
             }
+            Output::Ask(ask) => {
+                let (asker, sender) = (self.parts.asker.clone(), self.sender.clone());
+                self.tasks.spawn(async move {
+                    let answer = asker.ask(ask).await;
+                    // Fails only when the Agent is gone.
+                    let _ = sender.send(Event::Asked(answer)).await;
+                });
+            }
             Output::RestartRuntime => {
                 tracing::info!("the network wants the Runtime to be started anew");
                 self.restarting = true;
@@ -432,56 +449,6 @@ impl Actor {
             self.carry_out().await?;
         }
         Ok(())
-    }
-
-    fn connect(&mut self, wait: Duration) {
-        self.generation += 1;
-        let url = self.parts.url.clone();
-        let connecting = async move {
-            tokio::time::sleep(wait).await;
-            link::connect(&url).await
-        };
-        self.connecting = Some(connecting.boxed());
-    }
-
-    fn opened(&mut self, opened: Result<Socket, LinkError>) -> Result<(), AgentError> {
-        self.connecting = None;
-        match opened {
-            Ok(socket) => {
-                self.link = Some(Link::start(socket, self.generation, self.sender.clone()));
-                self.link_since = Some(Instant::now());
-                self.met = true;
-                self.handle(Input::LinkUp);
-            }
-            Err(LinkError::NoLinkThere(status)) if !self.met && (400..500).contains(&status) && status != 429 => {
-                return Err(AgentError::NoLinkThere {
-                    url: self.parts.url.to_string(),
-                    status,
-                });
-            }
-            Err(error) => {
-                let wait = self.pause();
-                tracing::warn!(%error, network = %self.parts.url, retry_in = ?wait, "the network cannot be reached");
-                self.connect(wait);
-            }
-        }
-        Ok(())
-    }
-
-    /// The link broke.
-    fn lost(&mut self, reason: &str) {
-        self.link = None;
-        if self.link_since.take().is_some_and(|since| since.elapsed() >= GOOD_LINK) {
-            self.backoff = backoff();
-        }
-        let wait = self.pause();
-        tracing::warn!(link.reason = reason, retry_in = ?wait, "the link to the network is lost");
-        self.handle(Input::LinkDown);
-        self.connect(wait);
-    }
-
-    fn pause(&mut self) -> Duration {
-        self.backoff.next().unwrap_or(Duration::from_secs(30))
     }
 
     /// Adds to a refusal what only the shell knows.

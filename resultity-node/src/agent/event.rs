@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
-use resultity_core::signing::{Domain, Keypair};
-use resultity_core::wire::{Hardware, Job, NodeFrame, NodeModel, RuntimeInfo, ServerFrame};
+use resultity_core::id::{NodeId, SessionId};
+use resultity_core::signing::{Domain, Keypair, Signature};
+use resultity_core::wire::{
+    Ack, Challenge, Hardware, HeartbeatAck, Job, LogField, LogLevel, NodeFrame, NodeModel, RuntimeInfo, ServerFrame,
+    Welcome,
+};
 use resultity_core::{Address, B256};
 
 use super::journal::Record;
@@ -33,6 +38,46 @@ pub(super) struct About {
     pub(super) genesis: Option<Address>,
     /// How long running jobs may go on after a stop.
     pub(super) drain_timeout: Duration,
+    /// Whether its owner may see at the network what happens on it.
+    pub(super) ships_logs: bool,
+}
+
+/// What is asked of the network over HTTP while the socket can't be opened.
+#[derive(Debug)]
+pub(super) enum Ask {
+    /// A challenge.
+    Challenge,
+    /// To be let in: the challenge's session and nonce, and the `hello` frame.
+    Hello(SessionId, B256, Text),
+    /// To be known and keep its leases: the session, and the `heartbeat` frame.
+    Heartbeat(NodeId, SessionId, Text),
+    /// To take the ends of jobs.
+    Results(Delivery),
+}
+
+/// Ends of jobs, signed as a whole.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) node: NodeId,
+    pub(super) issued_at: Timestamp,
+    pub(super) body_hash: B256,
+    pub(super) signature: Signature,
+    pub(super) body: String,
+}
+
+/// What the network says to that.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// To [`Ask::Challenge`].
+    Challenge(Box<Challenge>),
+    /// To [`Ask::Hello`].
+    Welcome(Box<Welcome>),
+    /// To [`Ask::Heartbeat`].
+    Heartbeat(HeartbeatAck),
+    /// To [`Ask::Results`].
+    Results(Vec<Ack>),
+    /// Nothing that could be used.
+    Nothing,
 }
 
 /// What the node can do right now.
@@ -79,6 +124,12 @@ pub(super) enum Input {
     Strayed(Address, Address),
     /// The Runtime was started anew, or could not be.
     Restarted,
+    /// The socket can't be opened.
+    Unreachable,
+    /// What came over HTTP for what was asked last.
+    Answered(Answer),
+    /// Something happened outside of the session that the node's owner may see.
+    Note(LogLevel, &'static str, Vec<(&'static str, LogField)>),
     /// Time has passed.
     Tick,
     /// Take no new jobs, finish the running ones, then leave.
@@ -126,6 +177,8 @@ pub(super) enum Output {
     Stop(JobKey, Stop),
     /// Fetch the snapshot with this digest.
     Fetch(B256),
+    /// Ask this over HTTP; one at a time.
+    Ask(Ask),
     /// Start the Runtime anew. Nothing runs on it.
     RestartRuntime,
     /// Close the link; unless it is the end, connect again after `wait`, or when the backoff says so.

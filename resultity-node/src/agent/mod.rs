@@ -27,7 +27,9 @@ use crate::identity::{Identity, IdentityError, NetworkPin, PasswordSource, creat
 use crate::runtime::Runtime;
 
 mod actor;
+mod asking;
 mod assemble;
+mod connecting;
 mod event;
 mod executor;
 mod journal;
@@ -168,6 +170,7 @@ pub struct AgentBuilder {
     max_concurrency: Option<u32>,
     region: Option<String>,
     drain_timeout: Duration,
+    ships_logs: bool,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
 }
@@ -220,6 +223,14 @@ impl AgentBuilder {
     #[must_use]
     pub fn drain_timeout(mut self, timeout: Duration) -> Self {
         self.drain_timeout = timeout;
+        self
+    }
+
+    /// Whether the node's owner may see at the network what happens on it: durations, codes, names of models, never
+    /// anything of a request or an answer. They may unless said otherwise.
+    #[must_use]
+    pub fn ships_logs(mut self, ships: bool) -> Self {
+        self.ships_logs = ships;
         self
     }
 
@@ -291,7 +302,9 @@ impl AgentBuilder {
             network_key: pin.as_ref().map(|pin| pin.network_key).or(self.network_key),
             genesis: pin.as_ref().map(|pin| pin.genesis),
             drain_timeout: self.drain_timeout,
+            ships_logs: self.ships_logs,
         };
+        let asker = asking::Asker::new(&url, self.environment)?;
         let node_id = about.key.node_id();
         let (status, status_receiver) = watch::channel(AgentStatus::default());
         let parts = actor::Parts {
@@ -302,6 +315,7 @@ impl AgentBuilder {
             runtime,
             journal,
             sync,
+            asker,
             clock: self.clock,
             status,
             lock,
@@ -335,6 +349,7 @@ impl Agent {
             max_concurrency: None,
             region: None,
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
+            ships_logs: true,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         }

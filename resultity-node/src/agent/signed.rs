@@ -1,20 +1,44 @@
 //! The frames that a node signs.
 
+use std::collections::VecDeque;
+
 use resultity_core::B256;
+use resultity_core::canonical::sha256;
 use resultity_core::clock::Timestamp;
 use resultity_core::id::{LeaseToken, SessionId};
-use resultity_core::signing::{Domain, HeartbeatData, HelloData, Keypair, Outcome, Signature, TypedData};
+use resultity_core::signing::{Domain, HeartbeatData, HelloData, Keypair, LogBatchData, Outcome, Signature, TypedData};
 use resultity_core::wire::{
-    Challenge, Failed, FailureCode, Heartbeat, Hello, Job, JobResult, Load, NodeFrame, Resume, RunningJob, Timings,
-    body_hash,
+    Challenge, Failed, FailureCode, Heartbeat, Hello, Job, JobResult, Load, LogBatch, LogLine, MAX_HELLO_BYTES,
+    NodeFrame, Resume, RunningJob, Timings, body_hash, delivery_request,
 };
 use serde_json::value::RawValue;
 
-use super::JobKey;
-use super::event::{About, Offer};
+use super::event::{About, Delivery, Offer};
+use super::{JobKey, Text};
 
 /// Stands in a frame until it is signed.
 const UNSIGNED: Signature = Signature::from_bytes([0; 65]);
+
+/// What a hello may have, with what comes around it and its signature.
+const HELLO_ROOM: usize = MAX_HELLO_BYTES - 4096;
+
+/// The fewest bytes that the name of an attempt takes in a hello.
+const LEAST_NAMED: usize = 30;
+
+/// Names no more attempts than a hello has room for: those that come first.
+fn shorten(hello: &mut Hello) {
+    loop {
+        let size = NodeFrame::Hello(hello.clone()).encode().len();
+        match &mut hello.resume {
+            Some(resume) if size > HELLO_ROOM && !resume.journal.is_empty() => {
+                let fewer = (size - HELLO_ROOM) / LEAST_NAMED + 1;
+                resume.journal.truncate(resume.journal.len().saturating_sub(fewer));
+                resume.more = true;
+            }
+            _ => return,
+        }
+    }
+}
 
 /// The answer to a challenge.
 pub(super) fn hello(
@@ -41,6 +65,7 @@ pub(super) fn hello(
         issued_at: now,
         signature: None,
     };
+    shorten(&mut hello);
     let data = HelloData {
         nodeId: about.key.address(),
         nonce: challenge.nonce,
@@ -96,6 +121,46 @@ pub(super) fn heartbeat(
     };
     heartbeat.signature = Some(data.sign(domain, &about.key));
     heartbeat
+}
+
+/// Lines of the node's log.
+pub(super) fn log(
+    about: &About,
+    domain: &Domain,
+    (session, seq): (SessionId, u64),
+    lines: VecDeque<LogLine>,
+    now: Timestamp,
+) -> LogBatch {
+    let mut batch = LogBatch {
+        seq,
+        issued_at: now,
+        lines: lines.into(),
+        signature: None,
+    };
+    let data = LogBatchData {
+        nodeId: about.key.address(),
+        sessionId: session.to_string(),
+        seq,
+        bodyHash: hash_of(&NodeFrame::Log(batch.clone())),
+    };
+    batch.signature = Some(data.sign(domain, &about.key));
+    batch
+}
+
+/// Frames that are handed in over HTTP.
+pub(super) fn delivery(about: &About, domain: &Domain, frames: &[Text], now: Timestamp) -> Delivery {
+    // Frames are JSON already, and are hashed as they are.
+    let frames: Vec<&str> = frames.iter().map(Text::as_str).collect();
+    let body = format!(r#"{{"frames":[{}]}}"#, frames.join(","));
+    let (node, body_hash) = (about.key.node_id(), sha256(&body));
+    let signed = delivery_request(node, about.environment, now, body_hash);
+    Delivery {
+        node,
+        issued_at: now,
+        body_hash,
+        signature: signed.sign(domain, &about.key),
+        body,
+    }
 }
 
 /// Why an attempt has no result.
@@ -200,5 +265,5 @@ fn millis(time: Timestamp) -> u64 {
 }
 
 fn hash_of(frame: &NodeFrame) -> B256 {
-    body_hash(&frame.encode()).expect("hello and heartbeat hold neither floats nor integers beyond 2^53")
+    body_hash(&frame.encode()).expect("hello, heartbeat and log hold neither floats nor integers beyond 2^53")
 }

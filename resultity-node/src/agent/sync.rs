@@ -59,6 +59,25 @@ pub(super) struct Fetched {
     pub(super) pin: Option<NetworkPin>,
 }
 
+/// What lies beside the node link: `…/io/v1/ws` has its snapshot at `…/io/v1/config`.
+pub(super) fn beside(io_url: &Url, name: &str, environment: Environment) -> Result<Url, AgentError> {
+    let beside = || {
+        let mut url = io_url.clone();
+        let scheme = if url.scheme() == "wss" { "https" } else { "http" };
+        url.set_scheme(scheme)?;
+        url.path_segments_mut()?.pop_if_empty().pop().push(name);
+        // One server has both environments.
+        if url.query_pairs().all(|(key, _)| key != "environment") {
+            url.query_pairs_mut().append_pair("environment", environment.as_str());
+        }
+        Ok(url)
+    };
+    beside().map_err(|()| AgentError::Url {
+        url: io_url.to_string(),
+        reason: "it has no path",
+    })
+}
+
 /// Fetches snapshots and keeps the last good one.
 #[derive(Debug, Clone)]
 pub(super) struct Sync {
@@ -72,22 +91,10 @@ pub(super) struct Sync {
 impl Sync {
     /// For the network whose node link is at `io_url`: `…/io/v1/ws` has its snapshot at `…/io/v1/config`.
     pub(super) fn new(io_url: &Url, environment_dir: PathBuf, environment: Environment) -> Result<Self, AgentError> {
-        let beside = |name: &str| {
-            let mut url = io_url.clone();
-            let scheme = if url.scheme() == "wss" { "https" } else { "http" };
-            url.set_scheme(scheme)?;
-            url.path_segments_mut()?.pop_if_empty().pop().push(name);
-            // One server has both environments.
-            if url.query_pairs().all(|(key, _)| key != "environment") {
-                url.query_pairs_mut().append_pair("environment", environment.as_str());
-            }
-            Ok(url)
-        };
-        let no_path = |()| AgentError::Url {
-            url: io_url.to_string(),
-            reason: "it has no path",
-        };
-        let (url, keys_url) = (beside("config").map_err(no_path)?, beside("keys").map_err(no_path)?);
+        let (url, keys_url) = (
+            beside(io_url, "config", environment)?,
+            beside(io_url, "keys", environment)?,
+        );
         let http = crate::http_client::builder()
             .timeout(TIMEOUT)
             .build()

@@ -376,6 +376,7 @@ impl TestNode {
         Resume {
             session_id: self.session,
             journal,
+            more: false,
         }
     }
 }

@@ -47,7 +47,8 @@ impl Session {
         let domain = Domain::new(self.about.environment, challenge.genesis);
         let resume = self.previous.map(|session_id| Resume {
             session_id,
-            journal: self.journal_keys(),
+            journal: self.named_keys(),
+            more: false,
         });
         let hello = signed::hello(
             &self.about,
@@ -103,6 +104,7 @@ impl Session {
             unanswered_since: None,
         });
         self.previous = Some(session);
+        self.log.begin(now);
         out.push(Output::Record(Record::Session(session)));
         for key in self.journal_keys() {
             let wanted = welcome.leases.iter().any(|lease| (lease.job_id, lease.attempt) == key);
@@ -113,6 +115,15 @@ impl Session {
             }
         }
         self.want(welcome.config_digest, out);
+    }
+
+    /// The attempts that the journal holds, as a hello names them: it may have no room for all. First what is worked on, then
+    /// the newest, since that is what the server may still want.
+    pub(super) fn named_keys(&self) -> Vec<JobKey> {
+        let mut keys = self.journal_keys();
+        keys.reverse();
+        keys.sort_by_key(|key| !self.running.contains_key(key));
+        keys
     }
 
     /// Goes on with an attempt that the server still wants. What the lost link carried may not have arrived, so
@@ -132,26 +143,26 @@ impl Session {
         } else if let Some(job) = self.finished.get(&key) {
             out.extend(job.chunks.iter().cloned().map(Output::SendText));
             out.push(Output::SendText(job.frame.clone()));
-        } else if let (Some(token), Some(domain)) = (self.interrupted.remove(&key), &self.domain) {
-            let message = "the node was stopped in the middle of it";
-            let failed = signed::failure(
-                &self.about.key,
-                domain,
-                key,
-                token,
-                Reason::new(FailureCode::Interrupted, message),
-            );
-            let frame: Text = NodeFrame::Failed(failed).encode().into();
-            out.push(Output::Record(Record::Result(key, frame.clone())));
-            out.push(Output::SendText(frame.clone()));
-            self.finished.insert(
-                key,
-                Finished {
-                    chunks: Vec::new(),
-                    frame,
-                },
-            );
+        } else if let Some(frame) = self.end_interrupted(key, out) {
+            out.push(Output::SendText(frame));
         }
+    }
+
+    /// An attempt that a killed process had begun has failed; what is said of it.
+    pub(super) fn end_interrupted(&mut self, key: JobKey, out: &mut Vec<Output>) -> Option<Text> {
+        let domain = self.domain.as_ref()?;
+        let token = self.interrupted.remove(&key)?;
+        let message = "the node was stopped in the middle of it";
+        let reason = Reason::new(FailureCode::Interrupted, message);
+        let failed = signed::failure(&self.about.key, domain, key, token, reason);
+        let frame: Text = NodeFrame::Failed(failed).encode().into();
+        out.push(Output::Record(Record::Result(key, frame.clone())));
+        let finished = Finished {
+            chunks: Vec::new(),
+            frame: frame.clone(),
+        };
+        self.finished.insert(key, finished);
+        Some(frame)
     }
 
     pub(super) fn rejected(&mut self, reject: Reject, out: &mut Vec<Output>) {
@@ -170,7 +181,7 @@ impl Session {
         }
     }
 
-    fn journal_keys(&self) -> Vec<JobKey> {
+    pub(super) fn journal_keys(&self) -> Vec<JobKey> {
         let mut keys: Vec<_> = self
             .running
             .keys()

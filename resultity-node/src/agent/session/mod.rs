@@ -7,11 +7,8 @@ use std::time::Duration;
 use resultity_core::B256;
 use resultity_core::clock::Timestamp;
 use resultity_core::id::{LeaseToken, NodeId, SessionId};
-use resultity_core::model::ModelState;
 use resultity_core::signing::Domain;
-use resultity_core::wire::{
-    Accept, Cancel, Decline, DeclineCode, ErrorFrame, Job, MISSED_HEARTBEATS, NodeFrame, RunningJob, ServerFrame,
-};
+use resultity_core::wire::{ErrorFrame, LogLevel, MISSED_HEARTBEATS, NodeFrame, RunningJob, ServerFrame};
 
 use crate::agent::event::{About, GOING_AWAY, Input, Offer, Output, PROTOCOL_ERROR, Stop};
 use crate::agent::journal::{Entry, Memory, Record};
@@ -25,9 +22,14 @@ const DRAIN_GRACE: Duration = Duration::from_secs(3);
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_mins(5));
 
 mod control;
+mod fallback;
 mod handshake;
+mod jobs;
+mod log;
 
 use control::Orders;
+use fallback::Fallback;
+use log::Log;
 
 #[derive(Debug)]
 enum Phase {
@@ -53,6 +55,7 @@ struct Live {
 #[derive(Debug)]
 struct Running {
     lease_token: LeaseToken,
+    since: Timestamp,
     chunks: Vec<Text>,
 }
 
@@ -78,11 +81,14 @@ pub(super) struct Session {
     drain_until: Option<Timestamp>,
     drain_forced: bool,
     orders: Orders,
+    fallback: Fallback,
+    log: Log,
 }
 
 impl Session {
     /// A node that is not connected yet, with what it remembers.
     pub(super) fn new(about: About, memory: &Memory) -> Self {
+        let log = Log::new(about.ships_logs);
         let mut session = Self {
             domain: about.genesis.map(|genesis| Domain::new(about.environment, genesis)),
             about,
@@ -96,6 +102,8 @@ impl Session {
             drain_until: None,
             drain_forced: false,
             orders: Orders::new(memory.is_paused),
+            fallback: Fallback::default(),
+            log,
         };
         for (key, entry) in &memory.entries {
             match entry {
@@ -177,7 +185,8 @@ impl Session {
                 until
             }
         });
-        link.into_iter().chain(drain).chain(self.orders.next_tick()).min()
+        let rest = [self.orders.next_tick(), self.next_ask(), self.next_log()];
+        link.into_iter().chain(drain).chain(rest.into_iter().flatten()).min()
     }
 
     /// Takes one input; adds what is to be done, in order.
@@ -186,11 +195,21 @@ impl Session {
             return;
         }
         match input {
-            Input::LinkUp => self.phase = Phase::Connected { since: now },
+            Input::LinkUp => {
+                self.phase = Phase::Connected { since: now };
+                self.fallback.stop();
+            }
             Input::LinkDown => {
+                if matches!(self.phase, Phase::Live(_)) {
+                    self.log
+                        .note(now, LogLevel::Warn, None, "the link to the network was lost", []);
+                }
                 self.phase = Phase::Down;
                 self.orders.link_lost();
             }
+            Input::Unreachable => self.fallback.begin(),
+            Input::Answered(answer) => self.answered(answer, now, out),
+            Input::Note(level, message, fields) => self.log.note(now, level, None, message, fields),
             Input::Frame(frame) => self.frame(frame, now, out),
             Input::UnknownFrame(kind) => out.push(Output::Send(NodeFrame::Error(ErrorFrame {
                 code: "unknown_type".into(),
@@ -209,6 +228,7 @@ impl Session {
             }
             Input::Finished(key, frame) => {
                 if let Some(job) = self.running.remove(&key) {
+                    self.log.ended(now, key, job.since, &frame);
                     out.push(Output::Record(Record::Result(key, frame.clone())));
                     if matches!(self.phase, Phase::Live(_)) {
                         out.push(Output::SendText(frame.clone()));
@@ -229,6 +249,7 @@ impl Session {
                 let news = offer.models != self.offer.models
                     || offer.runtime != self.offer.runtime
                     || offer.config_digest != self.offer.config_digest;
+                self.log.offered(now, &self.offer, &offer);
                 self.offer = offer;
                 self.keep_interval(now);
                 if news {
@@ -250,6 +271,8 @@ impl Session {
         }
         self.end_drain(now, out);
         self.follow_orders(now, out);
+        self.fall_back(now, out);
+        self.ship(now, out);
     }
 
     /// Reports as often as the snapshot says by which the node works.
@@ -293,7 +316,7 @@ impl Session {
             (ServerFrame::Reject(reject), Phase::Connected { .. } | Phase::Greeted { .. }) => {
                 self.rejected(reject, out);
             }
-            (ServerFrame::Job(job), Phase::Live(_)) => self.job(job, out),
+            (ServerFrame::Job(job), Phase::Live(_)) => self.job(job, now, out),
             (ServerFrame::Ack(ack), Phase::Live(_)) => self.acknowledged((ack.job_id, ack.attempt), out),
             (ServerFrame::Cancel(cancel), Phase::Live(_)) => self.cancelled(&cancel, out),
             (ServerFrame::HeartbeatAck(ack), Phase::Live(live)) => {
@@ -317,92 +340,6 @@ impl Session {
                 let reason = format!("unexpected {} frame", frame.kind());
                 self.close(PROTOCOL_ERROR, reason, None, out);
             }
-        }
-    }
-
-    fn forget(&mut self, key: JobKey, out: &mut Vec<Output>) {
-        if self.running.contains_key(&key) {
-            // It stays in `running` until its task says that it is gone: it still takes a slot.
-            out.push(Output::Stop(key, Stop::Drop));
-        }
-        self.finished.remove(&key);
-        self.interrupted.remove(&key);
-        out.push(Output::Record(Record::Forgotten(key)));
-    }
-
-    fn job(&mut self, job: Job, out: &mut Vec<Output>) {
-        let key = (job.job_id, job.attempt);
-        if self.running.contains_key(&key) || self.finished.contains_key(&key) {
-            return;
-        }
-        let (job_id, attempt, lease_token) = (job.job_id, job.attempt, job.lease_token);
-        let code = if self.slots() == 0 {
-            Some(DeclineCode::Draining)
-        } else if self.running() >= self.about.slots {
-            Some(DeclineCode::Busy)
-        } else if !self.serves(&job) {
-            Some(DeclineCode::ModelMissing)
-        } else if !job.body.get().starts_with('{') {
-            // The executor reads the rest of it: a long body would hold up the link.
-            Some(DeclineCode::InvalidRequest)
-        } else {
-            None
-        };
-        match (code, self.domain.clone()) {
-            (None, Some(domain)) => {
-                self.running.insert(
-                    key,
-                    Running {
-                        lease_token,
-                        chunks: Vec::new(),
-                    },
-                );
-                out.push(Output::Record(Record::Started(key, lease_token)));
-                out.push(Output::Send(
-                    Accept {
-                        job_id,
-                        attempt,
-                        lease_token,
-                    }
-                    .into(),
-                ));
-                out.push(Output::Start(job, domain));
-            }
-            (code, _) => {
-                let code = code.unwrap_or(DeclineCode::Busy);
-                out.push(Output::Send(
-                    Decline {
-                        job_id,
-                        attempt,
-                        lease_token,
-                        code,
-                    }
-                    .into(),
-                ));
-            }
-        }
-    }
-
-    fn serves(&self, job: &Job) -> bool {
-        self.offer.models.iter().any(|model| {
-            model.id == job.model
-                && model.state == ModelState::Active
-                && (job.model_digest.is_none() || model.digest.is_none() || job.model_digest == model.digest)
-        })
-    }
-
-    fn acknowledged(&mut self, key: JobKey, out: &mut Vec<Output>) {
-        // An attempt that still runs is acknowledged when the server gave it up.
-        if self.running.contains_key(&key) || self.finished.contains_key(&key) {
-            self.forget(key, out);
-        }
-    }
-
-    fn cancelled(&mut self, cancel: &Cancel, out: &mut Vec<Output>) {
-        let key = (cancel.job_id, cancel.attempt);
-        // If it has finished by now, its result is on the way.
-        if self.running.contains_key(&key) {
-            out.push(Output::Stop(key, Stop::Cancel));
         }
     }
 
@@ -444,15 +381,7 @@ impl Session {
         live.seq += 1;
         live.next_heartbeat = now.after(live.interval);
         live.unanswered_since.get_or_insert(now);
-        let mut running: Vec<_> = self
-            .running
-            .keys()
-            .map(|(job_id, attempt)| RunningJob {
-                job_id: *job_id,
-                attempt: *attempt,
-            })
-            .collect();
-        running.sort_unstable_by_key(|job| (job.job_id, job.attempt));
+        let running = named(&self.running);
         let place = signed::Place {
             session: live.session,
             seq: live.seq,
@@ -474,6 +403,18 @@ impl Session {
             self.end(Ok(()), out);
         }
     }
+}
+
+fn named(running: &HashMap<JobKey, Running>) -> Vec<RunningJob> {
+    let mut named: Vec<_> = running
+        .keys()
+        .map(|(job_id, attempt)| RunningJob {
+            job_id: *job_id,
+            attempt: *attempt,
+        })
+        .collect();
+    named.sort_unstable_by_key(|job| (job.job_id, job.attempt));
+    named
 }
 
 #[cfg(test)]

@@ -7,17 +7,21 @@ use resultity_core::clock::{ManualClock, SeededEntropy, Timestamp};
 use resultity_core::environment::Environment;
 use resultity_core::id::JobId;
 use resultity_core::job::{Attempt, JobKind};
+use resultity_core::model::ModelState;
 use resultity_core::signing::{HeartbeatData, HelloData, Keypair, TypedData};
 use resultity_core::wire::{
-    Ack, AckOutcome, CancelReason, Challenge, Config, HeartbeatAck, LeaseView, NodeModel, Reject, RejectCode, Welcome,
-    body_hash,
+    Ack, AckOutcome, Cancel, CancelReason, Challenge, Config, HeartbeatAck, Job, LeaseView, NodeModel, Reject,
+    RejectCode, Welcome, body_hash,
 };
 use rstest::rstest;
 use serde_json::value::RawValue;
 
 use super::*;
+use crate::agent::event::Ask;
 use crate::identity::NetworkPin;
 
+mod fallback;
+mod log;
 mod orders;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -122,6 +126,7 @@ impl Bench {
             network_key: None,
             genesis: None,
             drain_timeout: Duration::from_secs(30),
+            ships_logs: true,
         };
         let mut bench = Self {
             session: Session::new(about, memory),
@@ -186,6 +191,10 @@ fn words(outputs: &[Output]) -> Vec<String> {
         Output::Start(..) => "start".into(),
         Output::Stop(_, how) => format!("stop {how:?}"),
         Output::Fetch(_) => "fetch".into(),
+        Output::Ask(Ask::Challenge) => "ask challenge".into(),
+        Output::Ask(Ask::Hello(..)) => "ask hello".into(),
+        Output::Ask(Ask::Heartbeat(..)) => "ask heartbeat".into(),
+        Output::Ask(Ask::Results(_)) => "ask results".into(),
         Output::Close { code, wait, .. } => match wait {
             Some(wait) => format!("close {code} wait {}", wait.as_millis()),
             None => format!("close {code}"),

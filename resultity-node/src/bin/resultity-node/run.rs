@@ -81,6 +81,10 @@ pub(crate) struct Run {
     /// Where the node is, in your own words.
     #[arg(long)]
     region: Option<String>,
+    /// Keep what happens on this node to itself: its owner sees no lines of its log at the network. They never hold anything
+    /// of a request or an answer
+    #[arg(long)]
+    no_logs: bool,
     /// How many jobs it takes at once [default: what the engine can do].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     max_concurrency: Option<u32>,
@@ -138,6 +142,7 @@ impl Run {
         config.model_file = self.model_file;
         config.network_key = self.network_key;
         config.region = self.region;
+        config.ships_logs = !self.no_logs;
         config.max_concurrency = self.max_concurrency;
         config.password = PasswordSource::from_file_or_environment(self.keystore_password_file);
         Ok(config)
