@@ -88,7 +88,7 @@ impl Runtime for Behaving {
                     let choice = &mut choices[0];
                     let text = choice.message.content.get_or_insert_default();
                     if behaviour == Behaviour::Junk {
-                        *text = "Violet seventeen of the of window, algebra quick teapot blue ran.".to_owned();
+                        text.replace_range(.., "Violet seventeen of the of window, algebra quick teapot blue ran.");
                         choice.finish_reason = Some("stop".to_owned());
                     } else if behaviour == Behaviour::Truncates {
                         let words: Vec<&str> = text.split_whitespace().collect();
