@@ -14,6 +14,10 @@ use crate::retry::Repeat;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TTL: HeaderName = HeaderName::from_static("x-resultity-ttl");
+const REGION: HeaderName = HeaderName::from_static("x-resultity-region");
+const REGION_REQUIRED: HeaderName = HeaderName::from_static("x-resultity-region-required");
+const GPU: HeaderName = HeaderName::from_static("x-resultity-gpu");
+const GPU_MEMORY: HeaderName = HeaderName::from_static("x-resultity-gpu-memory");
 const PRIORITY: HeaderName = HeaderName::from_static("x-resultity-priority");
 const SUBCLOUD: HeaderName = HeaderName::from_static("x-resultity-subcloud");
 const DRY_RUN: HeaderName = HeaderName::from_static("x-resultity-dry-run");
@@ -124,6 +128,18 @@ impl Call {
             let name = HeaderValue::from_static(options.priority.as_str());
             self.headers.insert(PRIORITY, name);
         }
+        if let Some(region) = &options.region {
+            self.headers.insert(REGION, text(&REGION, region)?);
+            if options.region_required {
+                self.headers.insert(REGION_REQUIRED, HeaderValue::from_static("true"));
+            }
+        }
+        if let Some(gpu) = &options.gpu {
+            self.headers.insert(GPU, text(&GPU, gpu)?);
+        }
+        if let Some(memory) = options.gpu_memory_gib {
+            self.headers.insert(GPU_MEMORY, memory.into());
+        }
         self.with_subcloud(options)
     }
 
@@ -146,6 +162,13 @@ impl Call {
         // Nothing is run for it.
         self.repeatable()
     }
+}
+
+fn text(name: &HeaderName, text: &str) -> Result<HeaderValue, ApiError> {
+    HeaderValue::from_str(text).map_err(|_| {
+        let message = format!("{name} must have printable ASCII characters alone");
+        ApiError::new(ErrorCode::InvalidValue, message).with_param(name.as_str())
+    })
 }
 
 fn number(number: u128) -> HeaderValue {
@@ -177,6 +200,16 @@ mod tests {
         CallOptions::idempotent("k 1").ttl(Duration::from_millis(1500)).priority(Priority::Bulk),
         &[("idempotency-key", "k 1"), ("x-resultity-ttl", "2"), ("x-resultity-priority", "bulk")],
         Repeat::Harmless
+    )]
+    #[case::node(
+        CallOptions::default().only_region("EU").gpu("rtx 4090").gpu_memory(24),
+        &[
+            ("x-resultity-region", "EU"),
+            ("x-resultity-region-required", "true"),
+            ("x-resultity-gpu", "rtx 4090"),
+            ("x-resultity-gpu-memory", "24")
+        ],
+        Repeat::OnlyIfUndone
     )]
     #[case::without_key(
         CallOptions::default().ttl(Duration::from_secs(30)),

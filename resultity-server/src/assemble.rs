@@ -215,6 +215,8 @@ impl Server {
             }
             let tidy = Arc::clone(&flow);
             flow.background.spawn(async move { tidy.keep_tidy().await });
+            let waking = Arc::clone(&flow);
+            flow.background.spawn(async move { waking.keep_waking().await });
             flow.background.spawn(checks::run(Arc::clone(&flow)));
             let (following, publications) = (Arc::clone(&flow), Arc::clone(&publisher));
             flow.background

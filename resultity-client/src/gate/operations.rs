@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use resultity_core::api::gate::{
     DeadLetter, DeadLetterAction, DeadLetterDropped, DeadLetterQuery, DeadLettersApi, InEnvironment, Intake, IntakeApi,
-    Overview, OverviewApi, QueueApi, QueueHealth, Requeued, SetIntake,
+    JobWhy, Overview, OverviewApi, QueueApi, QueueHealth, Requeued, SetIntake,
 };
 use resultity_core::api::page::Page;
 use resultity_core::error::ApiError;
@@ -29,6 +29,12 @@ impl IntakeApi for GateClient {
 impl QueueApi for GateClient {
     async fn queue_health(&self, query: InEnvironment) -> Result<QueueHealth, ApiError> {
         let call = self.transport.get(&["admin", "queue"]).with_query(&query)?;
+        Ok(self.transport.json(call).await?.body)
+    }
+
+    async fn job_why(&self, job: JobId, query: InEnvironment) -> Result<JobWhy, ApiError> {
+        let path = ["admin", "jobs", &job.to_string(), "why"];
+        let call = self.transport.get(&path).with_query(&query)?;
         Ok(self.transport.json(call).await?.body)
     }
 }

@@ -121,6 +121,14 @@ pub struct CallOptions {
     pub ttl: Option<Duration>,
     /// `x-resultity-priority`.
     pub priority: Priority,
+    /// `x-resultity-region`: where the node should be, as nodes say it: 1 to 32 of `A`–`Z`, `0`–`9`, `-`. Case does not count.
+    pub region: Option<String>,
+    /// `x-resultity-region-required`: whether it must be there. Else one elsewhere will do if none there is free.
+    pub region_required: bool,
+    /// `x-resultity-gpu`: words that the name of a GPU of the node must have, such as `rtx 4090`: 1 to 64 characters.
+    pub gpu: Option<String>,
+    /// `x-resultity-gpu-memory`: the least memory of that GPU, in GiB: 1 to 4096.
+    pub gpu_memory_gib: Option<u32>,
     /// `x-resultity-subcloud`: the name of the Subcloud whose nodes alone may answer.
     pub subcloud: Option<String>,
 }
@@ -145,6 +153,36 @@ impl CallOptions {
     #[must_use]
     pub fn priority(mut self, priority: Priority) -> Self {
         self.priority = priority;
+        self
+    }
+
+    /// Sets where the node should be; one elsewhere will do if none there is free.
+    #[must_use]
+    pub fn region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self.region_required = false;
+        self
+    }
+
+    /// Sets where the node must be.
+    #[must_use]
+    pub fn only_region(mut self, region: impl Into<String>) -> Self {
+        self.region = Some(region.into());
+        self.region_required = true;
+        self
+    }
+
+    /// Sets words that the name of a GPU of the node must have.
+    #[must_use]
+    pub fn gpu(mut self, words: impl Into<String>) -> Self {
+        self.gpu = Some(words.into());
+        self
+    }
+
+    /// Sets the least memory of that GPU: GiB.
+    #[must_use]
+    pub const fn gpu_memory(mut self, gib: u32) -> Self {
+        self.gpu_memory_gib = Some(gib);
         self
     }
 

@@ -8,10 +8,10 @@ use resultity_core::job::Attempt;
 use tokio::time::Instant;
 
 use crate::bus::{JobMessage, TopicLease};
-use crate::flow::JobEvent;
 use crate::flow::end::{End, idempotency_clash, internal, no_capacity};
 use crate::flow::job::{Accepted, JobTask, Origin};
-use crate::flow::schedule::{Decision, Outcome, Waiting};
+use crate::flow::schedule::{Decision, Ended, Waiting, work};
+use crate::flow::{Asking, JobEvent};
 use crate::store::{Admission, Leased, NewJob, NewLease};
 
 /// How a job comes by its node.
@@ -25,17 +25,21 @@ pub(super) enum Given {
 impl JobTask {
     /// `admit`: the hold and the job in one transaction, with the first lease if a slot is at hand. None: it has ended.
     pub(super) async fn admit(&mut self) -> Option<Option<Given>> {
-        let decision = self.flow.scheduler().submit(self.waiting());
+        let decision = self.flow.scheduler().submit(self.waiting(), self.flow.clock.now());
         let given = match decision {
             Decision::Assigned(node) => Some(node),
-            Decision::Waits(_) => None,
+            Decision::Waits => None,
             Decision::NoNode => {
                 let whose = if self.request.subcloud.is_some() {
                     " of the Subcloud"
                 } else {
                     ""
                 };
-                let why = format!("no node{whose} serves {:?} at the moment", self.request.asked_model);
+                let which = self.request.constraints.in_words();
+                let why = format!(
+                    "no node{whose}{which} serves {:?} at the moment",
+                    self.request.asked_model
+                );
                 self.refuse(no_capacity(&why)).await;
                 return None;
             }
@@ -98,7 +102,7 @@ impl JobTask {
             Err(error) => Ok(internal(error)),
         };
         match given {
-            Some(node) => self.flow.slot_freed(node, Outcome::Neutral),
+            Some(node) => self.free_slot(node, Ended::unused()),
             None => self.give_up_waiting(),
         }
         match error {
@@ -126,11 +130,25 @@ impl JobTask {
         Waiting {
             job: self.work.job,
             namespace: self.principal.namespace,
+            weight: self.request.weight,
             model: self.work.model.clone(),
             priority: self.request.priority,
-            subcloud: self.request.subcloud,
+            work: work(self.request.max_prompt_tokens, self.request.max_completion_tokens),
+            since: self.created,
+            wanted: self.request.wanted(),
             is_patient: self.origin != Origin::Asked,
             excluded: self.excluded.clone(),
+        }
+    }
+
+    /// What the queue is asked about this job.
+    pub(super) fn asking(&self) -> Asking<'_> {
+        Asking {
+            model: &self.work.model,
+            namespace: self.principal.namespace,
+            weight: self.request.weight,
+            priority: self.request.priority,
+            wanted: self.request.wanted(),
         }
     }
 
@@ -149,10 +167,10 @@ impl JobTask {
 
     /// Queues the job again; a node if one is free.
     pub(super) fn ask_for_node(&self) -> Option<Given> {
-        let decision = self.flow.scheduler().submit(self.waiting());
+        let decision = self.flow.scheduler().submit(self.waiting(), self.flow.clock.now());
         match decision {
             Decision::Assigned(node) => Some(Given::Slot(node)),
-            Decision::Waits(_) => None,
+            Decision::Waits => None,
             Decision::NoNode => {
                 self.flow.bus.tell_job(self.work.job, JobMessage::Stranded);
                 None
@@ -180,7 +198,7 @@ impl JobTask {
             }
             Err(error) => internal(error),
         };
-        self.flow.slot_freed(node, Outcome::Neutral);
+        self.free_slot(node, Ended::unused());
         Err(End::failed(error))
     }
 }

@@ -128,6 +128,7 @@ impl Flow {
         }
         let room = self.take_room(namespace, &request, true)?;
         request.node_share = Some(self.snapshot().jobs.node_share);
+        request.weight = principal.limits.namespace.weight.get();
         let id = JobId::new(&*self.clock, &*self.entropy);
         let created = self.clock.now();
         let work = serde_json::to_string(&request).map_err(|error| {

@@ -17,14 +17,11 @@ use crate::bus::{JobMessage, JobSubscription, TopicLease};
 use crate::flow::admit::Given;
 use crate::flow::attempt::{self, AttemptEnd, Work};
 use crate::flow::end::{End, Refusal, deadline_exceeded, internal, no_capacity, subcloud_gone};
-use crate::flow::schedule::Outcome;
+use crate::flow::schedule::{Ended, NextTry, Outcome, Tries};
 use crate::flow::validate::ValidJob;
 use crate::flow::{Answer, Flow, JobEvent, Principal};
 use crate::store::subclouds::SubcloudRef;
 use crate::store::{NewPayload, StoreError};
-
-/// How long a job waits after a node said that it is busy.
-const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long a job in the background may take in all, unless its request says less.
 const BACKGROUND_DEADLINE: Duration = Duration::from_hours(1);
@@ -165,7 +162,7 @@ impl JobTask {
             }
         };
         let max_attempts = self.flow.snapshot().jobs.max_attempts.max(1);
-        let mut tries = 0;
+        let mut tries = Tries::default();
         let end = loop {
             let lease = match node.take() {
                 Some(Given::Leased(lease)) => lease,
@@ -183,7 +180,6 @@ impl JobTask {
                     }
                 }
             };
-            tries += 1;
             let begun = Instant::now();
             let is_drawn = self.draw(&lease);
             match self.attempt(lease).await {
@@ -212,7 +208,7 @@ impl JobTask {
                             .price
                             .cost(verified.usage.prompt_tokens, verified.usage.completion_tokens),
                     };
-                    match self.settle(&lease, *result, &verified, answer).await {
+                    match self.settle(&lease, *result, &verified, answer, took).await {
                         Ok(()) => {
                             if let Some(drawn) = drawn {
                                 self.flow.checks.finished(drawn);
@@ -230,7 +226,7 @@ impl JobTask {
                     after_output,
                 } => {
                     self.inbox.reopen();
-                    self.flow.slot_freed(lease.node, outcome);
+                    self.free_slot(lease.node, Ended::without_result(outcome));
                     self.acknowledge(&lease, AckOutcome::Superseded);
                     if after_output {
                         break End::failed(ApiError::new(
@@ -241,21 +237,21 @@ impl JobTask {
                     if exclude {
                         self.excluded.insert(lease.node);
                     }
-                    if outcome == Outcome::Neutral {
-                        // Nobody's fault, so it doesn't count; but give a busy node a moment.
-                        tries -= 1;
-                        if Instant::now() >= self.queue_deadline {
-                            break End::failed(no_capacity("all nodes stayed busy"));
-                        }
-                        tokio::time::sleep(BUSY_PAUSE).await;
-                    } else {
+                    if outcome != Outcome::Neutral {
                         self.wait_anew();
+                    } else if Instant::now() >= self.queue_deadline {
+                        break End::failed(self.all_busy());
                     }
-                    if tries >= max_attempts {
-                        break End::failed(ApiError::new(
-                            ErrorCode::NodeFailed,
-                            format!("{tries} nodes tried and failed; nothing was charged: please ask again"),
-                        ));
+                    match tries.add(outcome, max_attempts) {
+                        NextTry::Again(pause) if pause.is_zero() => {}
+                        NextTry::Again(pause) => tokio::time::sleep(pause).await,
+                        NextTry::GiveUp => {
+                            let failed = tries.failed;
+                            break End::failed(ApiError::new(
+                                ErrorCode::NodeFailed,
+                                format!("{failed} nodes tried and failed; nothing was charged: please ask again"),
+                            ));
+                        }
                     }
                     if let Err(end) = self.requeue(&lease, reason).await {
                         break end;
@@ -263,7 +259,7 @@ impl JobTask {
                     node = self.ask_for_node();
                 }
                 AttemptEnd::Refused(refusal) => {
-                    self.flow.slot_freed(lease.node, Outcome::Neutral);
+                    self.free_slot(lease.node, Ended::unused());
                     self.acknowledge(&lease, AckOutcome::Recorded);
                     // One node's word is not enough, if there is another one to ask.
                     let code = refusal.code;
@@ -280,7 +276,7 @@ impl JobTask {
                     node = self.ask_for_node();
                 }
                 AttemptEnd::ClientGone => {
-                    self.flow.slot_freed(lease.node, Outcome::Neutral);
+                    self.free_slot(lease.node, Ended::cut());
                     self.acknowledge(&lease, AckOutcome::Superseded);
                     break End::cancelled();
                 }
@@ -290,7 +286,13 @@ impl JobTask {
                         Some(_) => Outcome::Neutral,
                         None => Outcome::Failure,
                     };
-                    self.flow.slot_freed(lease.node, outcome);
+                    self.free_slot(
+                        lease.node,
+                        Ended {
+                            outcome,
+                            ..Ended::cut()
+                        },
+                    );
                     self.acknowledge(&lease, AckOutcome::Superseded);
                     break End::failed(deadline_exceeded());
                 }
@@ -332,7 +334,7 @@ impl JobTask {
                     let error = if until == self.deadline {
                         deadline_exceeded()
                     } else {
-                        no_capacity("all nodes stayed busy")
+                        self.all_busy()
                     };
                     break End { state: JobState::Expired, error };
                 }
@@ -351,6 +353,16 @@ impl JobTask {
         matches!(found, Ok(None))
     }
 
+    /// Its slot on a node is free again.
+    pub(super) fn free_slot(&self, node: NodeId, ended: Ended) {
+        self.flow.slot_freed(node, self.work.job, ended);
+    }
+
+    /// No node became free in time: when it may be worth asking again is a guess from those that wait now.
+    fn all_busy(&self) -> ApiError {
+        no_capacity("all nodes stayed busy").with_retry_after(self.flow.retry_after(&self.asking()))
+    }
+
     /// Leaves the queue. A node may have been assigned just now: its slot goes back.
     pub(super) fn give_up_waiting(&mut self) {
         self.flow
@@ -358,7 +370,7 @@ impl JobTask {
             .withdraw(self.work.job, &self.work.model, self.principal.namespace);
         while let Some(message) = self.inbox.try_next() {
             if let JobMessage::Assigned(node) = message {
-                self.flow.slot_freed(node, Outcome::Neutral);
+                self.free_slot(node, Ended::unused());
             }
         }
     }

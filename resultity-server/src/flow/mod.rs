@@ -8,9 +8,8 @@
 //! ```
 //! A task owns each job from admission to its end; whoever asked only listens to its events. Dropping them cancels it.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use resultity_core::B256;
@@ -18,8 +17,8 @@ use resultity_core::clock::{Clock, Entropy, Timestamp};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::error::{ApiError, ErrorCode};
-use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId, SubcloudId};
-use resultity_core::job::{Endpoint, Priority};
+use resultity_core::id::{AccountId, JobId, KeyId, NamespaceId, NodeId};
+use resultity_core::job::Endpoint;
 use resultity_core::model::ModelSpec;
 use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
 use resultity_core::raw_json::RawJson;
@@ -30,7 +29,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bus::{JobMessage, LocalBus};
+use crate::bus::LocalBus;
 use crate::flow::checks::Checks;
 use crate::flow::end::no_capacity;
 use crate::flow::estimate::Estimates;
@@ -39,7 +38,7 @@ use crate::flow::intake::Intake;
 use crate::flow::job::{JobTask, NewTask, Origin};
 use crate::flow::live::LiveJobs;
 use crate::flow::room::{Room, Rooms};
-use crate::flow::schedule::{Assignment, Loads, Membership, Outcome, Scheduler};
+use crate::flow::schedule::Scheduler;
 use crate::flow::stats::Stats;
 use crate::flow::tally::Tally;
 use crate::flow::validate::ValidJob;
@@ -65,6 +64,8 @@ mod job;
 mod live;
 pub mod readiness;
 mod room;
+mod scheduling;
+pub use scheduling::{Asking, Outlook};
 pub mod schedule;
 mod settle;
 pub mod stats;
@@ -163,17 +164,6 @@ pub struct JobHandle {
     pub created: Timestamp,
     /// What becomes of it. Dropping this cancels the job.
     pub events: mpsc::Receiver<JobEvent>,
-}
-
-/// What a request or a waiting job may expect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Outlook {
-    /// Whether a node that is online serves the model.
-    pub can_be_served: bool,
-    /// How many jobs are served before it.
-    pub place: u64,
-    /// How long it may wait for a node: a guess.
-    pub wait: Duration,
 }
 
 /// What a [`Flow`] is made of.
@@ -285,41 +275,9 @@ impl Flow {
         })
     }
 
-    /// The models that a node in rotation answers for, in jobs that are addressed there or to nobody, as the snapshot has
-    /// them.
-    pub fn served_models(&self, subcloud: Option<SubcloudId>) -> Vec<ModelSpec> {
-        let served: HashSet<String> = self.scheduler().served_models(subcloud).map(str::to_owned).collect();
-        let current = self.current.load();
-        current
-            .snapshot
-            .models
-            .iter()
-            .filter(|model| served.contains(&model.name))
-            .cloned()
-            .collect()
-    }
-
-    /// Waits until a node in rotation answers for this model.
-    pub async fn until_served(&self, model: &str) {
-        let mut changes = self.rotation.subscribe();
-        let is_served = || self.scheduler().served_models(None).any(|served| served == model);
-        // Fails only when this flow is gone, and with it the question.
-        let _ = changes.wait_for(|_| is_served()).await;
-    }
-
-    /// How busy everything is.
-    pub fn loads(&self) -> Loads {
-        self.scheduler().loads()
-    }
-
     /// Whether new jobs are taken.
     pub fn takes_jobs(&self) -> bool {
         !self.intake_ended.is_cancelled() && self.intake_stop().is_none()
-    }
-
-    /// How many jobs wait for a node.
-    pub fn waiting(&self) -> usize {
-        self.scheduler().waiting()
     }
 
     /// Takes a job: from here on a task owns it.
@@ -330,6 +288,7 @@ impl Flow {
         mut request: ValidJob,
     ) -> Result<JobHandle, ApiError> {
         request.node_share = Some(self.current.load().snapshot.jobs.node_share);
+        request.weight = principal.limits.namespace.weight.get();
         let room = self.take_room(principal.namespace, &request, false)?;
         let id = JobId::new(&*self.clock, &*self.entropy);
         let created = self.clock.now();
@@ -376,37 +335,6 @@ impl Flow {
         self.rooms.take(namespace, request, is_kept)
     }
 
-    /// Where a request would stand in the queue of its model, without being put there.
-    pub fn outlook(&self, model: &str, priority: Priority, subcloud: Option<SubcloudId>) -> Outlook {
-        let scheduler = self.scheduler();
-        let slots = scheduler.slots(model, subcloud);
-        if scheduler.has_free_slot(model, subcloud) {
-            return Outlook {
-                can_be_served: true,
-                place: 0,
-                wait: Duration::ZERO,
-            };
-        }
-        let place = scheduler.ahead(model, priority);
-        Outlook {
-            can_be_served: slots > 0,
-            place,
-            wait: self.estimates.wait(model, place, slots),
-        }
-    }
-
-    /// Where a waiting job stands in the queue of its model.
-    pub fn place(&self, model: &str, job: JobId) -> Option<Outlook> {
-        let scheduler = self.scheduler();
-        let (place, subcloud) = scheduler.place(model, job)?;
-        let slots = scheduler.slots(model, subcloud);
-        Some(Outlook {
-            can_be_served: slots > 0,
-            place,
-            wait: self.estimates.wait(model, place, slots),
-        })
-    }
-
     /// Takes no more jobs; those under way go on.
     pub fn stop_intake(&self) {
         self.intake_ended.cancel();
@@ -415,36 +343,6 @@ impl Flow {
     /// Waits until no more jobs are taken.
     pub async fn until_intake_ends(&self) {
         self.intake_ended.cancelled().await;
-    }
-
-    /// A node is in rotation with these models, for these Subclouds.
-    pub fn node_ready(&self, node: NodeId, models: HashSet<String>, slots: u32, membership: Membership) {
-        let stranded = {
-            let mut scheduler = self.scheduler();
-            let readied = scheduler.node_ready(node, models, slots, membership);
-            self.announce(&mut scheduler, readied.assigned);
-            readied.stranded
-        };
-        for job in stranded {
-            self.bus.tell_job(job, JobMessage::Stranded);
-        }
-        self.rotation.send_modify(|changes| *changes += 1);
-    }
-
-    /// A node is out of rotation. What it works on is not touched.
-    pub fn node_gone(&self, node: NodeId) {
-        let stranded = self.scheduler().node_gone(node);
-        for job in stranded {
-            self.bus.tell_job(job, JobMessage::Stranded);
-        }
-    }
-
-    /// A Subcloud was deleted: what waits for its nodes ends.
-    pub fn subcloud_gone(&self, subcloud: SubcloudId) {
-        let waiting = self.scheduler().withdraw_subcloud(subcloud);
-        for job in waiting {
-            self.bus.tell_job(job, JobMessage::SubcloudGone);
-        }
     }
 
     /// Something was decided about a node, or an account bound it: its link looks at the store at once. Whether it has a
@@ -470,25 +368,5 @@ impl Flow {
             now: self.clock.now(),
         };
         reasons(self.fleet.node(node).as_deref(), standing, network)
-    }
-
-    fn slot_freed(&self, node: NodeId, outcome: Outcome) {
-        let mut scheduler = self.scheduler();
-        let assignments = scheduler.slot_freed(node, outcome);
-        self.announce(&mut scheduler, assignments);
-    }
-
-    /// Tells jobs their nodes, under the scheduler's lock: a job that has just given up cannot be told, and its slot goes
-    /// to the next one instead of being lost.
-    fn announce(&self, scheduler: &mut Scheduler, mut assignments: Vec<Assignment>) {
-        while let Some(Assignment { job, node }) = assignments.pop() {
-            if !self.bus.tell_job(job, JobMessage::Assigned(node)) {
-                assignments.extend(scheduler.slot_freed(node, Outcome::Neutral));
-            }
-        }
-    }
-
-    fn scheduler(&self) -> std::sync::MutexGuard<'_, Scheduler> {
-        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -17,7 +17,7 @@ use crate::flow::attempt::lease_ref;
 use crate::flow::checks::Finished;
 use crate::flow::end::{End, RELEASE_TRIES, SETTLE_TRIES, again_if_refused, internal};
 use crate::flow::job::JobTask;
-use crate::flow::schedule::Outcome;
+use crate::flow::schedule::{self, work};
 use crate::flow::verify::Verified;
 use crate::flow::{Answer, JobEvent, Principal};
 use crate::store::{Ended, Release, Settle};
@@ -54,6 +54,7 @@ impl JobTask {
         result: JobResult,
         verified: &Verified,
         answer: Answer,
+        took: Duration,
     ) -> Result<(), End> {
         if verified.is_outlier {
             tracing::warn!(job.id = %self.work.job, node.id = %lease.node, "the node named more tokens than can be; billed at the bound");
@@ -95,7 +96,8 @@ impl JobTask {
             }
             Err(error) => (AckOutcome::Superseded, Err(End::failed(internal(error)))),
         };
-        self.flow.slot_freed(lease.node, Outcome::Success);
+        let done = work(verified.usage.prompt_tokens, verified.usage.completion_tokens);
+        self.free_slot(lease.node, schedule::Ended::done(done, took));
         self.acknowledge(lease, recorded);
         if end.is_ok() && settle.outcome == ResultOutcome::Complete {
             self.tell(JobEvent::Answer(Box::new(answer))).await;
@@ -194,6 +196,6 @@ impl JobTask {
             attempt: lease.attempt,
             outcome,
         };
-        self.flow.bus.send_to_node(lease.node, ack);
+        self.flow.bus.acknowledge(lease.node, ack);
     }
 }

@@ -14,13 +14,26 @@ const MAX_TTL_SECONDS: u64 = 24 * 60 * 60;
 /// Whose nodes are asked.
 const SUBCLOUD: &str = "x-resultity-subcloud";
 
+/// Where the node should be.
+const REGION: &str = "x-resultity-region";
+
+/// Whether it must be there.
+const REGION_REQUIRED: &str = "x-resultity-region-required";
+
+/// The node's GPU.
+const GPU: &str = "x-resultity-gpu";
+
+/// Its memory.
+const GPU_MEMORY: &str = "x-resultity-gpu-memory";
+
+/// The most memory of a GPU that can be asked for: GiB.
+const MAX_GPU_MEMORY: u32 = 4096;
+
+/// The same, for errors.
+const GPU_MEMORY_RANGE: &str = "whole GiB from 1 to 4096";
+
 /// The options of a request.
 pub(super) fn read(headers: &HeaderMap) -> Result<CallOptions, ApiError> {
-    let region = "x-resultity-region";
-    if headers.contains_key(region) {
-        let message = format!("{region} is not supported yet: jobs go to any node that serves the model");
-        return Err(ApiError::new(ErrorCode::UnsupportedParameter, message).with_param(region));
-    }
     let mut options = CallOptions::default();
     options.idempotency_key = text(headers, "idempotency-key")?.map(str::to_owned);
     if let Some(seconds) = parsed::<u64>(headers, "x-resultity-ttl", "whole seconds from 1 to 86400")? {
@@ -41,7 +54,44 @@ pub(super) fn read(headers: &HeaderMap) -> Result<CallOptions, ApiError> {
         }
         options.subcloud = Some(subcloud.to_owned());
     }
+    if let Some(region) = text(headers, REGION)? {
+        if !is_region(region) {
+            return Err(wrong(REGION, "1 to 32 letters, digits and -, such as EU"));
+        }
+        options.region = Some(region.to_owned());
+    }
+    if let Some(is_required) = parsed(headers, REGION_REQUIRED, "true or false")? {
+        if options.region.is_none() {
+            return Err(wrong(REGION_REQUIRED, "x-resultity-region beside it"));
+        }
+        options.region_required = is_required;
+    }
+    if let Some(gpu) = text(headers, GPU)? {
+        if !is_gpu(gpu) {
+            return Err(wrong(
+                GPU,
+                "words of a GPU's name: 1 to 64 letters, digits, spaces and -",
+            ));
+        }
+        options.gpu = Some(gpu.to_owned());
+    }
+    if let Some(memory) = parsed::<u32>(headers, GPU_MEMORY, GPU_MEMORY_RANGE)? {
+        if !(1..=MAX_GPU_MEMORY).contains(&memory) {
+            return Err(wrong(GPU_MEMORY, GPU_MEMORY_RANGE));
+        }
+        options.gpu_memory_gib = Some(memory);
+    }
     Ok(options)
+}
+
+/// Whether nodes could say that they are there.
+fn is_region(region: &str) -> bool {
+    (1..=32).contains(&region.len()) && region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn is_gpu(gpu: &str) -> bool {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b' ' || byte == b'-';
+    (1..=64).contains(&gpu.len()) && gpu.bytes().all(is_good)
 }
 
 /// The idempotency key of a request that may name it in its body as well: one of the two, or the same in both.
@@ -105,6 +155,10 @@ mod tests {
             ("x-resultity-priority", "bulk"),
             ("x-resultity-dry-run", "true"),
             ("x-resultity-subcloud", "my-farm-1"),
+            ("x-resultity-region", "eu"),
+            ("x-resultity-region-required", "true"),
+            ("x-resultity-gpu", "RTX 4090"),
+            ("x-resultity-gpu-memory", "24"),
         ]);
         let options = read(&headers).unwrap();
         assert_eq!(options.idempotency_key.as_deref(), Some("a b"));
@@ -113,6 +167,11 @@ mod tests {
             (Some(Duration::from_secs(30)), Priority::Bulk)
         );
         assert_eq!(options.subcloud.as_deref(), Some("my-farm-1"));
+        assert_eq!((options.region.as_deref(), options.region_required), (Some("eu"), true));
+        assert_eq!(
+            (options.gpu.as_deref(), options.gpu_memory_gib),
+            (Some("RTX 4090"), Some(24))
+        );
         assert!(is_dry_run(&headers).unwrap());
         assert_eq!(read(&HeaderMap::new()).unwrap(), CallOptions::default());
     }
@@ -122,7 +181,15 @@ mod tests {
     #[case("x-resultity-ttl", "1.5")]
     #[case("x-resultity-ttl", "86401")]
     #[case("x-resultity-priority", "urgent")]
-    #[case("x-resultity-region", "EU")]
+    #[case("x-resultity-region", "")]
+    #[case("x-resultity-region", "Europe, or so")]
+    #[case("x-resultity-region-required", "true")]
+    #[case("x-resultity-region-required", "perhaps")]
+    #[case("x-resultity-gpu", "")]
+    #[case("x-resultity-gpu", "rtx;4090")]
+    #[case("x-resultity-gpu-memory", "0")]
+    #[case("x-resultity-gpu-memory", "24GB")]
+    #[case("x-resultity-gpu-memory", "4097")]
     #[case("x-resultity-subcloud", "")]
     #[case("x-resultity-subcloud", "Mine")]
     #[case("x-resultity-subcloud", "a'; DROP TABLE subclouds; --")]

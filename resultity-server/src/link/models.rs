@@ -9,6 +9,7 @@ use resultity_core::wire::{EngineInfo, NodeModel, Readiness};
 
 use crate::flow::fleet::{ModelView, announced, membership};
 use crate::flow::readiness;
+use crate::flow::schedule::Offer;
 use crate::link::actor::Actor;
 use crate::link::configured::{is_tested_alike, listed};
 
@@ -120,9 +121,14 @@ impl Actor {
         }
         let is_routed = self.is_alive && self.slots > 0 && self.standing.may_work(self.flow.clock.now());
         if is_routed {
-            let membership = membership(&self.standing);
-            self.flow
-                .node_ready(self.node, self.ready.clone(), self.slots, membership);
+            let offer = Offer {
+                models: self.ready.clone(),
+                slots: self.slots,
+                membership: membership(&self.standing),
+                region: self.view.region.clone(),
+                gpus: self.view.hardware.gpus.clone(),
+            };
+            self.flow.node_ready(self.node, offer);
         } else if self.is_routed {
             self.flow.node_gone(self.node);
         }

@@ -20,7 +20,7 @@ use serde_json::{Map, Value};
 
 use crate::flow::detached::{Detached, answer_of};
 use crate::flow::validate::ValidJob;
-use crate::flow::{Outlook, internal};
+use crate::flow::{Asking, Outlook, internal};
 use crate::session::render::{encoded, render};
 use crate::session::run::encode;
 use crate::session::{CloudSession, parsers, responses};
@@ -40,7 +40,7 @@ impl CloudSession {
 
     fn view(&self, view: JobView, attempts: Vec<AttemptView>) -> Job {
         let outlook = (view.state == JobState::Queued)
-            .then(|| self.flow.place(&view.model, view.id))
+            .then(|| self.flow.place(&view.model, self.principal.namespace, view.id))
             .flatten();
         job(view, attempts, outlook)
     }
@@ -178,6 +178,7 @@ impl JobsApi for CloudSession {
         self.touch()?;
         let body = unstreamed(&request)?;
         let mut valid = self.valid_body(request.endpoint, body.get().as_bytes())?;
+        self.constrain(&mut valid);
         self.address(&mut valid).await?;
         let balance = self
             .flow
@@ -192,7 +193,13 @@ impl JobsApi for CloudSession {
             available = available.min(left).max(Credits::ZERO);
         }
         let priority = valid.priority.max(self.options.priority);
-        let outlook = self.flow.outlook(&valid.model.name, priority, valid.subcloud);
+        let outlook = self.flow.outlook(&Asking {
+            model: &valid.model.name,
+            namespace: self.principal.namespace,
+            weight: self.principal.limits.namespace.weight.get(),
+            priority,
+            wanted: valid.wanted(),
+        });
         Ok(Reply::of(Quote {
             object: "dry_run".into(),
             endpoint: request.endpoint,

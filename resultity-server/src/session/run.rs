@@ -147,6 +147,7 @@ impl CloudSession {
             valid.priority = Priority::Bulk;
         }
         valid.ttl = self.options.ttl.or(valid.ttl);
+        self.constrain(&mut valid);
         let tokens = valid.max_prompt_tokens.saturating_add(valid.max_completion_tokens);
         let principal = &self.principal;
         let mut meta = ReplyMeta::default();

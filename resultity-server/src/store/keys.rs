@@ -30,12 +30,24 @@ pub struct KeyLimits {
 }
 
 /// What a namespace may ask for, over all its keys. None: what the network allows each namespace.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NamespaceRates {
     /// Requests a minute.
     pub requests_per_minute: Option<NonZeroU32>,
     /// Tokens a minute.
     pub tokens_per_minute: Option<NonZeroU32>,
+    /// Its share against that of others where jobs wait.
+    pub weight: NonZeroU32,
+}
+
+impl Default for NamespaceRates {
+    fn default() -> Self {
+        Self {
+            requests_per_minute: None,
+            tokens_per_minute: None,
+            weight: NonZeroU32::MIN,
+        }
+    }
 }
 
 impl KeyLimits {

@@ -24,6 +24,8 @@ pub struct PlanRecord {
     pub description: String,
     /// Requests a minute of each namespace.
     pub requests_per_minute: Option<NonZeroU32>,
+    /// The share of each namespace against that of others, where jobs wait: 1 to 100.
+    pub weight: NonZeroU32,
     /// Tokens a minute of each namespace.
     pub tokens_per_minute: Option<NonZeroU32>,
     /// Credits that come once a month.

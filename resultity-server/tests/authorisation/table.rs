@@ -78,6 +78,7 @@ const TAKE_ENVIRONMENT: &[&str] = &[
     "GET /gate/v1/config",
     "GET /gate/v1/admin/snapshots",
     "GET /gate/v1/admin/nodes",
+    "GET /gate/v1/admin/jobs/{job}/why",
     "GET /gate/v1/admin/queue",
 ];
 

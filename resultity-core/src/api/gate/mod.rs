@@ -72,7 +72,7 @@ pub use notifications::{Notification, NotificationQuery, NotificationsApi, ReadN
 pub use overview::{AccountCounts, CreditTotals, Overview, OverviewApi};
 pub use payments::{Payment, PaymentsApi, SignedPayment};
 pub use plans::{AccountPlan, ChoosePlan, Plan, PlanDeleted, Plans, PlansApi, PutPlan};
-pub use queue::{ModelQueue, QueueApi, QueueCounts, QueueHealth, Throughput};
+pub use queue::{JobDecision, JobWhy, ModelQueue, NodesForJob, QueueApi, QueueCounts, QueueHealth, Throughput};
 pub use reports::{AccountUsage, AccountUsageQuery, AccountUsageRow, Activity, NodeRewards, ReportsApi, Rewards};
 pub use second_factor::{ConfirmTotp, RecoveryCodes, SecondFactor, SecondFactorApi, SecondFactorStatus, TotpSetup};
 pub use sign_in::{CodeSent, ConfirmReset, ConfirmSignUp, ResetPassword, SignIn, SignInApi, SignUp, SignedIn};

@@ -29,6 +29,9 @@ pub struct Plan {
     /// Tokens a minute of each namespace; none: the network's own limit.
     #[cfg_attr(feature = "openapi", schema(value_type = Option<u32>, minimum = 1))]
     pub tokens_per_minute: Option<NonZeroU32>,
+    /// The share of each namespace against that of others, where jobs wait: 1 to 100.
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 100))]
+    pub weight: NonZeroU32,
     /// Credits that come once a month.
     #[serde(with = "decimal")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
@@ -63,6 +66,10 @@ pub struct PutPlan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<u32>, minimum = 1))]
     pub tokens_per_minute: Option<NonZeroU32>,
+    /// The share of each namespace against that of others, where jobs wait: 1 to 100; 1 if nothing is said.
+    #[serde(default = "one")]
+    #[cfg_attr(feature = "openapi", schema(value_type = u32, minimum = 1, maximum = 100, default = 1))]
+    pub weight: NonZeroU32,
     /// Credits that come once a month.
     #[serde(default, with = "decimal")]
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
@@ -75,6 +82,10 @@ pub struct PutPlan {
     pub reason: Option<String>,
 }
 
+const fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
 impl PutPlan {
     /// A plan without limits or credits of its own, which anybody may choose.
     pub fn new(environment: Environment, name: impl Into<String>, title: impl Into<String>) -> Self {
@@ -85,6 +96,7 @@ impl PutPlan {
             description: String::new(),
             requests_per_minute: None,
             tokens_per_minute: None,
+            weight: NonZeroU32::MIN,
             monthly_credits: Credits::ZERO,
             open: true,
             reason: None,
@@ -103,6 +115,13 @@ impl PutPlan {
     pub const fn limits(mut self, requests: Option<NonZeroU32>, tokens: Option<NonZeroU32>) -> Self {
         self.requests_per_minute = requests;
         self.tokens_per_minute = tokens;
+        self
+    }
+
+    /// Sets the share of each namespace against that of others: 1 to 100.
+    #[must_use]
+    pub const fn weight(mut self, weight: NonZeroU32) -> Self {
+        self.weight = weight;
         self
     }
 

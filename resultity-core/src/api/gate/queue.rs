@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::InEnvironment;
 use crate::environment::Environment;
 use crate::error::ApiError;
+use crate::id::{JobId, NodeId};
 
 /// How the queues of an environment are doing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -81,9 +82,87 @@ pub struct Throughput {
     pub tokens: u64,
 }
 
+/// How the nodes stood that serve a job's model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodesForJob {
+    /// Those that serve the model.
+    pub serving: u32,
+    /// Those of them that are not what the job wants: of another Subcloud, of another region, without such a GPU.
+    pub unfit: u32,
+    /// Those that tried this job already.
+    pub tried: u32,
+    /// Those that are left out for a while after failures.
+    pub left_out: u32,
+    /// Those whose slots are all taken.
+    pub busy: u32,
+    /// Those with a free slot.
+    pub free: u32,
+}
+
+/// One decision about a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobDecision {
+    /// When: milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// `given`, `waits`, `given_later` or `no_node`.
+    pub verdict: String,
+    /// Its node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub node: Option<NodeId>,
+    /// Its score: up to 1 000 000 for a node that is as fast as the others, never fails and has nothing to do, and more for a faster one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<u64>,
+    /// The node that it was compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub over: Option<NodeId>,
+    /// The other one's score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score_of_other: Option<u64>,
+    /// Whether the node was given it to show what it can do.
+    pub trial: bool,
+    /// How long it had waited: milliseconds.
+    pub waited_ms: u64,
+    /// How the nodes stood.
+    pub nodes: NodesForJob,
+    /// The same in words.
+    pub summary: String,
+}
+
+/// Why a job went to a node, or to none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct JobWhy {
+    /// Which.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub job: JobId,
+    /// Where.
+    pub environment: Environment,
+    /// `waiting`, `working`, or `elsewhere`: it has ended, or is not in this process.
+    pub place: String,
+    /// The node that has it now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub node: Option<NodeId>,
+    /// If it waits: how many jobs are served before it, which is a guess.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jobs_ahead: Option<u64>,
+    /// If it waits: how the nodes stand now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodesForJob>,
+    /// What was decided lately, the oldest first.
+    pub decisions: Vec<JobDecision>,
+}
+
 /// How the queues are doing: for administrators.
 #[async_trait]
 pub trait QueueApi: Send + Sync {
     /// Depth, age, what runs, what ended.
     async fn queue_health(&self, query: InEnvironment) -> Result<QueueHealth, ApiError>;
+
+    /// Why a job went to a node, or to none, as long as it is remembered: the last 16 384 decisions are.
+    async fn job_why(&self, job: JobId, query: InEnvironment) -> Result<JobWhy, ApiError>;
 }

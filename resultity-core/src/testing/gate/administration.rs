@@ -27,6 +27,7 @@ pub async fn refused(api: &dyn GateApi) {
             .await
             .err(),
         api.queue_health(here).await.err(),
+        api.job_why(job, here).await.err(),
         api.overview(here).await.err(),
         api.dead_letters(DeadLetterQuery::default()).await.err(),
         api.requeue_dead_letter(job, because()).await.err(),
@@ -85,6 +86,8 @@ pub async fn the_intake_is_stopped_and_reopened(api: &dyn GateApi) {
             .expect("the queues can be seen")
             .intake_stopped
     );
+    let unknown = api.job_why(JobId::from_uuid(uuid::Uuid::nil()), here).await;
+    assert_eq!(unknown.expect_err("there is no such job").code, ErrorCode::NotFound);
     let overview = api.overview(here).await.expect("the overview can be seen");
     assert!(overview.intake.stopped);
     let credits = overview.credits;

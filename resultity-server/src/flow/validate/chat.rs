@@ -11,6 +11,7 @@ use super::{
     ValidJob, beyond_context, check_kind, check_stream_options, fields, flag, invalid, messages, node_body, number,
     parameters, priority, written,
 };
+use crate::flow::schedule::Constraints;
 
 /// What a node is sent.
 #[derive(Serialize)]
@@ -88,6 +89,8 @@ pub fn chat(
         priority,
         ttl: None,
         subcloud: None,
+        constraints: Constraints::default(),
+        weight: 1,
         node_share: None,
     })
 }

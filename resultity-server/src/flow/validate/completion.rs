@@ -12,6 +12,7 @@ use super::{
     MAX_CHOICES, ValidJob, beyond_context, check_kind, check_stream_options, fields, flag, invalid, node_body, number,
     parameters, priority, unsupported, written,
 };
+use crate::flow::schedule::Constraints;
 
 /// The most tokens per choice where the request names no limit, as OpenAI has it.
 const DEFAULT_MAX_TOKENS: u64 = 16;
@@ -93,6 +94,8 @@ pub fn completion(
         priority,
         ttl: None,
         subcloud: None,
+        constraints: Constraints::default(),
+        weight: 1,
         node_share: None,
     })
 }

@@ -9,6 +9,7 @@ use resultity_core::raw_json::RawJson;
 use serde::Serialize;
 
 use super::{ValidJob, check_kind, flag, invalid, node_body, parameters, priority, shown, unsupported};
+use crate::flow::schedule::Constraints;
 
 /// What a node is sent.
 #[derive(Serialize)]
@@ -72,6 +73,8 @@ pub fn compute(
         priority,
         ttl: None,
         subcloud: None,
+        constraints: Constraints::default(),
+        weight: 1,
         node_share: None,
     })
 }

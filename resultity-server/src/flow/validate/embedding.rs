@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::{
     ValidJob, beyond_context, check_kind, cl100k, fields, invalid, node_body, number, parameters, priority, unsupported,
 };
+use crate::flow::schedule::Constraints;
 
 /// The most numbers of an embedding.
 pub(in crate::flow) const MAX_DIMENSIONS: u64 = 16_384;
@@ -86,6 +87,8 @@ pub fn embedding(
         priority,
         ttl: None,
         subcloud: None,
+        constraints: Constraints::default(),
+        weight: 1,
         node_share: None,
     })
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::flow::schedule::{Constraints, Wanted};
 use crate::flow::verify::Limits;
 
 mod chat;
@@ -88,13 +89,32 @@ pub struct ValidJob {
     /// The Subcloud whose nodes alone may answer it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subcloud: Option<SubcloudId>,
+    /// What else it wants of its node.
+    #[serde(default, skip_serializing_if = "Constraints::is_none")]
+    pub constraints: Constraints,
+    /// The share of its namespace against that of others, when it was admitted: from 1.
+    #[serde(default = "one")]
+    pub weight: u32,
     /// What the node gets of what it costs, in basis points: the share of the time when it was admitted, like the price.
     /// None before that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_share: Option<u16>,
 }
 
+/// The weight of a namespace that has none of its own.
+const fn one() -> u32 {
+    1
+}
+
 impl ValidJob {
+    /// Which nodes may answer it.
+    pub fn wanted(&self) -> Wanted {
+        Wanted {
+            subcloud: self.subcloud,
+            constraints: self.constraints.clone(),
+        }
+    }
+
     /// What limits the answer.
     pub fn limits(&self) -> Limits {
         Limits {

@@ -1,4 +1,4 @@
-//! `/gate/v1/admin/intake`, `/queue`, `/overview` and `/dead-letters`.
+//! `/gate/v1/admin/intake`, `/queue`, `/jobs/{job}/why`, `/overview` and `/dead-letters`.
 
 use axum::body::Body;
 use axum::extract::Path;
@@ -16,6 +16,7 @@ pub(super) fn routes(table: Table) -> Table {
         .get("/gate/v1/admin/intake", intake)
         .post("/gate/v1/admin/intake", set_intake)
         .get("/gate/v1/admin/queue", queue)
+        .get("/gate/v1/admin/jobs/{job}/why", why)
         .get("/gate/v1/admin/overview", overview)
         .get("/gate/v1/admin/dead-letters", dead_letters)
         .post("/gate/v1/admin/dead-letters/{job}/requeue", requeue)
@@ -33,6 +34,10 @@ async fn set_intake(Gated(session): Gated, headers: HeaderMap, body: Body) -> Re
 
 async fn queue(Gated(session): Gated, uri: Uri) -> Result<Response, Problem> {
     Ok(encode(&session.queue_health(query::read(&uri)?).await?))
+}
+
+async fn why(Gated(session): Gated, Path(job): Path<String>, uri: Uri) -> Result<Response, Problem> {
+    Ok(encode(&session.job_why(named(&job, "job")?, query::read(&uri)?).await?))
 }
 
 async fn overview(Gated(session): Gated, uri: Uri) -> Result<Response, Problem> {

@@ -276,6 +276,27 @@ impl Operation {
                 "`normal`, or `bulk` for what nobody waits for.",
             ),
             (
+                "x-resultity-region",
+                Type::String,
+                "Where the node should be, such as `EU`: 1 to 32 letters, digits and `-`. A free node there goes first; without \
+                 one, any other will do.",
+            ),
+            (
+                "x-resultity-region-required",
+                Type::Boolean,
+                "`true`: the node must be in `x-resultity-region`.",
+            ),
+            (
+                "x-resultity-gpu",
+                Type::String,
+                "Words that the name of one of the node's GPUs must have, such as `rtx 4090`: 1 to 64 characters.",
+            ),
+            (
+                "x-resultity-gpu-memory",
+                Type::Integer,
+                "The least memory of that GPU: whole GiB, 1 to 4096.",
+            ),
+            (
                 "x-resultity-dry-run",
                 Type::Boolean,
                 "`true`: nothing is run or charged; the answer is a `Quote` of what it would cost and whether it could be \

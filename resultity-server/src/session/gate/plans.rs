@@ -1,5 +1,6 @@
 //! Plans, and the account's own.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,6 +35,9 @@ const MOST: u32 = 100;
 /// The most credits a month: a mistyped amount should not upset the books.
 const MAX_MONTHLY: Credits = Credits::from_whole(1_000_000);
 
+/// The greatest share of a namespace against that of others.
+const HEAVIEST: NonZeroU32 = NonZeroU32::new(100).expect("it is not zero");
+
 /// How many accounts get the credits of a month in one operation.
 const AT_ONCE: u32 = 200;
 
@@ -53,6 +57,7 @@ fn shown(plan: PlanRecord) -> Plan {
         title: plan.title,
         description: plan.description,
         requests_per_minute: plan.requests_per_minute,
+        weight: plan.weight,
         tokens_per_minute: plan.tokens_per_minute,
         monthly_credits: plan.monthly_credits,
         open: plan.open,
@@ -151,6 +156,9 @@ impl PlansApi for GateSession {
             let message = format!("monthly_credits must be at least 0 and at most {MAX_MONTHLY}");
             return Err(invalid("monthly_credits", message));
         }
+        if request.weight > HEAVIEST {
+            return Err(invalid("weight", format!("weight must be from 1 to {HEAVIEST}")));
+        }
         let reason = reason::optional(request.reason.as_deref())?;
         let audit = self.audit(
             actor,
@@ -164,6 +172,7 @@ impl PlansApi for GateSession {
             name: request.name,
             title,
             requests_per_minute: request.requests_per_minute,
+            weight: request.weight,
             tokens_per_minute: request.tokens_per_minute,
             monthly_credits: request.monthly_credits,
             open: request.open,

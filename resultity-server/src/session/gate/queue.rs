@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use resultity_core::api::gate::{
-    AccountCounts, CreditTotals, InEnvironment, ModelQueue, Overview, OverviewApi, QueueApi, QueueCounts, QueueHealth,
-    Throughput,
+    AccountCounts, CreditTotals, InEnvironment, JobDecision, JobWhy, ModelQueue, NodesForJob, Overview, OverviewApi,
+    QueueApi, QueueCounts, QueueHealth, Throughput,
 };
 use resultity_core::clock::Timestamp;
 use resultity_core::error::ApiError;
+use resultity_core::id::JobId;
 use resultity_core::job::Priority;
 
-use super::{GateSession, failed, intake};
+use super::{GateSession, failed, intake, not_found};
 use crate::flow::Flow;
-use crate::flow::schedule::Loads;
+use crate::flow::schedule::{Counts, Loads, Now, Verdict, Why};
 use crate::flow::tally::Ends;
 use crate::store::admin::OpenJobs;
 
@@ -57,6 +58,91 @@ impl QueueApi for GateSession {
             ended: TIMES.iter().map(|time| all_ended(flow, now, *time)).collect(),
             models: models.collect(),
         })
+    }
+
+    async fn job_why(&self, job: JobId, query: InEnvironment) -> Result<JobWhy, ApiError> {
+        self.administrator()?;
+        let flow = self.flow(query.environment)?;
+        let explained = flow.explain(job);
+        let (place, node, waiting) = match explained.now {
+            Now::Waiting(ahead, counts) => ("waiting", None, Some((ahead, nodes(counts)))),
+            Now::Working(node) => ("working", Some(node), None),
+            Now::Elsewhere if explained.decisions.is_empty() => return Err(not_found("decision about this job")),
+            Now::Elsewhere => ("elsewhere", None, None),
+        };
+        let (jobs_ahead, nodes) = waiting.unzip();
+        Ok(JobWhy {
+            job,
+            environment: flow.environment,
+            place: place.to_owned(),
+            node,
+            jobs_ahead,
+            nodes,
+            decisions: explained.decisions.iter().map(decision).collect(),
+        })
+    }
+}
+
+/// What was decided about a job, in words.
+fn in_words(why: &Why) -> String {
+    let Counts {
+        serving,
+        unfit,
+        tried,
+        left_out,
+        busy,
+        free,
+    } = why.counts;
+    let nodes = [
+        (unfit, "not what it wants"),
+        (tried, "tried it already"),
+        (left_out, "left out for a while after failures"),
+        (busy, "busy"),
+        (free, "free"),
+    ];
+    let nodes: Vec<String> = nodes
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, how)| format!("{count} {how}"))
+        .collect();
+    let nodes = match serving {
+        0 => "no node serves the model".to_owned(),
+        _ => format!("of {serving} nodes that serve the model: {}", nodes.join(", ")),
+    };
+    let what = match (why.verdict, why.is_trial) {
+        (Verdict::Given, true) => "given at once to a node that has to show what it can do",
+        (Verdict::Given, false) => "given at once to the better of two free nodes",
+        (Verdict::GivenLater, _) => "it was its turn when this node became free",
+        (Verdict::Waits, _) => "no node that may take it is free: it waits",
+        (Verdict::NoNode, _) => "no node that is online could take it",
+    };
+    format!("{what}; {nodes}")
+}
+
+const fn nodes(counts: Counts) -> NodesForJob {
+    NodesForJob {
+        serving: counts.serving,
+        unfit: counts.unfit,
+        tried: counts.tried,
+        left_out: counts.left_out,
+        busy: counts.busy,
+        free: counts.free,
+    }
+}
+
+fn decision(why: &Why) -> JobDecision {
+    let is_chosen = why.verdict == Verdict::Given;
+    JobDecision {
+        at_ms: why.at.as_millis(),
+        verdict: why.verdict.as_str().to_owned(),
+        node: why.node,
+        score: is_chosen.then_some(why.scores.0),
+        over: why.over,
+        score_of_other: why.over.map(|_| why.scores.1),
+        trial: why.is_trial,
+        waited_ms: why.waited.as_millis() as u64,
+        nodes: nodes(why.counts),
+        summary: in_words(why),
     }
 }
 

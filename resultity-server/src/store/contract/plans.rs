@@ -23,6 +23,7 @@ fn plan(name: &str, credits: Credits) -> PlanRecord {
         title: name.to_owned(),
         description: String::new(),
         requests_per_minute: NonZeroU32::new(7),
+        weight: NonZeroU32::new(5).unwrap_or(NonZeroU32::MIN),
         tokens_per_minute: None,
         monthly_credits: credits,
         open: name == "open",
@@ -65,8 +66,8 @@ async fn the_credits_of_a_plan_come_once_a_month(world: &World) {
     let key = world.store.key(world.tenant("main").key_hash).await.expect("an answer");
     let rates = key.expect("the key").limits.namespace;
     assert_eq!(
-        (rates.requests_per_minute, rates.tokens_per_minute),
-        (NonZeroU32::new(7), None)
+        (rates.requests_per_minute, rates.tokens_per_minute, rates.weight.get()),
+        (NonZeroU32::new(7), None, 5)
     );
     // Neither another plan nor the same again brings more in this month, nor does a clock that was set back.
     for (name, month) in [

@@ -67,7 +67,7 @@ impl PlanStore for SqliteStore {
 
 /// The columns that [`plan`] reads.
 const PLAN: &str = "plans.environment, plans.name, plans.title, plans.description, plans.requests_per_minute,
-    plans.tokens_per_minute, plans.monthly_credits, plans.open, plans.created_at";
+    plans.tokens_per_minute, plans.monthly_credits, plans.open, plans.created_at, plans.weight";
 
 fn plan(row: &Row<'_>) -> rusqlite::Result<PlanRecord> {
     Ok(PlanRecord {
@@ -80,6 +80,7 @@ fn plan(row: &Row<'_>) -> rusqlite::Result<PlanRecord> {
         monthly_credits: credits(row, 6)?,
         open: row.get(7)?,
         created: Timestamp::from_millis(row.get(8)?),
+        weight: NonZeroU32::new(row.get(9)?).unwrap_or(NonZeroU32::MIN),
     })
 }
 
@@ -101,6 +102,7 @@ fn shown(plan: &PlanRecord) -> Value {
         "tokens_per_minute": plan.tokens_per_minute,
         "monthly_credits": plan.monthly_credits.to_string(),
         "open": plan.open,
+        "weight": plan.weight,
     })
 }
 
@@ -125,11 +127,12 @@ fn put(
     execute(
         connection,
         "INSERT INTO plans (environment, name, title, description, requests_per_minute, tokens_per_minute,
-                            monthly_credits, open, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                            monthly_credits, open, created_at, weight)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
          ON CONFLICT (environment, name) DO UPDATE SET title = excluded.title, description = excluded.description,
              requests_per_minute = excluded.requests_per_minute, tokens_per_minute = excluded.tokens_per_minute,
-             monthly_credits = excluded.monthly_credits, open = excluded.open",
+             monthly_credits = excluded.monthly_credits, open = excluded.open,
+             weight = excluded.weight",
         &[
             &wanted.environment.as_str(),
             &wanted.name,
@@ -140,6 +143,7 @@ fn put(
             &wanted.monthly_credits.micros(),
             &wanted.open,
             &wanted.created.as_millis(),
+            &wanted.weight.get(),
         ],
     )?;
     let after = read(connection, wanted.environment, &wanted.name)?;
@@ -202,8 +206,8 @@ fn of_account(
         ),
         &[&account, &environment],
         |row| {
-            let since = Timestamp::from_millis(row.get(9)?);
-            Ok((plan(row)?, since, parsed_if_any::<NamespaceId>(row, 10)?))
+            let since = Timestamp::from_millis(row.get(10)?);
+            Ok((plan(row)?, since, parsed_if_any::<NamespaceId>(row, 11)?))
         },
     )?;
     let credited_month = first(

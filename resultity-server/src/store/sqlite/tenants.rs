@@ -90,7 +90,7 @@ pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRe
              AND account_plans.environment = namespaces.environment
          LEFT JOIN plans ON plans.environment = account_plans.environment AND plans.name = account_plans.plan";
     let limits = format!(
-        "plans.requests_per_minute, plans.tokens_per_minute, {}",
+        "plans.requests_per_minute, plans.tokens_per_minute, coalesce(plans.weight, 1), {}",
         api_keys::LIMITS
     );
     let current = format!("{columns}, NULL, {limits} {from} WHERE keys.hash = ?1");
@@ -104,10 +104,11 @@ pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRe
 
 fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     let rate = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u32>>(column)?.and_then(NonZeroU32::new));
-    let mut limits = api_keys::limits(row, 9)?;
+    let mut limits = api_keys::limits(row, 10)?;
     limits.namespace = NamespaceRates {
         requests_per_minute: rate(7)?,
         tokens_per_minute: rate(8)?,
+        weight: rate(9)?.unwrap_or(NonZeroU32::MIN),
     };
     Ok(KeyRecord {
         id: parsed(row, 0)?,

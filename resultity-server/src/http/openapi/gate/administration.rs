@@ -2,7 +2,7 @@
 
 use resultity_core::api::gate::{
     AccountsQuery, AdminAccount, AuditLine, AuditQuery, ChangeAccount, DeadLetter, DeadLetterAction, DeadLetterDropped,
-    DeadLetterQuery, InEnvironment, Intake, Overview, QueueHealth, Requeued, SetIntake,
+    DeadLetterQuery, InEnvironment, Intake, JobWhy, Overview, QueueHealth, Requeued, SetIntake,
 };
 use resultity_core::error::ErrorCode;
 use utoipa::openapi::path::HttpMethod::{self, Delete, Get, Post};
@@ -34,6 +34,11 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(Get, "/gate/v1/admin/queue", "getQueueHealth", "See how the queues are doing")
             .query::<InEnvironment>()
             .gives::<QueueHealth>("Depth, age, what runs, what ended.")
+            .of_one(),
+        operation(Get, "/gate/v1/admin/jobs/{job}/why", "getJobWhy", "See why a job went to a node, or to none")
+            .about("Of jobs that wait or run, and of the last 16 384 decisions. Only administrators see it: it names nodes.")
+            .query::<InEnvironment>()
+            .gives::<JobWhy>("Where it is, and what was decided.")
             .of_one(),
         operation(Get, "/gate/v1/admin/overview", "getOverview", "See an environment at a glance")
             .query::<InEnvironment>()
