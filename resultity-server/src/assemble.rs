@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::flow::{CurrentSnapshot, Flow, FlowParts, Flows, checks};
 use crate::http::serve::{self, Gatekeeper};
 use crate::http::{self, App, Patience, Role};
-use crate::link::{ConnectionLimits, Entrance, LinkPolicy};
+use crate::link::{ConnectionLimits, Entrance, Fallback, LinkPolicy};
 use crate::mail::{Mail, MailError, MailOptions};
 use crate::network_key::KeyFiles;
 use crate::private_file::{self, FileError};
@@ -234,6 +234,7 @@ impl Server {
             private_file::create_dir(directory)?;
         }
         let mail = Mail::new(options.gate.mail.clone(), Arc::clone(&options.clock))?;
+        let fallback = Fallback::new(&*options.entropy);
         let gate = Gate::new(GateParts {
             mail: Arc::new(mail),
             sealer: Sealer::new(publisher.keys().first(), ACCOUNT_SECRETS),
@@ -255,6 +256,7 @@ impl Server {
             trusted_proxies: options.trusted_proxies,
             link_policy: options.link_policy,
             entrance: Entrance::new(&options.connections),
+            fallback,
             connections: options.connections,
             stop_links: CancellationToken::new(),
             stop_intake: CancellationToken::new(),

@@ -5,14 +5,15 @@
 //! carries its lease, and what a node says counts only while it names that lease.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use resultity_core::clock::Timestamp;
 use resultity_core::id::{JobId, LeaseToken, NodeId, SessionId};
 use resultity_core::job::Attempt;
 use resultity_core::signing::PublicKey;
-use resultity_core::wire::{Chunk, DeclineCode, Failed, JobResult, LeaseView, ServerFrame};
-use tokio::sync::mpsc;
+use resultity_core::wire::{Ack, AckOutcome, Chunk, DeclineCode, Failed, JobResult, LeaseView, ServerFrame};
+use tokio::sync::{mpsc, oneshot};
 
 /// How many frames may wait to be written to one node before it counts as too slow.
 pub const NODE_QUEUE: usize = 4096;
@@ -88,7 +89,17 @@ pub enum Delivery {
 pub struct LocalBus {
     jobs: Arc<Mutex<HashMap<JobId, JobTopic>>>,
     nodes: Arc<Mutex<HashMap<NodeId, NodeTopic>>>,
+    acks: Arc<Acks>,
 }
+
+/// Who waits for acks beside the links. Usually nobody, so that is what is looked at first.
+#[derive(Debug, Default)]
+struct Acks {
+    count: AtomicUsize,
+    waiting: Mutex<HashMap<AckKey, oneshot::Sender<AckOutcome>>>,
+}
+
+type AckKey = (NodeId, JobId, Attempt);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -185,6 +196,30 @@ impl LocalBus {
         topic.frames.try_send(frame.into().encode()).is_ok()
     }
 
+    /// Tells a node what became of its result: on its link, and to whoever waits for that.
+    pub fn acknowledge(&self, node: NodeId, ack: Ack) {
+        if self.acks.count.load(Ordering::Acquire) > 0
+            && let Some(waiting) = lock(&self.acks.waiting).remove(&(node, ack.job_id, ack.attempt))
+        {
+            // Whoever waited may have gone.
+            let _ = waiting.send(ack.outcome);
+        }
+        self.send_to_node(node, ack);
+    }
+
+    /// From now on it is noticed what becomes of a result. One that waited for the same before waits in vain.
+    pub fn expect_ack(&self, node: NodeId, job: JobId, attempt: Attempt) -> ExpectedAck {
+        let (sender, outcome) = oneshot::channel();
+        let key = (node, job, attempt);
+        self.acks.count.fetch_add(1, Ordering::AcqRel);
+        lock(&self.acks.waiting).insert(key, sender);
+        ExpectedAck {
+            bus: self.clone(),
+            key,
+            outcome,
+        }
+    }
+
     /// Sends a frame to all nodes.
     pub fn send_to_all_nodes(&self, frame: impl Into<ServerFrame>) {
         let text = frame.into().encode();
@@ -192,6 +227,39 @@ impl LocalBus {
         for topic in topics {
             let _ = topic.frames.try_send(text.clone());
         }
+    }
+}
+
+/// An ack that somebody waits for.
+#[derive(Debug)]
+pub struct ExpectedAck {
+    bus: LocalBus,
+    key: AckKey,
+    outcome: oneshot::Receiver<AckOutcome>,
+}
+
+impl ExpectedAck {
+    /// The ack; nothing if somebody else waits for the same.
+    pub async fn ack(&mut self) -> Option<Ack> {
+        let outcome = (&mut self.outcome).await.ok()?;
+        let (_, job_id, attempt) = self.key;
+        Some(Ack {
+            job_id,
+            attempt,
+            outcome,
+        })
+    }
+}
+
+impl Drop for ExpectedAck {
+    fn drop(&mut self) {
+        let mut waiting = lock(&self.bus.acks.waiting);
+        self.outcome.close();
+        // What a later one waits for stays.
+        if waiting.get(&self.key).is_some_and(oneshot::Sender::is_closed) {
+            waiting.remove(&self.key);
+        }
+        self.bus.acks.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -34,6 +34,12 @@ const STRANGERS_KEPT: Duration = Duration::from_hours(7 * 24);
 /// How many of them are forgotten at once.
 const STRANGERS_AT_ONCE: u32 = 1000;
 
+/// How long the lines of a node's log are kept.
+const LOGS_KEPT: Duration = Duration::from_hours(7 * 24);
+
+/// How many of them are deleted at a time: the writer has other things to do.
+const LOGS_AT_ONCE: u32 = 10_000;
+
 /// A request whose answer somebody comes back for.
 #[derive(Debug)]
 pub struct Detached {
@@ -370,6 +376,11 @@ impl Flow {
                     .forget_nodes(self.environment, unseen_since, STRANGERS_AT_ONCE);
                 if let Err(error) = forgotten.await {
                     tracing::warn!(%error, "nodes that are nobody's could not be forgotten");
+                }
+                let kept = i64::try_from(LOGS_KEPT.as_millis()).unwrap_or(i64::MAX);
+                let before = Timestamp::from_millis(now.as_millis().saturating_sub(kept));
+                if let Err(error) = self.store.forget_node_logs(before, LOGS_AT_ONCE).await {
+                    tracing::warn!(%error, "old lines of nodes' logs could not be deleted");
                 }
                 tokio::time::sleep(PAUSE).await;
             };

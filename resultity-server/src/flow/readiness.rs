@@ -96,7 +96,7 @@ pub async fn check(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec) -> Result<
     } else {
         AckOutcome::Superseded
     };
-    flow.bus.send_to_node(
+    flow.bus.acknowledge(
         node,
         Ack {
             job_id: work.job,

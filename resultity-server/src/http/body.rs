@@ -15,6 +15,7 @@ use resultity_core::error::{ApiError, ErrorCode};
 use serde::de::DeserializeOwned;
 use tower_http::timeout::TimeoutError;
 
+use crate::http::io_fallback::RESULTS;
 use crate::http::problem::Problem;
 use crate::json::parse;
 
@@ -68,19 +69,24 @@ pub(super) async fn text(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiEr
 }
 
 async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
+    read_up_to(MAX_BODY_BYTES, headers, body).await
+}
+
+/// A body of at most so many bytes.
+pub(super) async fn read_up_to(most: usize, headers: &HeaderMap, body: Body) -> Result<Bytes, ApiError> {
     let too_large = || {
         ApiError::new(
             ErrorCode::PayloadTooLarge,
-            format!("the body is larger than {MAX_BODY_BYTES} bytes"),
+            format!("the body is larger than {most} bytes"),
         )
     };
     let declared = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+    if declared.is_some_and(|length| length > most as u64) {
         return Err(too_large());
     }
-    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY_BYTES).collect());
+    let collected = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, most).collect());
     match collected.await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if is_too_large(&*error) => Err(too_large()),
@@ -105,6 +111,10 @@ const SMALL_BODY_BYTES: usize = 256 * 1024;
 
 /// Takes no more than that of a request.
 pub(super) async fn small(request: Request, next: Next) -> Response {
+    if request.uri().path() == RESULTS {
+        // Read once it is known who sends it, in bounds of its own.
+        return next.run(request).await;
+    }
     let declared = request.headers().get(CONTENT_LENGTH);
     let declared = declared.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > SMALL_BODY_BYTES as u64) {

@@ -22,10 +22,10 @@ use crate::flow::Flow;
 use crate::http::gate::Door;
 use crate::http::problem::Problem;
 use crate::http::{App, Peer, body, client_address, query};
-use crate::link::{self, Allowance};
+use crate::link::{self, Allowance, Entering};
 
 /// The flow of the environment that the query names; the server's first if it names none.
-fn flow_of<'a>(app: &'a App, uri: &Uri) -> Result<&'a Arc<Flow>, ApiError> {
+pub(super) fn flow_of<'a>(app: &'a App, uri: &Uri) -> Result<&'a Arc<Flow>, ApiError> {
     let asked: InEnvironment = query::read(uri)?;
     let Some(environment) = asked.environment else {
         return Ok(app.flow());
@@ -33,6 +33,17 @@ fn flow_of<'a>(app: &'a App, uri: &Uri) -> Result<&'a Arc<Flow>, ApiError> {
     app.flows.get(environment).ok_or_else(|| {
         ApiError::new(ErrorCode::NotFound, format!("{environment} is not served here")).with_param("environment")
     })
+}
+
+/// Somebody wants to say hello. Through a proxy it is the address that the proxy names; if that is unknown, it is counted in
+/// all alone.
+pub(super) fn enter(app: &App, peer: Peer, headers: &HeaderMap, allowance: Allowance) -> Result<Entering, ApiError> {
+    let address = client_address::known(app, peer, headers);
+    let is_counted = |address: &IpAddr| {
+        let uncounted = [&app.connections.exempt, &app.trusted_proxies];
+        !uncounted.iter().any(|networks| networks.contain(*address))
+    };
+    app.entrance.enter(address.filter(is_counted), allowance)
 }
 
 /// `GET /io/v1/ws`: the link of a node.
@@ -59,13 +70,7 @@ pub(super) async fn websocket(
         .max_frame_size(MAX_FRAME_BYTES)
         .max_write_buffer_size(4 * MAX_FRAME_BYTES);
     let flow = Arc::clone(flow_of(&app, &uri)?);
-    // Through a proxy it is the address that the proxy names; if that is unknown, it is counted in all alone.
-    let address = client_address::known(&app, Peer(peer), &headers);
-    let is_counted = |address: &IpAddr| {
-        let uncounted = [&app.connections.exempt, &app.trusted_proxies];
-        !uncounted.iter().any(|networks| networks.contain(*address))
-    };
-    let entering = app.entrance.enter(address.filter(is_counted), allowance)?;
+    let entering = enter(&app, Peer(peer), &headers, allowance)?;
     let (policy, stop) = (app.link_policy.clone(), app.stop_links.clone());
     Ok(upgrade.on_upgrade(move |socket| {
         let background = flow.background.clone();
@@ -137,7 +142,7 @@ pub(super) async fn node(
 }
 
 /// A header of a request that a node signs.
-fn signed_header<T: FromStr>(headers: &HeaderMap, name: &'static str) -> Result<T, ApiError> {
+pub(super) fn signed_header<T: FromStr>(headers: &HeaderMap, name: &'static str) -> Result<T, ApiError> {
     let text = headers.get(name).and_then(|value| value.to_str().ok());
     text.and_then(|text| text.trim().parse().ok()).ok_or_else(|| {
         let message = format!("the node signs this request: the header {name} is missing or damaged");

@@ -13,7 +13,7 @@ use tower_http::timeout::RequestBodyTimeoutLayer;
 
 use crate::flow::{Flow, Flows};
 use crate::http::table::Table;
-use crate::link::{ConnectionLimits, Entrance, LinkPolicy};
+use crate::link::{ConnectionLimits, Entrance, Fallback, LinkPolicy};
 use crate::publish::Publisher;
 use crate::session::{Gate, Keys, Limits, StatusBoard};
 
@@ -27,6 +27,7 @@ mod cookie;
 mod cors;
 mod gate;
 mod io;
+mod io_fallback;
 mod multipart;
 mod openapi;
 mod operations;
@@ -83,6 +84,8 @@ pub struct App {
     pub connections: ConnectionLimits,
     /// Where nodes come in.
     pub entrance: Arc<Entrance>,
+    /// Where nodes come that have no socket.
+    pub fallback: Arc<Fallback>,
     /// Cancelled when the links of nodes have to end.
     pub stop_links: CancellationToken,
     /// Cancelled when no more work is taken: not ready any more.
@@ -233,6 +236,9 @@ fn io() -> Table {
         .get("/io/v1/keys", io::keys)
         .get("/io/v1/ping", io::ping)
         .post("/io/v1/join", io::join)
+        .post("/io/v1/nodes", io_fallback::knock)
+        .post("/io/v1/heartbeat", io_fallback::heartbeat)
+        .post(io_fallback::RESULTS, io_fallback::deliver)
         .get("/io/v1/nodes/{id}", io::node)
 }
 

@@ -10,12 +10,12 @@ use futures::StreamExt;
 use resultity_core::B256;
 use resultity_core::clock::Timestamp;
 use resultity_core::id::{JobId, NodeId, SessionId};
-use resultity_core::job::{Attempt, JobState};
+use resultity_core::job::Attempt;
 use resultity_core::model::ModelSpec;
-use resultity_core::signing::{HeartbeatData, PublicKey, ReplayWindow, TypedData};
+use resultity_core::signing::{PublicKey, ReplayWindow};
 use resultity_core::wire::{
-    Ack, AckOutcome, ErrorFrame, FrameError, Heartbeat, HeartbeatAck, Hello, Load, MISSED_HEARTBEATS, NodeFrame,
-    NodeModel, Renewal, ServerFrame, Welcome, body_hash,
+    Ack, ErrorFrame, FrameError, Heartbeat, HeartbeatAck, Hello, Load, MISSED_HEARTBEATS, NodeFrame, NodeModel,
+    ServerFrame,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -23,20 +23,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::bus::{Delivery, JobMessage, NODE_QUEUE, NodeTopic};
 use crate::flow::fleet::{NodeView, is_older, shown_state};
-use crate::flow::{Flow, Snapshotted, attempt_lease_ref};
+use crate::flow::{Flow, Snapshotted};
+use crate::link::logs::LogIntake;
 use crate::link::models::Tested;
+use crate::link::said;
 use crate::link::socket::{CLOSE, WRITE_TIMEOUT, close, next_text, write};
 use crate::link::standing::{clipped, clipped_heartbeat};
 use crate::store::fleet::NodeStanding;
 
 /// The most bytes of a chunk's `delta`.
-const MAX_CHUNK_BYTES: usize = 1024 * 1024;
+pub(super) const MAX_CHUNK_BYTES: usize = 1024 * 1024;
 
 /// The most bytes of a frame that is hashed in its canonical form before its signature is known to be good.
 pub(super) const MAX_SIGNED_BODY: usize = 1024 * 1024;
 
 /// The most slots that a node is believed to have.
-const MAX_SLOTS: u32 = 4096;
+pub(super) const MAX_SLOTS: u32 = 4096;
 
 pub(super) struct Actor {
     pub(super) flow: Arc<Flow>,
@@ -45,6 +47,9 @@ pub(super) struct Actor {
     session: SessionId,
     frames: mpsc::WeakSender<String>,
     replay: ReplayWindow,
+    pub(super) logs: LogIntake,
+    /// What it held before and has not said yet that it still has.
+    unnamed: HashSet<(JobId, Attempt)>,
     pub(super) slots: u32,
     /// What was decided about the node, when the store was last asked.
     pub(super) standing: NodeStanding,
@@ -110,16 +115,13 @@ impl Actor {
             config_digest: hello.config_digest,
             ..NodeView::unknown(standing.clone(), now)
         };
-        let journal: HashSet<(JobId, Attempt)> = hello.resume.into_iter().flat_map(|resume| resume.journal).collect();
+        let (more, journal) = hello
+            .resume
+            .map_or((false, Vec::new()), |resume| (resume.more, resume.journal));
+        let journal: HashSet<(JobId, Attempt)> = journal.into_iter().collect();
         let leases = flow.bus.leases_of(node);
         let current = flow.current();
-        let welcome = Welcome {
-            heartbeat_interval_ms: current.snapshot.heartbeat_interval_ms,
-            config_digest: current.digest,
-            bound: standing.account.is_some(),
-            state: shown_state(&standing, now).into(),
-            leases: leases.clone(),
-        };
+        let welcome = said::welcome(&flow, &standing, leases.clone());
         // The queue is new and empty: there is room for the first frame.
         let _ = frames.try_send(ServerFrame::from(welcome).encode());
         let weak = frames.downgrade();
@@ -132,10 +134,16 @@ impl Actor {
             // What the replaced link served is not served by this one yet.
             flow.node_gone(node);
         }
+        let mut unnamed = HashSet::new();
         for lease in leases {
-            let has_it = journal.contains(&(lease.job_id, lease.attempt));
-            flow.bus
-                .node_says(node, lease.job_id, lease.attempt, JobMessage::LinkResumed(has_it));
+            let key = (lease.job_id, lease.attempt);
+            let has_it = journal.contains(&key);
+            if more && !has_it {
+                // It has yet to say so; if it does not, the job waits no longer than for a node that is away.
+                unnamed.insert(key);
+                continue;
+            }
+            flow.bus.node_says(node, key.0, key.1, JobMessage::LinkResumed(has_it));
         }
         tracing::info!(node.id = %node, bound = standing.account.is_some(), models = hello.models.len(), "node connected");
         metrics::gauge!("resultity_nodes_connected").increment(1.0);
@@ -146,6 +154,8 @@ impl Actor {
         let (configurations, snapshot) = (flow.configurations(), flow.snapshot());
         let mut actor = Self {
             replay: ReplayWindow::default(),
+            logs: LogIntake::new(),
+            unnamed,
             slots: view.load.slots,
             models: hello.models,
             flow,
@@ -273,6 +283,9 @@ impl Actor {
         };
         match frame {
             NodeFrame::Accept(accept) => {
+                if self.unnamed.remove(&(accept.job_id, accept.attempt)) {
+                    self.says(accept.job_id, accept.attempt, JobMessage::LinkResumed(true));
+                }
                 if self.testing.is_empty() {
                     self.view.last_job = Some(self.flow.clock.now());
                 }
@@ -316,6 +329,15 @@ impl Actor {
                     return self.look_at_standing().await;
                 }
             }
+            NodeFrame::Log(_) if text.len() > MAX_SIGNED_BODY => {
+                return ControlFlow::Break((close::POLICY, "a log is too large".into()));
+            }
+            NodeFrame::Log(batch) => {
+                if let Err(why) = self.log(batch, text) {
+                    tracing::warn!(node.id = %self.node, why, "a bad log closes the link");
+                    return ControlFlow::Break((close::POLICY, why.into()));
+                }
+            }
             NodeFrame::Hello(_) => return ControlFlow::Break((close::POLICY, "a second hello".into())),
             NodeFrame::Error(error) => {
                 let message: String = error.message.chars().take(200).collect();
@@ -330,48 +352,25 @@ impl Actor {
         self.flow.bus.node_says(self.node, job, attempt, message)
     }
 
-    /// A result for a job that has ended, or is somebody else's: the same ack as the first time, if it counted.
-    async fn answer_late(&self, job: JobId, attempt: Attempt) {
-        let counted = match self.flow.store.job(job).await {
-            Ok(Some(record)) => {
-                record.state == JobState::Succeeded && record.node == Some(self.node) && record.attempt == Some(attempt)
-            }
-            Ok(None) => false,
-            Err(error) => {
-                tracing::warn!(job.id = %job, %error, "a late result could not be looked up; the node will send it again");
-                return;
-            }
-        };
-        let outcome = if counted {
-            AckOutcome::Recorded
-        } else {
-            AckOutcome::Superseded
-        };
-        self.send(Ack {
-            job_id: job,
-            attempt,
-            outcome,
-        });
+    /// A result for a job that has ended, or is somebody else's.
+    async fn answer_late(&self, job_id: JobId, attempt: Attempt) {
+        if let Some(outcome) = said::late(&self.flow, self.node, job_id, attempt).await {
+            self.send(Ack {
+                job_id,
+                attempt,
+                outcome,
+            });
+        }
     }
 
     async fn heartbeat(&mut self, heartbeat: Heartbeat, text: &str) -> Result<(), &'static str> {
         let now = self.flow.clock.now();
-        let signature = heartbeat.signature.ok_or("the heartbeat has no signature")?;
-        let data = HeartbeatData {
-            nodeId: self.node.address(),
-            sessionId: self.session.to_string(),
-            seq: heartbeat.seq,
-            issuedAt: u64::try_from(heartbeat.issued_at.as_millis()).unwrap_or_default(),
-            bodyHash: body_hash(text).map_err(|_| "the heartbeat has no canonical form")?,
-        };
-        self.key
-            .verify(data.signing_hash(&self.flow.domain), &signature)
-            .map_err(|_| "the heartbeat's signature does not match")?;
+        self.says_so(&heartbeat, text)?;
         self.replay
             .check(heartbeat.seq, heartbeat.issued_at, now)
             .map_err(|_| "the heartbeat is old or repeated")?;
 
-        let renewed = self.renew(&heartbeat).await;
+        let renewed = said::renew(&self.flow, self.node, &heartbeat.running).await;
         let heartbeat = clipped_heartbeat(heartbeat);
         self.models = heartbeat.models;
         // A node that is about to stop says that it has no slots any more.
@@ -400,33 +399,9 @@ impl Actor {
         Ok(())
     }
 
-    /// The leases that the heartbeat names go on.
-    async fn renew(&self, heartbeat: &Heartbeat) -> Vec<Renewal> {
-        let lease = Duration::from_millis(self.flow.snapshot().jobs.lease_ms);
-        let until = self.flow.clock.now().after(lease);
-        let mut renewals = Vec::new();
-        let mut leases = Vec::new();
-        let named: HashSet<(JobId, Attempt)> = heartbeat
-            .running
-            .iter()
-            .map(|running| (running.job_id, running.attempt))
-            .collect();
-        for (job, attempt) in named.into_iter().take(MAX_SLOTS as usize) {
-            if let Some(held) = self.flow.bus.renew(self.node, job, attempt, until) {
-                leases.push((attempt_lease_ref(job, &held), until));
-                renewals.push(Renewal {
-                    job_id: job,
-                    attempt,
-                    deadline: until,
-                });
-            }
-        }
-        if !leases.is_empty()
-            && let Err(error) = self.flow.store.renew(leases).await
-        {
-            tracing::warn!(node.id = %self.node, %error, "leases could not be renewed in the database");
-        }
-        renewals
+    /// Whether this node signed the frame in this session.
+    pub(super) fn says_so<T: said::Signed>(&self, frame: &T, text: &str) -> Result<(), &'static str> {
+        said::check(frame, text, self.node, self.session, &self.key, &self.flow.domain)
     }
 
     pub(super) fn send(&self, frame: impl Into<ServerFrame>) {

@@ -9,13 +9,11 @@ use std::time::Duration;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::limits::{Meter, Rate, Refusal};
 use resultity_core::networks::network_of;
+use resultity_core::wire::MAX_HELLO_BYTES;
 use tokio::time::Instant;
 
 use crate::link::allowance::Allowance;
 use crate::link::places::{ConnectionLimits, Place, Places};
-
-/// The most bytes that a node may send before its hello is accepted, frame headers and pings too.
-pub(super) const MAX_HELLO_BYTES: usize = 128 * 1024;
 
 /// When to come back if there is no place.
 const COME_BACK_AFTER: Duration = Duration::from_secs(5);

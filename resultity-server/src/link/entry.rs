@@ -8,14 +8,14 @@ use axum::extract::ws::{Message, WebSocket};
 use resultity_core::B256;
 use resultity_core::id::{AccountId, NodeId, SessionId};
 use resultity_core::signing::PublicKey;
-use resultity_core::wire::{Challenge, Hello, NodeFrame, Reject, RejectCode, ServerFrame};
+use resultity_core::wire::{Challenge, Hello, MAX_HELLO_BYTES, NodeFrame, Reject, RejectCode, ServerFrame};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::flow::Flow;
 use crate::flow::fleet::nobodys;
 use crate::link::actor::Actor;
-use crate::link::entrance::{Entering, MAX_HELLO_BYTES};
+use crate::link::entrance::Entering;
 use crate::link::handshake::{check_hello, is_signed};
 use crate::link::socket::{close, close_frame};
 use crate::store::StoreError;
@@ -119,7 +119,12 @@ fn no_hello(message: &str) -> Reject {
 }
 
 /// How the node stands. Nothing is written of one that is nobody's: anybody may connect, with as many keys as they like.
-async fn admit(flow: &Flow, policy: &LinkPolicy, node: NodeId, peer: SocketAddr) -> Result<NodeStanding, Reject> {
+pub(super) async fn admit(
+    flow: &Flow,
+    policy: &LinkPolicy,
+    node: NodeId,
+    peer: SocketAddr,
+) -> Result<NodeStanding, Reject> {
     let later = |error: StoreError| {
         tracing::error!(node.id = %node, %error, "could not see how a node stands");
         busy()
@@ -158,7 +163,7 @@ fn busy() -> Reject {
 
 /// The owner of a node that is not let in can see why. Only what is signed by the node counts as said by it, and only of
 /// nodes that somebody has bound anything is remembered.
-async fn remember(flow: &Flow, hello: &Hello, reject: &Reject) {
+pub(super) async fn remember(flow: &Flow, hello: &Hello, reject: &Reject) {
     let now = flow.clock.now();
     match flow.store.node_standing(hello.node_id, flow.environment, now).await {
         Ok(Some(standing)) if standing.account.is_some() => {

@@ -15,6 +15,7 @@ mod jobs;
 mod mail_codes;
 mod money;
 mod network;
+mod node_logs;
 mod plans;
 mod publication;
 mod statements;
@@ -132,6 +133,7 @@ where
         .chain(files::SCENARIOS)
         .chain(bindings::SCENARIOS)
         .chain(fleet::SCENARIOS)
+        .chain(node_logs::SCENARIOS)
         .chain(identity::SCENARIOS)
         .chain(mail_codes::SCENARIOS)
         .chain(publication::SCENARIOS)

@@ -27,6 +27,7 @@ pub mod identity;
 mod jobs;
 mod keys;
 pub mod letters;
+pub mod node_logs;
 mod penalties;
 pub mod plans;
 pub mod publication;
@@ -51,6 +52,7 @@ pub use identity::IdentityStore;
 pub use jobs::{Admission, Ended, JobEnd, JobRecord, LeaseRef, Leased, NewJob, NewLease, Release, Settle};
 pub use keys::{KeyLimits, NamespaceRates};
 pub use letters::LetterStore;
+pub use node_logs::NodeLogStore;
 pub use plans::PlanStore;
 pub use publication::{Kept, Mark, NewRotation, NewSnapshot, PublicationStore, SnapshotRecord};
 pub use statements::StatementStore;
@@ -229,6 +231,7 @@ pub trait Store:
     + PublicationStore
     + AdminStore
     + TrustStore
+    + NodeLogStore
     + Send
     + Sync
     + std::fmt::Debug

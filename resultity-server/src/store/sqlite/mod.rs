@@ -31,6 +31,7 @@ mod letters;
 mod logins;
 mod movements;
 mod namespaces;
+mod node_logs;
 mod node_work;
 mod nodes;
 mod penalties;
