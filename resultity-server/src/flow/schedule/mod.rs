@@ -183,10 +183,12 @@ impl Scheduler {
         }
         if let Some(state) = self.nodes.get_mut(&node) {
             state.taken = state.taken.saturating_sub(1);
-            let was_out = state.record.out_until();
-            state.record.add(&working.model, working.since, ended, now);
-            if let Some(until) = state.record.out_until().filter(|_| was_out.is_none()) {
-                self.out.insert((until, node));
+            let is_to_go = state.record.add(&working.model, working.since, ended, now);
+            let (models, served) = (&state.models, &self.served);
+            let may_go = |model: &String| served.get(model).is_none_or(Served::can_do_with_one_less);
+            if is_to_go && models.iter().all(may_go) {
+                state.record.leave_out(now);
+                self.out.extend(state.record.out_until().map(|until| (until, node)));
             }
         }
         self.relist(node);

@@ -2,7 +2,7 @@
 //!
 //! - A node is **new** until it has ended [`TRIAL_JOBS`] jobs: its score is unknown, and it gets a bounded share of the work.
 //! - After [`FAILURES_IN_A_ROW`] failures in a row it is **left out** for [`COOLDOWN`], twice as long each further time, up to
-//!   [`LONGEST_COOLDOWN`].
+//!   [`LONGEST_COOLDOWN`]; unless half of the nodes of one of its models would be left out then: where most fail, it is hardly them.
 //! - Then it is on **probation**: one job at a time, until it has done [`PROBATION_JOBS`] in a row. One failure leaves it out again.
 //! - [`FORGIVEN_AFTER`] jobs in a row make its next cooldown the first one again.
 
@@ -94,8 +94,8 @@ impl Default for Record {
 }
 
 impl Record {
-    /// A job has ended there that had begun then.
-    pub(super) fn add(&mut self, model: &str, begun: Timestamp, ended: Ended, now: Timestamp) {
+    /// A job has ended there that had begun then. True: it failed so often that it is to be left out.
+    pub(super) fn add(&mut self, model: &str, begun: Timestamp, ended: Ended, now: Timestamp) -> bool {
         match ended.outcome {
             Outcome::Neutral => {}
             Outcome::Success => {
@@ -125,17 +125,20 @@ impl Record {
                 // What was under way when another one failed, as when a link drops, fails for the same reason.
                 let is_the_same = self.last_failure.is_some_and(|last| begun < last);
                 if is_the_same {
-                    return;
+                    return false;
                 }
                 self.last_failure = Some(now);
                 self.failed_in_a_row += 1;
-                let is_too_much = self.is_on_probation || self.failed_in_a_row >= FAILURES_IN_A_ROW;
-                if is_too_much && self.out.is_none() {
-                    self.out = Some((now, now.after(cooldown(self.times_out))));
-                    self.times_out = self.times_out.saturating_add(1);
-                }
+                return self.out.is_none() && (self.is_on_probation || self.failed_in_a_row >= FAILURES_IN_A_ROW);
             }
         }
+        false
+    }
+
+    /// Leaves it out from now on.
+    pub(super) fn leave_out(&mut self, now: Timestamp) {
+        self.out = Some((now, now.after(cooldown(self.times_out))));
+        self.times_out = self.times_out.saturating_add(1);
     }
 
     /// Until when it is left out.

@@ -114,6 +114,8 @@ fn two_of(nodes: &IndexSet<NodeId>, luck: u64, will_do: impl Fn(&NodeId) -> bool
 #[derive(Debug, Default)]
 pub(super) struct Served {
     pools: HashMap<Spot, Pool>,
+    /// How many of them are left out.
+    out: u32,
     /// How many nodes serve it in all.
     pub(super) nodes: u32,
     /// How fast they are together.
@@ -128,6 +130,7 @@ impl Served {
             (_, Listed::Not) => self.nodes = self.nodes.saturating_sub(1),
             _ => {}
         }
+        self.out = self.out + u32::from(after == Listed::Out) - u32::from(before == Listed::Out);
         for spot in spots {
             if before == Listed::Not && !self.pools.contains_key(spot) {
                 self.pools.insert(spot.clone(), Pool::default());
@@ -139,6 +142,11 @@ impl Served {
                 }
             }
         }
+    }
+
+    /// Whether at least half of them are there if one more is left out.
+    pub(super) const fn can_do_with_one_less(&self) -> bool {
+        (self.out + 1) * 2 <= self.nodes
     }
 
     pub(super) fn pool(&self, spot: &Spot) -> Option<&Pool> {
