@@ -11,7 +11,7 @@ use resultity_core::capability::Capability;
 use resultity_core::clock::{SystemClock, SystemEntropy};
 use resultity_core::credits::{Credits, Price};
 use resultity_core::environment::Environment;
-use resultity_core::id::AccountId;
+use resultity_core::id::{AccountId, NodeId};
 use resultity_core::model::{ModelKind, ModelSpec};
 use resultity_core::{DEV_FILE, PROJECT};
 use resultity_node::agent::{Agent, AgentError};
@@ -39,6 +39,7 @@ mod credentials;
 #[cfg(feature = "embedded")]
 mod model;
 mod report;
+mod trusted;
 
 pub use report::announce;
 
@@ -228,6 +229,8 @@ pub struct Dev {
     pub description: DevDescription,
     server: Running,
     node: Option<(JoinHandle<Result<(), AgentError>>, CancellationToken)>,
+    /// The node beside the servers.
+    node_id: Option<NodeId>,
     /// The models that the node has to come into rotation with.
     awaited: Vec<String>,
     data_dir: PathBuf,
@@ -303,7 +306,7 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
             let node_id = agent.node_id();
             let cancel = CancellationToken::new();
             let running = tokio::spawn(agent.run(cancel.clone()));
-            (Some((running, cancel)), Some(node_id.to_string()))
+            (Some((running, cancel)), Some(node_id))
         }
         None => (None, None),
     };
@@ -324,11 +327,12 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
             container_model,
             environment: ENVIRONMENT,
             network_key: format!("{network_key:#x}"),
-            node_id,
+            node_id: node_id.map(|node| node.to_string()),
             pid: std::process::id(),
         },
         server,
         node,
+        node_id,
         awaited,
         data_dir,
     };
@@ -353,6 +357,9 @@ impl Dev {
                 self.node = None;
                 self.server.stop(Duration::ZERO).await;
                 return Err(error);
+            }
+            if let Some(node) = self.node_id {
+                trusted::mark(flow, node).await?;
             }
         }
         let text = serde_json::to_string_pretty(&self.description).expect("texts are JSON");
