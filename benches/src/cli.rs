@@ -128,6 +128,7 @@ async fn run_engine(args: EngineArgs) -> Result<(), LoadError> {
         listen: args.listen,
         threads: args.threads,
         pace,
+        mischief: None,
     };
     engine::serve(options, |url| println!("{url}"))
         .await

@@ -13,7 +13,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
+use crate::mischief::Mischief;
 use crate::prompt::{ANSWER_TOKENS, Asked, Pace, answer, push_part};
+use crate::proxy::Luck;
 
 /// The name of the engine's only model.
 pub const MODEL: &str = "mock";
@@ -30,13 +32,20 @@ pub struct EngineOptions {
     pub threads: usize,
     /// How fast it answers where the prompt doesn't say; as fast as it can if absent.
     pub pace: Option<Pace>,
+    /// How many of 10 000 requests something goes wrong with, and the seed of what does.
+    pub mischief: Option<(u32, u64)>,
 }
 
 /// Serves until the process ends; `ready` is called with the base URL once connections are accepted.
 pub async fn serve(options: EngineOptions, ready: impl FnOnce(&str)) -> io::Result<()> {
     let listener = TcpListener::bind(options.listen).await?;
     let shards = (0..options.threads.max(1))
-        .map(|_| shard(options.pace))
+        .map(|number| {
+            shard(
+                options.pace,
+                options.mischief.map(|(times, seed)| (times, seed ^ number as u64)),
+            )
+        })
         .collect::<io::Result<Vec<_>>>()?;
     ready(&format!("http://{}/v1", listener.local_addr()?));
     for turn in 0usize.. {
@@ -48,15 +57,17 @@ pub async fn serve(options: EngineOptions, ready: impl FnOnce(&str)) -> io::Resu
 }
 
 /// A thread with a runtime of its own: nothing is shared and no task moves.
-fn shard(pace: Option<Pace>) -> io::Result<mpsc::Sender<std::net::TcpStream>> {
+fn shard(pace: Option<Pace>, mischief: Option<(u32, u64)>) -> io::Result<mpsc::Sender<std::net::TcpStream>> {
     let (sender, mut receiver) = mpsc::channel::<std::net::TcpStream>(1024);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     std::thread::Builder::new().name("engine".into()).spawn(move || {
         runtime.block_on(async move {
-            while let Some(stream) = receiver.recv().await {
+            for number in 0_u64.. {
+                let Some(stream) = receiver.recv().await else { return };
                 if let Ok(stream) = TcpStream::from_std(stream) {
+                    let mischief = mischief.map(|(times, seed)| (times, Luck::of(seed, number)));
                     // A connection that breaks is the other side's business.
-                    tokio::spawn(async move { connection(stream, pace).await.ok() });
+                    tokio::spawn(async move { connection(stream, pace, mischief).await.ok() });
                 }
             }
         });
@@ -64,7 +75,7 @@ fn shard(pace: Option<Pace>) -> io::Result<mpsc::Sender<std::net::TcpStream>> {
     Ok(sender)
 }
 
-async fn connection(mut stream: TcpStream, pace: Option<Pace>) -> io::Result<()> {
+async fn connection(mut stream: TcpStream, pace: Option<Pace>, mut mischief: Option<(u32, Luck)>) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = Vec::with_capacity(16 * 1024);
     let mut output = Vec::with_capacity(32 * 1024);
@@ -92,7 +103,13 @@ async fn connection(mut stream: TcpStream, pace: Option<Pace>) -> io::Result<()>
         match (request.method, request.path) {
             (Method::Get, Path::Models) => models(&mut output),
             (Method::Post, Path::Chat) => match ChatBody::parse(body) {
-                Some(chat) => respond(&mut stream, &mut output, &chat, pace).await?,
+                Some(chat) => {
+                    let wrong = mischief.as_mut().and_then(|(times, luck)| Mischief::draw(luck, *times));
+                    if let Some(wrong) = wrong {
+                        return wrong.commit(&mut stream, chat.stream).await;
+                    }
+                    respond(&mut stream, &mut output, &chat, pace).await?;
+                }
                 None => refuse(&mut output, "400 Bad Request", "the body is no chat request"),
             },
             // As a container of the Infernet API it gives back what it got.

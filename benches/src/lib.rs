@@ -28,6 +28,8 @@
 //!
 //! `simulate cheaters` ([`simulate`]) shows how soon dishonest nodes are found, and how often honest ones are wronged.
 //!
+//! `soak` ([`soak`]) runs a network under all faults at once and looks whether anything was lost or billed twice.
+//!
 //! `cargo bench -p resultity-benches` runs the micro-benches: signatures and frames.
 
 mod check;
@@ -37,11 +39,15 @@ pub mod engine;
 pub mod error;
 pub mod http;
 pub mod infernet;
+mod mischief;
 pub mod probe;
 pub mod process;
 pub mod prompt;
+#[path = "../../resultity-server/tests/harness/proxy.rs"]
+pub mod proxy;
 pub mod readers;
 pub mod report;
 pub mod rig;
 pub mod scenario;
 pub mod simulate;
+pub mod soak;

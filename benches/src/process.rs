@@ -40,7 +40,9 @@ impl Process {
         logs: &Path,
     ) -> Result<Self, LoadError> {
         let log = logs.join(format!("{name}.log"));
-        let file = fs::File::create(&log).map_err(LoadError::io(format!("creating {}", log.display())))?;
+        // One that is started anew writes on.
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log);
+        let file = file.map_err(LoadError::io(format!("creating {}", log.display())))?;
         let mut child = Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -119,6 +121,11 @@ impl Process {
         let path = format!("/proc/{}/{file}", self.pid);
         fs::read_to_string(&path)
             .map_err(|error: io::Error| self.failed(format!("cannot be measured: {path}: {error}")))
+    }
+
+    /// Kills it, with no chance to say or write anything more; gone when this returns.
+    pub async fn kill(&mut self) -> Result<(), LoadError> {
+        self.child.kill().await.map_err(LoadError::io("killing a process"))
     }
 
     /// Asks it to end and waits for that; one that doesn't is killed.

@@ -8,7 +8,7 @@ use resultity_core::job::Attempt;
 use tokio::time::Instant;
 
 use crate::bus::{JobMessage, TopicLease};
-use crate::flow::end::{End, idempotency_clash, internal, no_capacity};
+use crate::flow::end::{End, again_if_refused, idempotency_clash, internal, no_capacity, tries};
 use crate::flow::job::{Accepted, JobTask, Origin};
 use crate::flow::schedule::{Decision, Ended, Waiting, work};
 use crate::flow::{Asking, JobEvent};
@@ -186,12 +186,9 @@ impl JobTask {
             token: lease.token,
             deadline: lease.deadline,
         };
-        let error = match self
-            .flow
-            .store
-            .lease(self.work.job, new_lease, self.flow.clock.now())
-            .await
-        {
+        let now = self.flow.clock.now();
+        let lease_job = || self.flow.store.lease(self.work.job, new_lease, now);
+        let error = match again_if_refused(tries(self.is_kept), lease_job).await {
             Ok(Leased::Attempt(attempt)) => return Ok(TopicLease { attempt, ..lease }),
             Ok(Leased::NotQueued(_) | Leased::UnknownJob) => {
                 ApiError::new(ErrorCode::Internal, "the job was ended by somebody else")

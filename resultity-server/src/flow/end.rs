@@ -10,11 +10,17 @@ use serde_json::{Map, Value};
 
 use crate::store::StoreError;
 
-/// How often a settlement that the database refused is tried again before the job fails.
-pub(super) const SETTLE_TRIES: u32 = 5;
+/// How often a step that the database refused is tried again before the job fails whose asker waits.
+const SETTLE_TRIES: u32 = 5;
+
+/// The same of a step of a job that somebody comes back for: some minutes.
+const KEPT_TRIES: u32 = 18;
 
 /// A release is tried for as long as the server runs: a hold must not outlive its job.
 pub(super) const RELEASE_TRIES: u32 = u32::MAX;
+
+/// When to ask again while the database refuses.
+const DATABASE_PAUSE: Duration = Duration::from_secs(5);
 
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -68,8 +74,18 @@ where
     }
 }
 
+/// How often a step of a job is tried again that the database refused.
+pub(super) const fn tries(is_kept: bool) -> u32 {
+    if is_kept { KEPT_TRIES } else { SETTLE_TRIES }
+}
+
 pub(crate) fn internal(error: StoreError) -> ApiError {
     tracing::error!(%error, "a job could not be carried on");
+    // A full disk, or a lock of another process: that passes.
+    if matches!(error, StoreError::Database(_)) {
+        let message = "the server's database takes nothing at the moment; nothing was charged: please ask again";
+        return ApiError::new(ErrorCode::NoCapacity, message).with_retry_after(DATABASE_PAUSE);
+    }
     ApiError::new(
         ErrorCode::Internal,
         "the server could not carry out the request; nothing was charged",

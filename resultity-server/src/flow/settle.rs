@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::bus::TopicLease;
 use crate::flow::attempt::lease_ref;
 use crate::flow::checks::Finished;
-use crate::flow::end::{End, RELEASE_TRIES, SETTLE_TRIES, again_if_refused, internal};
+use crate::flow::end::{End, RELEASE_TRIES, again_if_refused, internal, tries};
 use crate::flow::job::JobTask;
 use crate::flow::schedule::{self, work};
 use crate::flow::verify::Verified;
@@ -74,7 +74,7 @@ impl JobTask {
             answer: self.is_kept.then(|| kept(&answer)),
             now: self.flow.clock.now(),
         };
-        let ended = again_if_refused(SETTLE_TRIES, || self.flow.store.settle(settle.clone())).await;
+        let ended = again_if_refused(tries(self.is_kept), || self.flow.store.settle(settle.clone())).await;
         let (recorded, end) = match ended {
             Ok(Ended::Now(_) | Ended::Before(_)) => {
                 let tokens = verified.usage.prompt_tokens + verified.usage.completion_tokens;
@@ -106,12 +106,9 @@ impl JobTask {
     }
 
     pub(super) async fn requeue(&self, lease: &TopicLease, reason: &'static str) -> Result<(), End> {
-        let requeued = self
-            .flow
-            .store
-            .requeue(lease_ref(self.work.job, lease), reason, self.flow.clock.now())
-            .await;
-        match requeued {
+        let (lease, now) = (lease_ref(self.work.job, lease), self.flow.clock.now());
+        let requeue = || self.flow.store.requeue(lease, reason, now);
+        match again_if_refused(tries(self.is_kept), requeue).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(End::failed(ApiError::new(
                 ErrorCode::Internal,

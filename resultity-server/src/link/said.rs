@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use resultity_core::B256;
+use resultity_core::credits::Credits;
 use resultity_core::id::{JobId, NodeId, SessionId};
 use resultity_core::job::{Attempt, JobState};
 use resultity_core::signing::{Domain, HeartbeatData, LogBatchData, PublicKey, Signature, TypedData};
@@ -117,7 +118,10 @@ pub(super) async fn renew(flow: &Flow, node: NodeId, running: &[RunningJob]) -> 
 pub(super) async fn late(flow: &Flow, node: NodeId, job: JobId, attempt: Attempt) -> Option<AckOutcome> {
     let counted = match flow.store.job(job).await {
         Ok(Some(record)) => {
-            record.state == JobState::Succeeded && record.node == Some(node) && record.attempt == Some(attempt)
+            // What was made until a job was cancelled counts too.
+            let is_paid = record.cost.is_some_and(|cost| cost > Credits::ZERO);
+            let was_settled = record.state == JobState::Succeeded || record.state == JobState::Cancelled && is_paid;
+            was_settled && record.node == Some(node) && record.attempt == Some(attempt)
         }
         Ok(None) => false,
         Err(error) => {

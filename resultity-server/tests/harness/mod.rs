@@ -25,9 +25,11 @@ use tempfile::TempDir;
 pub mod api;
 pub mod batches;
 pub mod gate;
+pub mod invariants;
 pub mod node;
 #[cfg(feature = "dev")]
 pub mod process;
+pub mod proxy;
 pub mod wallet;
 
 /// How long anything in a test may take before it counts as hanging.
