@@ -15,6 +15,9 @@ const PUBLIC: &[&str] = &[
     "GET /io/v1/ping",
     "POST /io/v1/join",
     // Signed by the node itself.
+    "POST /io/v1/nodes",
+    "POST /io/v1/heartbeat",
+    "POST /io/v1/results",
     "GET /io/v1/nodes/{id}",
     "GET /status/v1/network",
     "GET /status/v1/models",

@@ -89,6 +89,22 @@ impl TestNode {
         slots: u32,
         change: impl FnOnce(&mut Hello),
     ) -> Self {
+        let version = version_of(io_url, model).await;
+        Self::connect_with(io_url, key, (model, version), slots, change).await
+    }
+
+    /// One of many: it knows without asking that the model is of version 1.
+    pub async fn connect_light(io_url: &str, key: Keypair, model: &str, slots: u32) -> Self {
+        Self::connect_with(io_url, key, (model, "1".to_owned()), slots, |_| ()).await
+    }
+
+    async fn connect_with(
+        io_url: &str,
+        key: Keypair,
+        (model, version): (&str, String),
+        slots: u32,
+        change: impl FnOnce(&mut Hello),
+    ) -> Self {
         let mut request = io_url.into_client_request().unwrap();
         request
             .headers_mut()
@@ -100,7 +116,7 @@ impl TestNode {
         let domain = Domain::new(challenge.environment, challenge.genesis);
         let models = vec![NodeModel {
             id: model.into(),
-            version: version_of(io_url, model).await,
+            version,
             digest: None,
             state: ModelState::Active,
             engine: None,
@@ -208,6 +224,17 @@ impl TestNode {
     /// The next frame, whatever it is.
     pub async fn next(&mut self) -> ServerFrame {
         receive(&mut self.socket).await
+    }
+
+    /// The next frame; nothing if the link has ended.
+    pub async fn next_or_end(&mut self) -> Option<ServerFrame> {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => return Some(ServerFrame::parse(&text).unwrap()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                _ => return None,
+            }
+        }
     }
 
     /// The code with which the server closes the link.
