@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p resultity-benches --bin simulate -- cheaters --seed 1 [--json]
+//! cargo run --release -p resultity-benches --bin simulate -- scheduler --days 3 --nodes 300 --seed 1 [--json]
 //! ```
 
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use clap::{Parser, Subcommand};
 mod behaviour;
 pub mod cheaters;
 mod luck;
+pub mod scheduler;
 mod toy_model;
 
 /// Simulators of what the network decides.
@@ -25,11 +27,14 @@ struct Cli {
 enum Command {
     /// How soon dishonest nodes are found, and how often honest ones are wronged.
     Cheaters(cheaters::Options),
+    /// Whether jobs are shared out fairly, how long they wait, and what becomes of new and of bad nodes.
+    Scheduler(scheduler::Options),
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Cheaters(options) => cheaters::main(&options),
+        Command::Scheduler(options) => scheduler::main(&options),
     }
 }
