@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use resultity_core::api::gate::{
-    AdminNode, AdminNodesApi, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeFlag,
-    PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
+    AdminNode, AdminNodesApi, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeFlag, NodeLog,
+    NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
 };
 use resultity_core::api::page::Page;
 use resultity_core::error::ApiError;
@@ -35,6 +35,11 @@ impl AdminNodesApi for GateClient {
         let path = ["admin", "nodes", &id.to_string(), "flags", flag.as_str()];
         let call = self.transport.delete(&path).with_query(&query)?;
         Ok(self.transport.json(call).await?.body)
+    }
+
+    async fn admin_node_logs(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError> {
+        let call = self.transport.get(&["admin", "nodes", &id.to_string(), "logs"]);
+        Ok(self.transport.json(call.with_query(&query)?).await?.body)
     }
 
     async fn admin_penalties(&self, id: NodeId, query: PenaltiesQuery) -> Result<Page<Penalty>, ApiError> {

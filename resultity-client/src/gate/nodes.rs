@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use resultity_core::api::gate::{
     AppealPenalty, AskBinding, BindChallenge, BindNode, ControlNode, CreateJoinCode, InEnvironment, JoinCode, Node,
-    NodeEarnings, NodeJob, NodeJobsQuery, NodePaidOut, NodeUnbound, NodeWhy, NodeWorkQuery, NodesApi, NodesQuery,
-    PayOutNode, PenaltiesQuery, Penalty, UpdateNode,
+    NodeEarnings, NodeJob, NodeJobsQuery, NodeLog, NodeLogsQuery, NodePaidOut, NodeUnbound, NodeWhy, NodeWorkQuery,
+    NodesApi, NodesQuery, PayOutNode, PenaltiesQuery, Penalty, UpdateNode,
 };
 use resultity_core::api::page::Page;
 use resultity_core::error::ApiError;
@@ -66,6 +66,11 @@ impl NodesApi for GateClient {
 
     async fn node_jobs(&self, id: NodeId, query: NodeJobsQuery) -> Result<Page<NodeJob>, ApiError> {
         let call = self.transport.get(&["nodes", &id.to_string(), "jobs"]);
+        Ok(self.transport.json(call.with_query(&query)?).await?.body)
+    }
+
+    async fn node_logs(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError> {
+        let call = self.transport.get(&["nodes", &id.to_string(), "logs"]);
         Ok(self.transport.json(call.with_query(&query)?).await?.body)
     }
 

@@ -64,9 +64,9 @@ pub use nodes::{
     AdminNode, AdminNodesApi, AdminNodesQuery, Appeal, AppealDecision, AppealPenalty, AppealsQuery, AskBinding,
     BindChallenge, BindNode, ControlNode, CreateJoinCode, DayOfNode, DecideAppeal, FlagNode, JoinCode, ModelOfNode,
     ModelOnNode, Node, NodeAction, NodeEarnings, NodeFlag, NodeFlagged, NodeGpu, NodeHardware, NodeJob, NodeJobsQuery,
-    NodeLoad, NodePaidOut, NodeRuntime, NodeUnbound, NodeWhy, NodeWork, NodeWorkQuery, NodesApi, NodesQuery,
-    PayOutNode, PenaliseNode, PenaltiesQuery, Penalty, PenaltyState, UnflagNode, UpdateNode, join_code_hash,
-    new_join_code,
+    NodeLoad, NodeLog, NodeLogsQuery, NodePaidOut, NodeRuntime, NodeUnbound, NodeWhy, NodeWork, NodeWorkQuery,
+    NodesApi, NodesQuery, PayOutNode, PenaliseNode, PenaltiesQuery, Penalty, PenaltyState, UnflagNode, UpdateNode,
+    join_code_hash, new_join_code,
 };
 pub use notifications::{Notification, NotificationQuery, NotificationsApi, ReadNotifications, UnreadNotifications};
 pub use overview::{AccountCounts, CreditTotals, Overview, OverviewApi};

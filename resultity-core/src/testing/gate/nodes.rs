@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use super::GateSetting;
 use crate::api::gate::{
     AppealPenalty, AskBinding, BindNode, ControlNode, CreateJoinCode, InEnvironment, NodeAction, NodeJobsQuery,
-    NodeWorkQuery, NodesApi, NodesQuery, PayOutNode, PenaltiesQuery, UpdateNode, join_code_hash,
+    NodeLogsQuery, NodeWorkQuery, NodesApi, NodesQuery, PayOutNode, PenaltiesQuery, UpdateNode, join_code_hash,
 };
 use crate::environment::Environment;
 use crate::error::{ApiError, ErrorCode};
@@ -82,6 +82,7 @@ pub async fn a_node_of_nobody_is_not_found<A: NodesApi + ?Sized>(api: &A, settin
         refused(api.control_node(node, place, pause).await),
         refused(api.why_node(node, place).await),
         refused(api.node_jobs(node, NodeJobsQuery::default()).await),
+        refused(api.node_logs(node, NodeLogsQuery::default()).await),
         refused(api.node_earnings(node, NodeWorkQuery::default()).await),
         refused(api.pay_out_node(node, place, PayOutNode::all(namespace)).await),
         refused(api.node_penalties(node, PenaltiesQuery::default()).await),

@@ -18,6 +18,7 @@ pub(super) fn routes(table: Table) -> Table {
         .get("/gate/v1/admin/nodes/{node}", retrieve)
         .post("/gate/v1/admin/nodes/{node}/flags", flag)
         .delete("/gate/v1/admin/nodes/{node}/flags/{flag}", unflag)
+        .get("/gate/v1/admin/nodes/{node}/logs", logs)
         .get("/gate/v1/admin/nodes/{node}/penalties", penalties)
         .post("/gate/v1/admin/nodes/{node}/penalties", penalise)
         .get("/gate/v1/admin/appeals", appeals)
@@ -52,6 +53,12 @@ async fn unflag(
     let flag: NodeFlag = named(&flag, "flag")?;
     let (node, query) = (node_id(&node)?, query::read(&uri)?);
     Ok(encode(&session.unflag_node(node, flag, query).await?))
+}
+
+async fn logs(Gated(session): Gated, Path(node): Path<String>, uri: Uri) -> Result<Response, Problem> {
+    Ok(encode(
+        &session.admin_node_logs(node_id(&node)?, query::read(&uri)?).await?,
+    ))
 }
 
 async fn penalties(Gated(session): Gated, Path(node): Path<String>, uri: Uri) -> Result<Response, Problem> {

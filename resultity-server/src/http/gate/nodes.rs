@@ -25,6 +25,7 @@ pub(super) fn routes(table: Table) -> Table {
         .post("/gate/v1/nodes/{node}/control", control)
         .get("/gate/v1/nodes/{node}/why", why)
         .get("/gate/v1/nodes/{node}/jobs", jobs)
+        .get("/gate/v1/nodes/{node}/logs", logs)
         .get("/gate/v1/nodes/{node}/earnings", earnings)
         .post("/gate/v1/nodes/{node}/payout", pay_out)
         .get("/gate/v1/nodes/{node}/penalties", penalties)
@@ -97,6 +98,10 @@ async fn why(Gated(session): Gated, Path(node): Path<String>, uri: Uri) -> Resul
 
 async fn jobs(Gated(session): Gated, Path(node): Path<String>, uri: Uri) -> Result<Response, Problem> {
     Ok(encode(&session.node_jobs(node_id(&node)?, query::read(&uri)?).await?))
+}
+
+async fn logs(Gated(session): Gated, Path(node): Path<String>, uri: Uri) -> Result<Response, Problem> {
+    Ok(encode(&session.node_logs(node_id(&node)?, query::read(&uri)?).await?))
 }
 
 async fn earnings(Gated(session): Gated, Path(node): Path<String>, uri: Uri) -> Result<Response, Problem> {

@@ -3,7 +3,9 @@
 use resultity_core::api::gate::InEnvironment;
 use resultity_core::error::ErrorCode;
 use resultity_core::signing::KeyChain;
-use resultity_core::wire::{JoinAnswer, JoinRequest, NodeStatus, Ping};
+use resultity_core::wire::{
+    DeliverResults, DeliveredResults, JoinAnswer, JoinRequest, NodeStatus, Ping, RegisterNode, ReportHeartbeat,
+};
 use utoipa::openapi::path::HttpMethod::{Get, Post};
 
 use super::operation::{Access, Operation};
@@ -56,6 +58,52 @@ pub(super) fn operations() -> Vec<Operation> {
                 ErrorCode::Conflict,
                 ErrorCode::RateLimitExceeded,
             ]),
+        anyone(Operation::new(
+            Post,
+            "/io/v1/nodes",
+            IO,
+            "knock",
+            "A session for a node that has no socket",
+        ))
+        .about("Without anything it gives a challenge; with the hello that answers one, a welcome. Over it a node stays known and keeps its leases; it gets no new jobs.")
+        .query::<InEnvironment>()
+        .takes::<RegisterNode>()
+        .gives_text("application/json", "A challenge or a welcome, under its name.")
+        .fails([
+            ErrorCode::InvalidValue,
+            ErrorCode::PermissionDenied,
+            ErrorCode::Conflict,
+            ErrorCode::NoCapacity,
+            ErrorCode::RateLimitExceeded,
+        ]),
+        anyone(Operation::new(
+            Post,
+            "/io/v1/heartbeat",
+            IO,
+            "reportHeartbeat",
+            "A node without a socket is alive",
+        ))
+        .query::<InEnvironment>()
+        .takes::<ReportHeartbeat>()
+        .gives_text("application/json", "The answer to a heartbeat, as over the socket.")
+        .fails([ErrorCode::InvalidValue, ErrorCode::PermissionDenied, ErrorCode::NotFound]),
+        anyone(Operation::new(
+            Post,
+            "/io/v1/results",
+            IO,
+            "deliverResults",
+            "Ends of jobs, of a node without a socket",
+        ))
+        .about("With the headers `x-resultity-node`, `x-resultity-issued-at`, `x-resultity-body-hash` and `x-resultity-signature`: the node signs the body with its key. What is said twice gets the same answer.")
+        .query::<InEnvironment>()
+        .takes::<DeliverResults>()
+        .gives::<DeliveredResults>("Those that were dealt with.")
+        .fails([
+            ErrorCode::InvalidValue,
+            ErrorCode::PermissionDenied,
+            ErrorCode::PayloadTooLarge,
+            ErrorCode::NoCapacity,
+        ]),
         anyone(Operation::new(
             Get,
             "/io/v1/nodes/{id}",

@@ -16,6 +16,7 @@ pub(crate) mod credits;
 pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod namespaces;
+mod node_logs;
 pub(crate) mod nodes;
 pub(crate) mod snapshots;
 pub(crate) mod store;

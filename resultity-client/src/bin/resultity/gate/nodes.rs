@@ -8,6 +8,7 @@ use resultity_client::core::api::gate::{
 use resultity_client::core::credits::Credits;
 use resultity_client::core::id::{NodeId, PenaltyId};
 
+use super::node_logs::{self, LogsArguments};
 use super::subclouds::{self, NodeMove};
 use super::{Gate, GateArguments};
 use crate::connection::ConnectionArguments;
@@ -64,6 +65,8 @@ enum Action {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
         limit: u32,
     },
+    /// What one tells of itself: durations, failures, models; nothing of requests or answers
+    Logs(LogsArguments),
     /// What one has earned
     Earnings { node: String },
     /// Move what one has earned to a namespace
@@ -229,6 +232,10 @@ async fn act(arguments: NodesArguments, gate: &Gate, output: &mut Output) -> Res
                 ]
             });
             output.write_line(&list(&["JOB", "MODEL", "STATE", "IN", "OUT", "TOOK", "EARNED"], rows))
+        }
+        Action::Logs(arguments) => {
+            let id = find(gate, arguments.node(), place).await?;
+            node_logs::show(gate, id, arguments, place, output).await
         }
         Action::Earnings { node } => {
             let id = find(gate, &node, place).await?;

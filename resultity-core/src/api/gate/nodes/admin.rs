@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::logs::{NodeLog, NodeLogsQuery};
 use super::{AppealDecision, Node, NodeFlag, PenaltiesQuery, Penalty};
 use crate::api::gate::InEnvironment;
 use crate::api::page::{Order, Page};
@@ -203,6 +204,9 @@ pub trait AdminNodesApi: Send + Sync {
 
     /// Takes a flag off a node.
     async fn unflag_node(&self, id: NodeId, flag: NodeFlag, query: UnflagNode) -> Result<AdminNode, ApiError>;
+
+    /// A page of what a node told of itself, whoever had it.
+    async fn admin_node_logs(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError>;
 
     /// A page of all penalties of a node.
     async fn admin_penalties(&self, id: NodeId, query: PenaltiesQuery) -> Result<Page<Penalty>, ApiError>;

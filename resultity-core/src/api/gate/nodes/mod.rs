@@ -3,6 +3,7 @@
 mod admin;
 mod code;
 mod flags;
+mod logs;
 mod node;
 mod penalties;
 mod work;
@@ -12,6 +13,7 @@ pub use admin::{
 };
 pub use code::{join_code_hash, new_join_code};
 pub use flags::{NodeAction, NodeFlag};
+pub use logs::{NodeLog, NodeLogsQuery};
 pub use node::{
     AskBinding, BindChallenge, BindNode, ControlNode, CreateJoinCode, JoinCode, ModelOnNode, Node, NodeFlagged,
     NodeGpu, NodeHardware, NodeLoad, NodeRuntime, NodeUnbound, NodeWhy, NodesApi, NodesQuery, PenaltiesQuery,

@@ -5,6 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::logs::{NodeLog, NodeLogsQuery};
 use super::work::{NodeEarnings, NodeJob, NodeJobsQuery, NodePaidOut, NodeWorkQuery, PayOutNode};
 use super::{AppealPenalty, NodeAction, NodeFlag, Penalty};
 use crate::api::gate::InEnvironment;
@@ -402,6 +403,9 @@ pub trait NodesApi: Send + Sync {
 
     /// A page of what a node did since the account has it. Nothing in it tells who asked or what.
     async fn node_jobs(&self, id: NodeId, query: NodeJobsQuery) -> Result<Page<NodeJob>, ApiError>;
+
+    /// A page of what a node told of itself since the account has it.
+    async fn node_logs(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError>;
 
     /// What a node earned since the account has it.
     async fn node_earnings(&self, id: NodeId, query: NodeWorkQuery) -> Result<NodeEarnings, ApiError>;

@@ -1,8 +1,8 @@
 //! `/gate/v1/admin/nodes` and `/gate/v1/admin/appeals`.
 
 use resultity_core::api::gate::{
-    AdminNode, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, PenaliseNode, PenaltiesQuery,
-    Penalty, UnflagNode,
+    AdminNode, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeLog, NodeLogsQuery,
+    PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
 };
 use resultity_core::error::ErrorCode;
 use utoipa::openapi::path::HttpMethod::{self, Delete, Get, Post};
@@ -42,6 +42,15 @@ pub(super) fn operations() -> Vec<Operation> {
         )
         .query::<UnflagNode>()
         .gives::<AdminNode>("The node as it is now."),
+        operation(
+            Get,
+            "/gate/v1/admin/nodes/{node}/logs",
+            "adminNodeLogs",
+            "What a node tells of itself",
+        )
+        .about("Whoever had it then. Nothing of a request or an answer.")
+        .query::<NodeLogsQuery>()
+        .gives_page::<NodeLog>("A page of lines."),
         operation(
             Get,
             "/gate/v1/admin/nodes/{node}/penalties",

@@ -2,8 +2,8 @@
 
 use resultity_core::api::gate::{
     AppealPenalty, AskBinding, BindChallenge, BindNode, ControlNode, CreateJoinCode, InEnvironment, JoinCode, Node,
-    NodeEarnings, NodeJob, NodeJobsQuery, NodePaidOut, NodeUnbound, NodeWhy, NodeWorkQuery, NodesQuery, PayOutNode,
-    PenaltiesQuery, Penalty, UpdateNode,
+    NodeEarnings, NodeJob, NodeJobsQuery, NodeLog, NodeLogsQuery, NodePaidOut, NodeUnbound, NodeWhy, NodeWorkQuery,
+    NodesQuery, PayOutNode, PenaltiesQuery, Penalty, UpdateNode,
 };
 use resultity_core::error::ErrorCode;
 use utoipa::openapi::path::HttpMethod::{self, Delete, Get, Post};
@@ -114,6 +114,15 @@ fn work() -> Vec<Operation> {
             .about("Attempts of jobs since the account has the node. Nothing tells who asked or what.")
             .query::<NodeJobsQuery>()
             .gives_page::<NodeJob>("A page of them."),
+        operation(
+            Get,
+            "/gate/v1/nodes/{node}/logs",
+            "nodeLogs",
+            "What a node tells of itself",
+        )
+        .about("Durations, failures, models, since the account has the node. Nothing of a request or an answer.")
+        .query::<NodeLogsQuery>()
+        .gives_page::<NodeLog>("A page of lines."),
         operation(
             Get,
             "/gate/v1/nodes/{node}/earnings",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use resultity_core::api::gate::{
     AdminNode, AdminNodesApi, AdminNodesQuery, AppealDecision, AppealsQuery, DecideAppeal, FlagNode, InEnvironment,
-    NodeFlag, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
+    NodeFlag, NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
 };
 use resultity_core::api::page::Page;
 use resultity_core::clock::Timestamp;
@@ -122,6 +122,10 @@ impl AdminNodesApi for GateSession {
         tracing::info!(node.id = %id, %flag, "a flag was taken off a node");
         flow.fleet_changed(id);
         self.shown_to_admin(flow, record).await
+    }
+
+    async fn admin_node_logs(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError> {
+        self.logs_for_admin(id, query).await
     }
 
     async fn admin_penalties(&self, id: NodeId, query: PenaltiesQuery) -> Result<Page<Penalty>, ApiError> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use resultity_core::api::gate::{
     AppealPenalty, AskBinding, BindChallenge, BindNode, ControlNode, CreateJoinCode, InEnvironment, JoinCode, Node,
-    NodeAction, NodeEarnings, NodeJob, NodeJobsQuery, NodePaidOut, NodeUnbound, NodeWhy, NodeWorkQuery, NodesApi,
-    NodesQuery, PayOutNode, PenaltiesQuery, Penalty, Scope, UpdateNode,
+    NodeAction, NodeEarnings, NodeJob, NodeJobsQuery, NodeLog, NodeLogsQuery, NodePaidOut, NodeUnbound, NodeWhy,
+    NodeWorkQuery, NodesApi, NodesQuery, PayOutNode, PenaltiesQuery, Penalty, Scope, UpdateNode,
 };
 use resultity_core::api::page::{Order, Page};
 use resultity_core::environment::Environment;
@@ -23,6 +23,7 @@ use crate::store::webhooks::PageOf;
 
 mod admin;
 mod binding;
+mod logs;
 mod shown;
 mod strangers;
 mod work;
@@ -152,6 +153,10 @@ impl NodesApi for GateSession {
 
     async fn node_jobs(&self, id: NodeId, query: NodeJobsQuery) -> Result<Page<NodeJob>, ApiError> {
         self.jobs_of_node(id, query).await
+    }
+
+    async fn node_logs(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError> {
+        self.logs_of_node(id, query).await
     }
 
     async fn node_earnings(&self, id: NodeId, query: NodeWorkQuery) -> Result<NodeEarnings, ApiError> {
