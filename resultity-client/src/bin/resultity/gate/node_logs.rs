@@ -8,7 +8,7 @@ use resultity_client::core::api::page::Order;
 use resultity_client::core::id::{JobId, NodeId};
 use resultity_client::core::wire::LogLevel;
 
-use super::{Gate, GateArguments, explain};
+use super::{Gate, GateArguments};
 use crate::output::{Failure, Output};
 use crate::table::json;
 
@@ -55,7 +55,11 @@ pub(super) async fn show(
         order: Some(Order::Desc),
         ..NodeLogsQuery::default()
     };
-    let mut page = gate.client.node_logs(id, query.clone()).await.map_err(explain)?;
+    let mut page = gate
+        .client
+        .node_logs(id, query.clone())
+        .await
+        .map_err(|error| gate.explain(error))?;
     page.data.reverse();
     if page.data.is_empty() && !arguments.follow {
         output.note("There is none.");
@@ -75,7 +79,11 @@ pub(super) async fn show(
         }
         query.order = Some(Order::Asc);
         query.after = Some(last.clone());
-        page = gate.client.node_logs(id, query.clone()).await.map_err(explain)?;
+        page = gate
+            .client
+            .node_logs(id, query.clone())
+            .await
+            .map_err(|error| gate.explain(error))?;
     }
 }
 
