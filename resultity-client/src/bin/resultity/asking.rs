@@ -34,6 +34,18 @@ pub(crate) struct AskingArguments {
     /// Ask the nodes of this Subcloud alone
     #[arg(long, value_name = "NAME")]
     subcloud: Option<String>,
+    /// Where the node should be, such as EU; one elsewhere will do if none there is free
+    #[arg(long, value_name = "NAME")]
+    region: Option<String>,
+    /// The node must be in --region
+    #[arg(long, requires = "region")]
+    region_required: bool,
+    /// Words that the name of a GPU of the node must have, such as "rtx 4090"
+    #[arg(long, value_name = "WORDS")]
+    gpu: Option<String>,
+    /// The least memory of that GPU
+    #[arg(long, value_name = "GIB", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    gpu_memory: Option<u32>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -53,6 +65,10 @@ impl AskingArguments {
         let mut options = CallOptions::default();
         options.idempotency_key.clone_from(&self.idempotency_key);
         options.subcloud.clone_from(&self.subcloud);
+        options.region.clone_from(&self.region);
+        options.region_required = self.region_required;
+        options.gpu.clone_from(&self.gpu);
+        options.gpu_memory_gib = self.gpu_memory;
         options.ttl = self.ttl.map(Duration::from_secs);
         if matches!(self.priority, Some(Urgency::Bulk)) {
             options.priority = Priority::Bulk;

@@ -78,6 +78,8 @@ enum Command {
     Subclouds(gate::subclouds::SubcloudsArguments),
     /// See and publish the network's configuration
     Snapshots(gate::snapshots::SnapshotsArguments),
+    /// Tell why a job went to a node, or to none: for administrators
+    Why(gate::why::WhyArguments),
     /// Get and check proof of what was asked, answered and paid
     Receipt(receipt::ReceiptArguments),
     /// See how the network is: nodes, models, load, prices
@@ -154,6 +156,7 @@ async fn run(arguments: Arguments, output: &mut Output) -> Result<(), Failure> {
         Command::Nodes(arguments) => gate::nodes::run(arguments, &connection, output).await,
         Command::Subclouds(arguments) => gate::subclouds::run(arguments, &connection, output).await,
         Command::Snapshots(arguments) => gate::snapshots::run(arguments, &connection, output).await,
+        Command::Why(arguments) => gate::why::run(arguments, &connection, output).await,
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "resultity", &mut script);

@@ -1,5 +1,5 @@
 //! What an account manages: `login`, `logout`, `whoami`, `namespaces`, `keys`, `credits`, `nodes`, `snapshots`, `subclouds`,
-//! `tokens`.
+//! `tokens`, `why`.
 
 use clap::Args;
 use resultity_client::GateClient;
@@ -17,11 +17,13 @@ pub(crate) mod keys;
 pub(crate) mod login;
 pub(crate) mod namespaces;
 mod node_logs;
+mod node_trust;
 pub(crate) mod nodes;
 pub(crate) mod snapshots;
 pub(crate) mod store;
 pub(crate) mod subclouds;
 pub(crate) mod tokens;
+pub(crate) mod why;
 
 /// What all of these commands take.
 #[derive(Args, Clone)]
