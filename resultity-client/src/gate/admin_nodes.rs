@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use resultity_core::api::gate::{
-    AdminNode, AdminNodesApi, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeFlag, NodeLog,
-    NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
+    AdminNode, AdminNodesApi, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeCheck,
+    NodeChecksQuery, NodeFlag, NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
 };
 use resultity_core::api::page::Page;
 use resultity_core::error::ApiError;
@@ -39,6 +39,11 @@ impl AdminNodesApi for GateClient {
 
     async fn admin_node_logs(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError> {
         let call = self.transport.get(&["admin", "nodes", &id.to_string(), "logs"]);
+        Ok(self.transport.json(call.with_query(&query)?).await?.body)
+    }
+
+    async fn node_checks(&self, id: NodeId, query: NodeChecksQuery) -> Result<Page<NodeCheck>, ApiError> {
+        let call = self.transport.get(&["admin", "nodes", &id.to_string(), "checks"]);
         Ok(self.transport.json(call.with_query(&query)?).await?.body)
     }
 

@@ -62,11 +62,11 @@ pub use logins::{Login, LoginKind, LoginsApi, LoginsEnded, Session, SignInMethod
 pub use namespaces::{CreateNamespace, Namespace, NamespaceDeleted, NamespaceQuery, NamespacesApi, UpdateNamespace};
 pub use nodes::{
     AdminNode, AdminNodesApi, AdminNodesQuery, Appeal, AppealDecision, AppealPenalty, AppealsQuery, AskBinding,
-    BindChallenge, BindNode, ControlNode, CreateJoinCode, DayOfNode, DecideAppeal, FlagNode, JoinCode, ModelOfNode,
-    ModelOnNode, Node, NodeAction, NodeEarnings, NodeFlag, NodeFlagged, NodeGpu, NodeHardware, NodeJob, NodeJobsQuery,
-    NodeLoad, NodeLog, NodeLogsQuery, NodePaidOut, NodeRuntime, NodeUnbound, NodeWhy, NodeWork, NodeWorkQuery,
-    NodesApi, NodesQuery, PayOutNode, PenaliseNode, PenaltiesQuery, Penalty, PenaltyState, UnflagNode, UpdateNode,
-    join_code_hash, new_join_code,
+    BindChallenge, BindNode, CheckFinding, ControlNode, CreateJoinCode, DayOfNode, DecideAppeal, FlagNode, JoinCode,
+    ModelOfNode, ModelOnNode, Node, NodeAction, NodeCheck, NodeChecksQuery, NodeEarnings, NodeFlag, NodeFlagged,
+    NodeGpu, NodeHardware, NodeJob, NodeJobsQuery, NodeLoad, NodeLog, NodeLogsQuery, NodePaidOut, NodeReputation,
+    NodeRuntime, NodeUnbound, NodeWhy, NodeWork, NodeWorkQuery, NodesApi, NodesQuery, PayOutNode, PenaliseNode,
+    PenaltiesQuery, Penalty, PenaltyState, UnflagNode, UpdateNode, join_code_hash, new_join_code,
 };
 pub use notifications::{Notification, NotificationQuery, NotificationsApi, ReadNotifications, UnreadNotifications};
 pub use overview::{AccountCounts, CreditTotals, Overview, OverviewApi};

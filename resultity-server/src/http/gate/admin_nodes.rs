@@ -19,6 +19,7 @@ pub(super) fn routes(table: Table) -> Table {
         .post("/gate/v1/admin/nodes/{node}/flags", flag)
         .delete("/gate/v1/admin/nodes/{node}/flags/{flag}", unflag)
         .get("/gate/v1/admin/nodes/{node}/logs", logs)
+        .get("/gate/v1/admin/nodes/{node}/checks", checks)
         .get("/gate/v1/admin/nodes/{node}/penalties", penalties)
         .post("/gate/v1/admin/nodes/{node}/penalties", penalise)
         .get("/gate/v1/admin/appeals", appeals)
@@ -59,6 +60,11 @@ async fn logs(Gated(session): Gated, Path(node): Path<String>, uri: Uri) -> Resu
     Ok(encode(
         &session.admin_node_logs(node_id(&node)?, query::read(&uri)?).await?,
     ))
+}
+
+async fn checks(Gated(session): Gated, Path(node): Path<String>, uri: Uri) -> Result<Response, Problem> {
+    let (node, query) = (node_id(&node)?, query::read(&uri)?);
+    Ok(encode(&session.node_checks(node, query).await?))
 }
 
 async fn penalties(Gated(session): Gated, Path(node): Path<String>, uri: Uri) -> Result<Response, Problem> {

@@ -2,13 +2,14 @@
 
 use clap::{Args, Subcommand};
 use resultity_client::core::api::gate::{
-    AppealPenalty, ControlNode, CreateJoinCode, Node, NodeAction, NodeJobsQuery, NodeWorkQuery, NodesApi, NodesQuery,
-    PayOutNode, PenaltiesQuery, UpdateNode,
+    AppealPenalty, ControlNode, CreateJoinCode, Node, NodeAction, NodeFlag, NodeJobsQuery, NodeWorkQuery, NodesApi,
+    NodesQuery, PayOutNode, PenaltiesQuery, UpdateNode,
 };
 use resultity_client::core::credits::Credits;
 use resultity_client::core::id::{NodeId, PenaltyId};
 
 use super::node_logs::{self, LogsArguments};
+use super::node_trust;
 use super::subclouds::{self, NodeMove};
 use super::{Gate, GateArguments};
 use crate::connection::ConnectionArguments;
@@ -95,6 +96,29 @@ enum Action {
         node: String,
         #[command(subcommand)]
         action: Option<NodeMove>,
+    },
+    /// What checks of its honesty found (administrators)
+    Checks {
+        node: String,
+        /// How many
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
+        limit: u32,
+    },
+    /// Put a flag on one: pause, freeze, shadow or trusted (administrators)
+    Flag {
+        node: String,
+        flag: NodeFlag,
+        /// Why; its owner reads it, unless it is a shadow
+        #[arg(long)]
+        reason: String,
+    },
+    /// Take a flag off one (administrators)
+    Unflag {
+        node: String,
+        flag: NodeFlag,
+        /// Why
+        #[arg(long)]
+        reason: String,
     },
     /// Give one up
     Unbind { node: String },
@@ -320,6 +344,18 @@ async fn act(arguments: NodesArguments, gate: &Gate, output: &mut Output) -> Res
             }
             output.write_line("It was passed on; `resultity nodes penalties` shows what is decided.")
         }
+        Action::Checks { node, limit } => {
+            let id = find(gate, &node, place).await?;
+            node_trust::checks(gate, id, limit, place, output).await
+        }
+        Action::Flag { node, flag, reason } => {
+            let id = find(gate, &node, place).await?;
+            node_trust::flag(gate, id, flag, reason, place, output).await
+        }
+        Action::Unflag { node, flag, reason } => {
+            let id = find(gate, &node, place).await?;
+            node_trust::unflag(gate, id, flag, reason, place, output).await
+        }
         Action::Subclouds { node, action } => {
             let id = find(gate, &node, place).await?;
             subclouds::of_node(gate, id, action, place, output).await
@@ -389,6 +425,12 @@ fn show(node: &Node, as_json: bool, output: &mut Output) -> Result<(), Failure> 
         ),
         ("paused", if node.paused { "by you" } else { "" }.to_owned()),
         ("flags", flags.join(", ")),
+        (
+            "honesty",
+            node.reputation
+                .map(|reputation| format!("{} of 1000, after {} checks", reputation.score, reputation.checks))
+                .unwrap_or_default(),
+        ),
         (
             "busy",
             node.load

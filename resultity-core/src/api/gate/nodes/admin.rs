@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::checks::{NodeCheck, NodeChecksQuery};
 use super::logs::{NodeLog, NodeLogsQuery};
 use super::{AppealDecision, Node, NodeFlag, PenaltiesQuery, Penalty};
 use crate::api::gate::InEnvironment;
@@ -207,6 +208,9 @@ pub trait AdminNodesApi: Send + Sync {
 
     /// A page of what a node told of itself, whoever had it.
     async fn admin_node_logs(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError>;
+
+    /// A page of the checks of a node: what was found, and nothing of what was asked.
+    async fn node_checks(&self, id: NodeId, query: NodeChecksQuery) -> Result<Page<NodeCheck>, ApiError>;
 
     /// A page of all penalties of a node.
     async fn admin_penalties(&self, id: NodeId, query: PenaltiesQuery) -> Result<Page<Penalty>, ApiError>;

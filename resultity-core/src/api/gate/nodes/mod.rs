@@ -1,6 +1,7 @@
 //! Nodes: binding them to an account, what they do and earn, what keeps them from work.
 
 mod admin;
+mod checks;
 mod code;
 mod flags;
 mod logs;
@@ -11,6 +12,7 @@ mod work;
 pub use admin::{
     AdminNode, AdminNodesApi, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, PenaliseNode, UnflagNode,
 };
+pub use checks::{CheckFinding, NodeCheck, NodeChecksQuery, NodeReputation};
 pub use code::{join_code_hash, new_join_code};
 pub use flags::{NodeAction, NodeFlag};
 pub use logs::{NodeLog, NodeLogsQuery};

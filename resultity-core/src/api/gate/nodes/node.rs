@@ -5,6 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use super::checks::NodeReputation;
 use super::logs::{NodeLog, NodeLogsQuery};
 use super::work::{NodeEarnings, NodeJob, NodeJobsQuery, NodePaidOut, NodeWorkQuery, PayOutNode};
 use super::{AppealPenalty, NodeAction, NodeFlag, Penalty};
@@ -159,6 +160,9 @@ pub struct Node {
     pub paused: bool,
     /// What administrators put on it.
     pub flags: Vec<NodeFlagged>,
+    /// How honest the network thinks it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reputation: Option<NodeReputation>,
     /// How busy it is; missing while it is not connected.
     pub load: Option<NodeLoad>,
     /// Its models.

@@ -1,7 +1,7 @@
 //! `/gate/v1/admin/nodes` and `/gate/v1/admin/appeals`.
 
 use resultity_core::api::gate::{
-    AdminNode, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeLog, NodeLogsQuery,
+    AdminNode, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeCheck, NodeChecksQuery, NodeLog, NodeLogsQuery,
     PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
 };
 use resultity_core::error::ErrorCode;
@@ -51,6 +51,15 @@ pub(super) fn operations() -> Vec<Operation> {
         .about("Whoever had it then. Nothing of a request or an answer.")
         .query::<NodeLogsQuery>()
         .gives_page::<NodeLog>("A page of lines."),
+        operation(
+            Get,
+            "/gate/v1/admin/nodes/{node}/checks",
+            "nodeChecks",
+            "Checks of a node's honesty",
+        )
+        .about("What was found, the newest first. Nothing of what was asked or answered.")
+        .query::<NodeChecksQuery>()
+        .gives_page::<NodeCheck>("A page of them."),
         operation(
             Get,
             "/gate/v1/admin/nodes/{node}/penalties",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use resultity_core::api::gate::{
     AdminNode, AdminNodesApi, AdminNodesQuery, AppealDecision, AppealsQuery, DecideAppeal, FlagNode, InEnvironment,
-    NodeFlag, NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
+    NodeCheck, NodeChecksQuery, NodeFlag, NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
 };
 use resultity_core::api::page::Page;
 use resultity_core::clock::Timestamp;
@@ -126,6 +126,19 @@ impl AdminNodesApi for GateSession {
 
     async fn admin_node_logs(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError> {
         self.logs_for_admin(id, query).await
+    }
+
+    async fn node_checks(&self, id: NodeId, query: NodeChecksQuery) -> Result<Page<NodeCheck>, ApiError> {
+        self.administrator()?;
+        let size = page_size(query.limit)?;
+        let flow = self.flow(query.environment)?;
+        let (store, now) = (&self.gate.store, self.gate.clock.now());
+        let there = store.fleet_node(id, flow.environment, now).await.map_err(failed)?;
+        there.ok_or_else(|| not_found("node"))?;
+        // One more says whether there are more.
+        let records = store.node_checks(id, flow.environment, query.after, size + 1).await;
+        let checks = records.map_err(failed)?.into_iter().map(shown::check);
+        Ok(Page::of(checks.collect(), size, |check| check.id.to_string()))
     }
 
     async fn admin_penalties(&self, id: NodeId, query: PenaltiesQuery) -> Result<Page<Penalty>, ApiError> {

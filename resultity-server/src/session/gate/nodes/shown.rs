@@ -1,14 +1,17 @@
 //! Nodes and penalties as they are shown: what the store keeps, with what the link sees.
 
 use resultity_core::api::gate::{
-    Appeal, ModelOnNode, Node, NodeFlagged, NodeGpu, NodeHardware, NodeLoad, NodeRuntime, Penalty, PenaltyState,
+    Appeal, CheckFinding, ModelOnNode, Node, NodeCheck, NodeFlagged, NodeGpu, NodeHardware, NodeLoad, NodeReputation,
+    NodeRuntime, Penalty, PenaltyState,
 };
 use resultity_core::clock::Timestamp;
+use resultity_core::id::NodeId;
 use resultity_core::wire::{Hardware, RuntimeInfo};
 
 use crate::flow::Flow;
 use crate::flow::fleet::{NodeView, shown_state};
 use crate::store::fleet::{FlagRecord, FleetRecord, PenaltyRecord};
+use crate::store::trust::CheckRecord;
 
 /// As its owner sees it: a shadow shows nowhere.
 pub(super) fn node(flow: &Flow, record: &FleetRecord, now: Timestamp) -> Node {
@@ -42,6 +45,7 @@ pub(super) fn node(flow: &Flow, record: &FleetRecord, now: Timestamp) -> Node {
         in_rotation: in_rotation(flow, record, now),
         paused: standing.paused.is_some(),
         flags: in_force.map(flagged).collect(),
+        reputation: Some(reputation(flow, standing.node)),
         load: view.map(|view| NodeLoad {
             running: view.load.running,
             queued: view.load.queued,
@@ -80,6 +84,36 @@ pub(super) fn flagged(flag: &FlagRecord) -> NodeFlagged {
         reason: flag.reason.clone(),
         created_at: flag.created.as_seconds(),
         until: flag.until.map(Timestamp::as_seconds),
+    }
+}
+
+/// How honest the network thinks it is.
+fn reputation(flow: &Flow, node: NodeId) -> NodeReputation {
+    let by_model = flow.checks.reputations(node);
+    NodeReputation {
+        score: flow.checks.score(node),
+        checks: by_model
+            .iter()
+            .map(|(_, reputation)| u64::from(reputation.checks))
+            .sum(),
+    }
+}
+
+/// A check without its job.
+pub(super) fn check(record: CheckRecord) -> NodeCheck {
+    let findings = record.evidence.findings().iter().map(|finding| CheckFinding {
+        aspect: finding.aspect.as_str().to_owned(),
+        weight: finding.weight.get(),
+    });
+    NodeCheck {
+        id: record.seq,
+        object: "node.check".into(),
+        kind: record.kind,
+        model: record.model,
+        weight: record.weight.get(),
+        findings: findings.collect(),
+        penalty: record.penalty,
+        created_at: record.created.as_seconds(),
     }
 }
 
