@@ -107,6 +107,8 @@ pub struct ServerOptions {
     pub allow_private_webhooks: bool,
     /// The pauses after each failed attempt to send a webhook.
     pub webhook_backoff: Vec<Duration>,
+    /// Whether the network asks nodes by itself, to see whether they are honest.
+    pub own_jobs: bool,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Randomness.
@@ -136,6 +138,7 @@ impl ServerOptions {
             connections: ConnectionLimits::default(),
             allow_private_webhooks: false,
             webhook_backoff: WebhookOptions::default().backoff,
+            own_jobs: false,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
         }
@@ -204,6 +207,7 @@ impl Server {
                     backoff: options.webhook_backoff.clone(),
                     ..WebhookOptions::default()
                 },
+                own_jobs: options.own_jobs,
             });
             flow.load_intake().await?;
             let resumed = flow.resume().await?;

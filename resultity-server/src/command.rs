@@ -214,6 +214,7 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
     options.gate = config.gate.options(&config.mail, smtp_password)?;
     options.gate.payment_secret = payment_secret()?;
     options.allow_private_webhooks = config.allow_private_webhooks;
+    options.own_jobs = config.own_jobs;
     options.limits = config.limits;
     options.connections = config.connections;
     options.trusted_proxies = config.trusted_proxies;

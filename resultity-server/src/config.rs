@@ -79,6 +79,9 @@ pub struct ServerConfig {
     /// The proxies that are believed about where a request comes from.
     #[serde(default)]
     pub trusted_proxies: Networks,
+    /// Whether the network asks nodes by itself, to see whether they are honest.
+    #[serde(default = "default_own_jobs")]
+    pub own_jobs: bool,
     /// How many connections there may be.
     #[serde(default)]
     pub connections: ConnectionLimits,
@@ -134,6 +137,10 @@ fn default_listen() -> SocketAddr {
 
 fn default_metrics_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9090))
+}
+
+const fn default_own_jobs() -> bool {
+    true
 }
 
 fn default_roles() -> Vec<Role> {
@@ -256,6 +263,7 @@ mod tests {
             "trusted_proxies",
             "drain_seconds",
             "allow_private_webhooks",
+            "own_jobs",
             "log_format",
             "heartbeat_interval_ms",
             "min_agent_version",

@@ -273,6 +273,7 @@ pub async fn start(options: DevOptions) -> Result<Dev, DevError> {
     server_options.networks.push((Environment::Mainnet, Offer::new(models)));
     server_options.admin_token = Some(sha256(&credentials.admin_token));
     server_options.allow_private_webhooks = true;
+    server_options.own_jobs = true;
     server_options.gate.mail = MailOptions::Directory(data_dir.join(OUTBOX));
     server_options.link_policy.bind_loopback_to = Some(record.account);
     server_options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);

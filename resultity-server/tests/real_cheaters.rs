@@ -60,6 +60,8 @@ enum Behaviour {
     Junk,
     Truncates,
     Inflates,
+    /// Another model's log-probabilities.
+    Invents,
 }
 
 /// The real model, with something done to its answers.
@@ -90,6 +92,8 @@ impl Runtime for Behaving {
                     if behaviour == Behaviour::Junk {
                         text.replace_range(.., "Violet seventeen of the of window, algebra quick teapot blue ran.");
                         choice.finish_reason = Some("stop".to_owned());
+                    } else if behaviour == Behaviour::Invents {
+                        invent(choice.logprobs.as_mut());
                     } else if behaviour == Behaviour::Truncates {
                         let words: Vec<&str> = text.split_whitespace().collect();
                         *text = words[..words.len().div_ceil(3)].join(" ");
@@ -108,6 +112,18 @@ impl Runtime for Behaving {
     }
 }
 
+/// Changes each log-probability, as another model would.
+fn invent(logprobs: Option<&mut serde_json::Value>) {
+    let tokens = logprobs.and_then(|logprobs| logprobs.get_mut("content")?.as_array_mut());
+    for (place, token) in tokens.into_iter().flatten().enumerate() {
+        let wrong = -1.0 - (place % 3) as f64;
+        token["logprob"] = wrong.into();
+        for top in token["top_logprobs"].as_array_mut().into_iter().flatten() {
+            top["logprob"] = (top["logprob"].as_f64().unwrap_or_default() - 2.0).into();
+        }
+    }
+}
+
 struct Network {
     server: TestServer,
     stop: CancellationToken,
@@ -116,6 +132,19 @@ struct Network {
 }
 
 impl Network {
+    /// A server that asks by itself, without nodes.
+    async fn alone() -> Self {
+        let spec = models::demo_model();
+        let model = spec.name.clone();
+        let server = TestServer::with_options(Offer::new(vec![spec]), |options| options.own_jobs = true).await;
+        Self {
+            server,
+            stop: CancellationToken::new(),
+            dirs: Vec::new(),
+            model,
+        }
+    }
+
     /// A server with a trusted node.
     async fn start() -> Self {
         let spec = models::demo_model();
@@ -293,5 +322,47 @@ async fn an_honest_node_stays_and_is_checked_less() {
         kept[0].1.passed >= 2 && flow.checks.score(honest) > 500,
         "{kept:?}, {checks:?}"
     );
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_is_trusted_nodes_are_compared_and_their_owner_sees_jobs_like_any_other() {
+    let mut network = Network::alone().await;
+    let model = model().await;
+    let mut nodes = Vec::new();
+    for behaviour in [Behaviour::Invents, Behaviour::Honest, Behaviour::Honest] {
+        let model = Arc::clone(&model);
+        nodes.push(network.join(Arc::new(Behaving { model, behaviour })).await);
+    }
+    let (client, store) = (network.server.client(), Arc::clone(&network.server.store));
+    let flow = Arc::clone(network.server.running.app().flow());
+    let mut asked = 0_u64;
+    let checks = loop {
+        let checks = store.node_checks(nodes[0], Testnet, None, 100).await.unwrap();
+        if checks.iter().any(|check| check.weight.get() > 0) {
+            break checks;
+        }
+        assert!(asked < 200, "nobody was compared: {checks:?}");
+        let mut request = ChatRequest::new(&network.model, [Message::user(format!("Say {asked}."))]).max_tokens(8);
+        request.temperature = Some(0.0);
+        request.extra.insert("logprobs".to_owned(), true.into());
+        request.extra.insert("top_logprobs".to_owned(), 3.into());
+        client.chat(request).await.unwrap();
+        asked += 1;
+    };
+    println!("found after {asked} jobs: {checks:?}");
+    assert!(checks.iter().all(|check| check.kind == "agreement"), "{checks:?}");
+    network.server.until_idle().await;
+    for node in &nodes[1..] {
+        let known = flow.checks.reputations(*node);
+        assert!(
+            known.iter().all(|(_, reputation)| reputation.doubt().get() < 6_001),
+            "{known:?}"
+        );
+    }
+    // Nobody paid for what the network asked, the nodes earned with it, and the books are right.
+    let report = store.audit().await.unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert!(report.jobs > asked, "{} jobs, {asked} of them asked", report.jobs);
     network.stop().await;
 }

@@ -181,6 +181,8 @@ pub struct FlowParts {
     pub snapshot: CurrentSnapshot,
     /// How webhooks are sent.
     pub webhooks: WebhookOptions,
+    /// Whether the network asks nodes by itself, to see whether they are honest.
+    pub own_jobs: bool,
 }
 
 /// One environment's jobs, nodes and money in motion.
@@ -255,7 +257,7 @@ impl Flow {
             estimates: Estimates::default(),
             stats: Stats::default(),
             tally: Tally::default(),
-            checks: Checks::default(),
+            checks: Checks::new(parts.own_jobs),
             intake: Intake::default(),
             live: LiveJobs::default(),
             rooms: Rooms::default(),

@@ -80,7 +80,9 @@ impl JobTask {
                 let tokens = verified.usage.prompt_tokens + verified.usage.completion_tokens;
                 let now = settle.now;
                 self.flow.stats.answered(now, now.since(self.created), tokens);
-                self.flow.checks.earned(tokens);
+                if !self.flow.checks.is_own(self.principal.namespace) {
+                    self.flow.checks.earned(tokens);
+                }
                 self.count(state_of(settle.outcome), now, tokens);
                 (AckOutcome::Recorded, Ok(()))
             }
@@ -144,8 +146,8 @@ impl JobTask {
     /// Whether this attempt is to be checked when it is done: then the pieces of a stream are kept until then.
     pub(super) fn draw(&mut self, lease: &TopicLease) -> bool {
         let flow = &self.flow;
-        let is_drawn =
-            may_be_checked(&self.principal) && flow.checks.draws(lease.node, &self.work.model, &*flow.entropy);
+        let is_drawn = flow.checks.is_own(self.principal.namespace)
+            || may_be_checked(&self.principal) && flow.checks.draws(lease.node, &self.work.model, &*flow.entropy);
         self.work.keeps_chunks = self.work.stream && (self.is_kept || is_drawn);
         is_drawn
     }

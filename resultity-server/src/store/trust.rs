@@ -2,8 +2,9 @@
 
 use async_trait::async_trait;
 use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
-use resultity_core::id::{AuditId, JobId, NodeId, NotificationId, PenaltyId};
+use resultity_core::id::{AuditId, JobId, NamespaceId, NodeId, NotificationId, PenaltyId};
 
 use crate::store::StoreError;
 use crate::store::penalties::PenaltyRecord;
@@ -78,6 +79,21 @@ pub enum Checked {
     UnknownNode,
 }
 
+/// Credits for jobs of the network's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FundChecks {
+    /// Which asks them. It has to be the network's.
+    pub namespace: NamespaceId,
+    /// Where.
+    pub environment: Environment,
+    /// Nothing is done while it has this much.
+    pub at_least: Credits,
+    /// What it is filled up to.
+    pub up_to: Credits,
+    /// When.
+    pub now: Timestamp,
+}
+
 /// A check as an administrator sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckRecord {
@@ -115,6 +131,10 @@ pub trait TrustStore {
         node: NodeId,
         environment: Environment,
     ) -> Result<Vec<(String, Reputation)>, StoreError>;
+
+    /// Fills up what jobs of the network's own are paid from: out of the network's fees, and in testnet out of issuance where
+    /// those are not enough. What the namespace has then.
+    async fn fund_checks(&self, fund: FundChecks) -> Result<Credits, StoreError>;
 
     /// The checks of a node before this place, or the last ones: the last first.
     async fn node_checks(

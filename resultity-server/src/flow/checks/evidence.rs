@@ -145,6 +145,12 @@ fn least_per_token(flow: &Flow, finished: &Finished) -> std::time::Duration {
     })
 }
 
+/// The tokens of the first choice with their log-probabilities. None: it has none.
+pub(super) fn told_first(finished: &Finished) -> Option<Vec<Told>> {
+    let mut wholes = wholes(&finished.choices, &finished.chunks, &finished.finish_reasons).into_iter();
+    wholes.next().map(|whole| whole.told).filter(|told| !told.is_empty())
+}
+
 /// The choices of an answer, in their order.
 fn wholes(choices: &[Choice], chunks: &[ChunkChoice], reasons: &BTreeMap<u32, String>) -> Vec<Whole> {
     let mut wholes: BTreeMap<u32, Whole> = BTreeMap::new();

@@ -5,27 +5,32 @@
 //! answered is in memory only, until it was looked at.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use resultity_core::B256;
 use resultity_core::clock::{Entropy, Timestamp};
-use resultity_core::id::{JobId, NodeId};
+use resultity_core::id::{JobId, NamespaceId, NodeId};
 use resultity_core::job::JobKind;
 use resultity_core::openai::chat::{Choice, ChunkChoice};
 use resultity_core::wire::JobResult;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::flow::Flow;
+use self::shapes::Shapes;
 use crate::flow::verify::Violation;
+use crate::flow::{Flow, Principal};
 use crate::trust::sampling::{self, Budget};
 use crate::trust::{Reputation, Rules};
 
+mod agreement;
 mod ask;
+mod blind;
 mod evidence;
+mod own;
 mod record;
+mod shapes;
 mod worker;
 
 /// Notes of finished jobs that wait to be looked at.
@@ -33,6 +38,9 @@ const WAITING: usize = 64;
 
 /// The most bytes of a request, and of its answer, that are kept for a check.
 const MAX_KEPT: usize = 1 << 20;
+
+/// The largest share of a node's jobs that is drawn while no trusted node is there, in parts per million.
+const MOST_UNSCORED: u32 = sampling::WHOLE / 10;
 
 /// A job that ended well and was drawn.
 #[derive(Debug)]
@@ -82,8 +90,20 @@ pub struct Checks {
     inbox: Mutex<Option<mpsc::Receiver<Note>>>,
     known: RwLock<HashMap<NodeId, HashMap<String, Reputation>>>,
     budget: Mutex<Budget>,
-    /// Whether a trusted node is there that could be asked.
+    /// Whether somebody is there who could be asked: a trusted node, or a second one.
     is_active: AtomicBool,
+    /// Whether one of them is trusted.
+    has_trusted: AtomicBool,
+    /// Whether the network asks nodes by itself.
+    asks_by_itself: bool,
+    /// Who then asks.
+    asker: OnceLock<Principal>,
+    /// Its jobs that are under way.
+    awaited: Mutex<HashMap<JobId, oneshot::Sender<Box<Finished>>>>,
+    /// What requests look like.
+    shapes: Mutex<Shapes>,
+    /// Real jobs that were settled since the last look.
+    real_jobs: AtomicU64,
 }
 
 impl Default for Checks {
@@ -96,11 +116,30 @@ impl Default for Checks {
             known: RwLock::default(),
             budget: Mutex::default(),
             is_active: AtomicBool::new(false),
+            has_trusted: AtomicBool::new(false),
+            asks_by_itself: false,
+            asker: OnceLock::new(),
+            awaited: Mutex::default(),
+            shapes: Mutex::default(),
+            real_jobs: AtomicU64::new(0),
         }
     }
 }
 
 impl Checks {
+    /// What the network thinks of nodes; where it `asks_by_itself`, nodes get jobs of its own among those of others.
+    pub(in crate::flow) fn new(asks_by_itself: bool) -> Self {
+        Self {
+            asks_by_itself,
+            ..Self::default()
+        }
+    }
+
+    /// Whether this namespace is the network's own.
+    pub(in crate::flow) fn is_own(&self, namespace: NamespaceId) -> bool {
+        self.asker.get().is_some_and(|asker| asker.namespace == namespace)
+    }
+
     /// The parameters of the test.
     pub fn rules(&self) -> &Rules {
         &self.rules
@@ -131,18 +170,34 @@ impl Checks {
             let of = known.get(&node).and_then(|models| models.get(model));
             of.map_or(sampling::WHOLE, |of| sampling::rate(of, &self.rules))
         };
-        sampling::draw(entropy, rate)
+        // Where nobody can score what is drawn, few of the jobs can be looked at; the network's own ones can.
+        let most = if self.has_trusted.load(Ordering::Relaxed) {
+            sampling::WHOLE
+        } else {
+            MOST_UNSCORED
+        };
+        sampling::draw(entropy, rate.min(most))
     }
 
     /// A job of this many tokens was settled; checks may cost a share of them.
     pub(in crate::flow) fn earned(&self, tokens: u64) {
         if self.is_active.load(Ordering::Relaxed) {
+            self.real_jobs.fetch_add(1, Ordering::Relaxed);
             self.budget.lock().unwrap_or_else(PoisonError::into_inner).earn(tokens);
         }
     }
 
     /// A drawn job has ended. Never waits.
     pub(in crate::flow) fn finished(&self, finished: Finished) {
+        let asked = {
+            let mut awaited = self.awaited.lock().unwrap_or_else(PoisonError::into_inner);
+            awaited.remove(&finished.job)
+        };
+        if let Some(asked) = asked {
+            // Whoever asked may have lost patience.
+            let _ = asked.send(Box::new(finished));
+            return;
+        }
         let bytes = finished.body.get().len();
         if bytes <= MAX_KEPT && self.notes.try_send(Note::Finished(Box::new(finished))).is_err() {
             metrics::counter!("resultity_checks_dropped_total").increment(1);

@@ -10,7 +10,8 @@ use resultity_core::job::JobKind;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::{Finished, Note, ask, evidence, record};
+use super::shapes::Shape;
+use super::{Finished, Note, agreement, ask, blind, evidence, record};
 use crate::flow::Flow;
 use crate::store::trust::CheckKind;
 use crate::trust::Evidence;
@@ -19,7 +20,7 @@ use crate::trust::Evidence;
 const AT_ONCE: usize = 4;
 
 /// How often to look whether a trusted node is there.
-const LOOK_PAUSE: Duration = Duration::from_millis(500);
+pub(super) const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// How long a trusted node is not asked again that could not score a model's answers.
 const UNABLE_FOR: Duration = Duration::from_mins(10);
@@ -45,7 +46,18 @@ pub(super) async fn run(flow: Arc<Flow>) {
         let note = tokio::select! {
             () = flow.intake_ended.cancelled() => return,
             _ = looks.tick() => {
-                flow.checks.is_active.store(is_anybody_there(&flow, &unable), Ordering::Relaxed);
+                look(&flow, &unable);
+                let permit = Arc::clone(&permits).try_acquire_owned();
+                if let (Ok(permit), Some((node, model))) = (permit, blind::due(&flow)) {
+                    let (flow, unable) = (Arc::clone(&flow), Arc::clone(&unable));
+                    flow.clone().background.spawn(async move {
+                        tokio::select! {
+                            () = flow.intake_ended.cancelled() => {}
+                            () = blind::ask(&flow, node, &model, &unable) => {}
+                        }
+                        drop(permit);
+                    });
+                }
                 continue;
             }
             note = inbox.recv() => note,
@@ -81,21 +93,41 @@ pub(super) async fn run(flow: Arc<Flow>) {
     }
 }
 
-fn is_anybody_there(flow: &Flow, unable: &Unable) -> bool {
+/// Looks who is there.
+fn look(flow: &Flow, unable: &Unable) {
     let now = flow.clock.now();
     let mut unable = unable.lock().unwrap_or_else(PoisonError::into_inner);
     unable.retain(|_, since| since.elapsed() < UNABLE_FOR);
-    flow.fleet.all().iter().any(|view| {
+    let views = flow.fleet.all();
+    let has_trusted = views.iter().any(|view| {
         view.standing.is_trusted(now)
             && view
                 .ready_models()
                 .any(|model| !unable.contains_key(&(view.node, model.id.clone())))
-    })
+    });
+    let has_two = || views.iter().filter(|view| view.is_routed(now)).nth(1).is_some();
+    let checks = &flow.checks;
+    checks.has_trusted.store(has_trusted, Ordering::Relaxed);
+    let is_active = has_trusted || checks.asks_by_itself && has_two();
+    checks.is_active.store(is_active, Ordering::Relaxed);
 }
 
-/// Checks a finished job with the help of a trusted node.
+/// Checks a finished job with the help of a trusted node, or of others where none is there.
 async fn look_at(flow: &Arc<Flow>, finished: Finished, unable: &Unable) {
-    let Some(trusted) = trusted_for(flow, &finished, unable) else {
+    if flow.checks.asks_by_itself {
+        let shape = Shape::of(&finished.model, finished.kind, &finished.body);
+        let mut shapes = flow.checks.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        shapes.add(shape);
+    }
+    let now = flow.clock.now();
+    let view = flow.fleet.node(finished.node);
+    if view.is_some_and(|view| view.standing.is_trusted(now)) {
+        return;
+    }
+    let Some(trusted) = trusted_for(flow, finished.node, &finished.model, unable) else {
+        if flow.checks.asks_by_itself {
+            agreement::look_at(flow, finished).await;
+        }
         return;
     };
     let tokens = finished.prompt_tokens.saturating_add(finished.completion_tokens);
@@ -104,6 +136,11 @@ async fn look_at(flow: &Arc<Flow>, finished: Finished, unable: &Unable) {
         metrics::counter!("resultity_checks_dropped_total").increment(1);
         return;
     }
+    scored(flow, finished, trusted, CheckKind::Sampled, unable).await;
+}
+
+/// Has a trusted node look at an answer, and writes down what it found.
+pub(super) async fn scored(flow: &Arc<Flow>, finished: Finished, trusted: NodeId, kind: CheckKind, unable: &Unable) {
     let found = match finished.kind {
         JobKind::ChatCompletion | JobKind::Completion => evidence::of_text(flow, &finished, trusted).await,
         JobKind::Embedding => evidence::of_embeddings(flow, &finished, trusted).await,
@@ -115,7 +152,7 @@ async fn look_at(flow: &Arc<Flow>, finished: Finished, unable: &Unable) {
                 node: finished.node,
                 job: finished.job,
                 model: finished.model,
-                kind: CheckKind::Sampled,
+                kind,
                 evidence,
                 ended: finished.ended,
             };
@@ -133,21 +170,16 @@ async fn look_at(flow: &Arc<Flow>, finished: Finished, unable: &Unable) {
     }
 }
 
-/// A trusted node that serves the model; none if the job is its own.
-fn trusted_for(flow: &Flow, finished: &Finished, unable: &Unable) -> Option<NodeId> {
+/// A trusted node other than this one that serves the model.
+pub(super) fn trusted_for(flow: &Flow, node: NodeId, model: &str, unable: &Unable) -> Option<NodeId> {
     let now = flow.clock.now();
     let unable = unable.lock().unwrap_or_else(PoisonError::into_inner);
     let views = flow.fleet.all();
-    if views
-        .iter()
-        .any(|view| view.node == finished.node && view.standing.is_trusted(now))
-    {
-        return None;
-    }
     let able = views.iter().filter(|view| {
-        view.standing.is_trusted(now)
-            && view.ready_models().any(|model| model.id == finished.model)
-            && !unable.contains_key(&(view.node, finished.model.clone()))
+        view.node != node
+            && view.standing.is_trusted(now)
+            && view.ready_models().any(|ready| ready.id == model)
+            && !unable.contains_key(&(view.node, model.to_owned()))
     });
     // The one that has least to do.
     able.min_by_key(|view| view.load.running).map(|view| view.node)

@@ -2,23 +2,28 @@
 
 use std::time::Duration;
 
+use resultity_core::B256;
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment::{Mainnet, Testnet};
 use resultity_core::id::{AuditId, JobId, NotificationId, PenaltyId};
 
 use super::Scenario;
 use super::bindings::{audited, bound, told};
-use super::world::{World, node};
+use super::world::{World, micros, node};
+use crate::store::NewTenant;
 use crate::store::fleet::PenaltyRecord;
-use crate::store::trust::{CheckKind, Checked, NewCheck};
+use crate::store::trust::{CheckKind, Checked, FundChecks, NewCheck};
 use crate::trust::evidence::{Aspect, Evidence, Finding};
 use crate::trust::{MilliNats, Reputation, Rules};
 
 /// Every scenario with its name.
-pub(super) const SCENARIOS: [(&str, Scenario); 3] = [
+pub(super) const SCENARIOS: [(&str, Scenario); 4] = [
     ("a check counts once", |world| Box::pin(a_check_counts_once(world))),
     ("lies lead to longer and longer exclusions", |world| {
         Box::pin(lies_lead_to_longer_and_longer_exclusions(world))
+    }),
+    ("checks are paid from fees, and issued in testnet alone", |world| {
+        Box::pin(checks_are_paid_from_fees_and_issued_in_testnet_alone(world))
     }),
     ("a node that nobody knows has no checks", |world| {
         Box::pin(a_node_that_nobody_knows_has_no_checks(world))
@@ -115,6 +120,43 @@ async fn lies_lead_to_longer_and_longer_exclusions(world: &World) {
         assert!(matches!(nothing, Checked::Nothing(_)), "{nothing:?}");
         world.clock.advance(Duration::from_hours(24 * 10));
     }
+}
+
+async fn checks_are_paid_from_fees_and_issued_in_testnet_alone(world: &World) {
+    let store = &world.store;
+    let fund = |namespace, environment| FundChecks {
+        namespace,
+        environment,
+        at_least: micros(50),
+        up_to: micros(400),
+        now: world.now(),
+    };
+    // A job leaves fees behind; they are used up first, and only what is missing.
+    world.grant("g", micros(10_000)).await;
+    let lease = world.leased(micros(1_000)).await;
+    store
+        .settle(world.settle_of(lease, micros(1_000)))
+        .await
+        .expect("an answer");
+    let fees = store.totals(Testnet, world.now()).await.expect("an answer").fees;
+    assert!(fees > micros(0) && fees < micros(400), "{fees}");
+    let asker = |environment| NewTenant {
+        environment,
+        key_hash: B256::with_last_byte(environment as u8 + 1),
+        ..world.tenant("network")
+    };
+    let own = store.ensure_tenant(asker(Testnet)).await.expect("an answer").namespace;
+    for _ in 0..2 {
+        let has = store.fund_checks(fund(own, Testnet)).await.expect("an answer");
+        assert_eq!(has, micros(400));
+    }
+    let fees = store.totals(Testnet, world.now()).await.expect("an answer").fees;
+    assert_eq!(fees, micros(0));
+    // No fees, no credits.
+    let there = store.ensure_tenant(asker(Mainnet)).await.expect("an answer").namespace;
+    let has = store.fund_checks(fund(there, Mainnet)).await.expect("an answer");
+    assert_eq!(has, micros(0));
+    assert_eq!(store.audit().await.expect("an answer").problems, Vec::<String>::new());
 }
 
 async fn a_node_that_nobody_knows_has_no_checks(world: &World) {

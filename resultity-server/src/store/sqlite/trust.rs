@@ -2,15 +2,18 @@
 
 use async_trait::async_trait;
 use resultity_core::clock::Timestamp;
+use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::NodeId;
+use resultity_core::ledger::{LedgerAccount, Posting, PostingKind};
 use rusqlite::{Connection, Row};
 use serde_json::json;
 
+use super::ledger::About;
 use super::rows::{all, execute, first, json_if_any, parsed, parsed_if_any};
-use super::{SqliteStore, fleet, penalties};
+use super::{SqliteStore, fleet, movements, penalties};
 use crate::store::fleet::{NewPenalty, OwnerNotice, PenaltyRecord};
-use crate::store::trust::{CheckRecord, Checked, NewCheck, TrustStore};
+use crate::store::trust::{CheckRecord, Checked, FundChecks, NewCheck, TrustStore};
 use crate::store::{Actor, AuditEntry, StoreError};
 use crate::trust::reputation::{cooldown, told};
 use crate::trust::{Aspect, MilliNats, Reputation, Verdict};
@@ -127,6 +130,45 @@ fn exclude(
     )
 }
 
+/// Fills up what checks are paid from.
+fn fund(connection: &Connection, fund: &FundChecks) -> Result<Credits, StoreError> {
+    let to = LedgerAccount::Namespace(fund.namespace);
+    let available = movements::balance(connection, to)?;
+    if available >= fund.at_least {
+        return Ok(available);
+    }
+    let missing = fund.up_to.checked_sub(available).unwrap_or_default();
+    let fees = LedgerAccount::Fees(fund.environment);
+    let from_fees = movements::balance(connection, fees)?.min(missing);
+    let from_nothing = match fund.environment {
+        Environment::Testnet => missing.checked_sub(from_fees).unwrap_or_default(),
+        Environment::Mainnet => Credits::ZERO,
+    };
+    let issuance = LedgerAccount::Issuance(fund.environment);
+    for (from, amount, name) in [(fees, from_fees, "fees"), (issuance, from_nothing, "issuance")] {
+        if amount <= Credits::ZERO {
+            continue;
+        }
+        // The last transaction's number makes it one of its own, and the same for whoever reads the ledger.
+        let last = first(
+            connection,
+            "SELECT coalesce(max(id), 0) FROM ledger_transactions",
+            &[],
+            |row| row.get::<_, i64>(0),
+        )?;
+        let about = About {
+            reference: &format!("checks:{name}:{}", last.unwrap_or_default()),
+            environment: fund.environment,
+            job: None,
+            reason: "for checks of nodes",
+            now: fund.now,
+        };
+        let posting = Posting::between(PostingKind::Grant, from, to, amount)?;
+        movements::post(connection, &posting, &about)?;
+    }
+    movements::balance(connection, to)
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<CheckRecord> {
     Ok(CheckRecord {
         seq: row.get(0)?,
@@ -168,6 +210,10 @@ impl TrustStore for SqliteStore {
                 all(connection, sql, &[&node.to_string(), &environment.as_str()], read)
             })
             .await
+    }
+
+    async fn fund_checks(&self, wanted: FundChecks) -> Result<Credits, StoreError> {
+        self.writer.call(move |connection| fund(connection, &wanted)).await
     }
 
     async fn node_checks(
