@@ -326,7 +326,7 @@ async fn an_honest_node_stays_and_is_checked_less() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_is_trusted_nodes_are_compared_and_their_owner_sees_jobs_like_any_other() {
+async fn where_nobody_is_trusted_a_third_node_decides_who_lies() {
     let mut network = Network::alone().await;
     let model = model().await;
     let mut nodes = Vec::new();
