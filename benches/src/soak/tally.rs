@@ -189,7 +189,7 @@ impl Books {
             "SELECT count(*) FROM jobs WHERE state = 'succeeded' AND attempt > 1",
         )?;
         let mut failed = connection.prepare(
-            "SELECT state || ': ' || coalesce(error_code, '?'), count(*) FROM jobs WHERE state <> 'succeeded' GROUP BY 1 ORDER BY 2 DESC",
+            "SELECT state || ': ' || coalesce(error_code, 'paid for what was made'), count(*) FROM jobs WHERE state <> 'succeeded' GROUP BY 1 ORDER BY 2 DESC",
         )?;
         let rows = failed.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
         books.failed = rows.collect::<Result<_, _>>()?;
@@ -236,5 +236,30 @@ impl fmt::Display for Books {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resultity_core::clock::{SystemClock, SystemEntropy};
+
+    #[tokio::test]
+    async fn what_was_told_and_is_not_in_the_books_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let job = || JobId::new(&SystemClock, &SystemEntropy);
+        let books = Books::read(folder.path(), Tally::default()).await.unwrap();
+        assert!(books.are_right(), "{books}");
+
+        let tally = Tally::default();
+        tally.answered(job(), Credits::from_micros(1));
+        tally.acknowledged(job());
+        tally.free(job());
+        let twice = job();
+        tally.answered(twice, Credits::from_micros(1));
+        tally.answered(twice, Credits::from_micros(1));
+        let books = Books::read(folder.path(), tally).await.unwrap();
+        assert!(!books.are_right(), "{books}");
+        assert_eq!((books.lost.len(), books.wrong.len()), (3, 2), "{books}");
     }
 }
