@@ -74,10 +74,11 @@ async fn what_breaks_the_rules_is_not_paid_for() {
             result
         }),
     ];
-    let server = TestServer::with(offer()).await;
-    let mut node = ready(&server).await;
-    let client = server.client();
     for (name, make) in cases {
+        // A network for each: a node that lies again and again is excluded.
+        let server = TestServer::with(offer()).await;
+        let mut node = ready(&server).await;
+        let client = server.client();
         let (answer, ()) = tokio::join!(client.compute(asking()), async {
             let job = node.next_job().await;
             node.accept(&job).await;
@@ -91,8 +92,15 @@ async fn what_breaks_the_rules_is_not_paid_for() {
             error.code.http_status().is_some_and(|status| status >= 500),
             "{name}: {error}"
         );
+        server.assert_charged(Credits::ZERO).await;
     }
-    // What a container computes is no stream, whatever the node makes of it.
+}
+
+#[tokio::test]
+async fn what_a_container_computes_is_no_stream() {
+    let server = TestServer::with(offer()).await;
+    let mut node = ready(&server).await;
+    let client = server.client();
     let (answer, ()) = tokio::join!(client.compute(asking()), async {
         let job = node.next_job().await;
         node.accept(&job).await;

@@ -222,11 +222,17 @@ async fn a_result_over_http_counts_once_however_often_it_comes() {
         attempt: job.attempt,
         outcome: AckOutcome::Recorded,
     };
-    assert_eq!(http.deliver(std::slice::from_ref(&result)).await, [recorded.clone()]);
+    assert_eq!(
+        http.deliver(std::slice::from_ref(&result)).await,
+        std::slice::from_ref(&recorded)
+    );
     let reply = soon("the answer", asked).await.unwrap().unwrap();
     assert_eq!(reply.text(), "hi there");
     for _ in 0..2 {
-        assert_eq!(http.deliver(std::slice::from_ref(&result)).await, [recorded.clone()]);
+        assert_eq!(
+            http.deliver(std::slice::from_ref(&result)).await,
+            std::slice::from_ref(&recorded)
+        );
     }
     server.assert_charged(COST).await;
 }
@@ -306,7 +312,7 @@ async fn what_comes_too_late_or_is_not_the_nodes_own_changes_nothing() {
 
 #[tokio::test]
 async fn who_sends_results_is_known_before_they_are_read() {
-    let (_server, node, http) = server_and_node().await;
+    let (server, node, http) = server_and_node().await;
     let body = r#"{"frames":[]}"#;
     let now = SystemClock.now();
     assert_eq!(http.post("results", body).await.0, 403, "no headers");
@@ -332,7 +338,7 @@ async fn who_sends_results_is_known_before_they_are_read() {
         .await;
     assert_eq!(status, 403, "not the body that was signed");
     // Nobody's node.
-    let stranger = HttpNode::new(&_server, Keypair::generate(&SystemEntropy), node.domain.clone());
+    let stranger = HttpNode::new(&server, Keypair::generate(&SystemEntropy), node.domain.clone());
     assert_eq!(
         stranger
             .post_with("results", body.into(), stranger.signed(body, now))

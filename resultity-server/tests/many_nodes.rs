@@ -35,7 +35,7 @@ const JOBS: usize = 200;
 const COST: i64 = 10 + 3 + 4;
 
 /// The longest that all of it may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a node has done.
 #[derive(Debug, PartialEq, Eq)]

@@ -321,7 +321,7 @@ impl Asking {
         // Not repeated: a second batch would be a second bill.
         let created = self
             .client
-            .create_batch(BatchRequest::new(file.id.clone(), Endpoint::ChatCompletions));
+            .create_batch(BatchRequest::new(file.id, Endpoint::ChatCompletions));
         let batch = match created.await {
             Ok(batch) => batch.id,
             Err(error) => return self.failed(&error).await,
@@ -388,7 +388,7 @@ impl Asking {
 
     async fn content(&self, file: &FileId) -> Result<String, String> {
         let read = || async {
-            let mut pieces = self.client.file_content(file.clone()).await?;
+            let mut pieces = self.client.file_content(*file).await?;
             let mut content = Vec::new();
             while let Some(piece) = pieces.next().await {
                 content.extend_from_slice(&piece?);

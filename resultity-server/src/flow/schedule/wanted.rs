@@ -36,7 +36,7 @@ impl Constraints {
     pub fn in_words(&self) -> String {
         let mut words = String::new();
         if let Some(region) = self.region.as_ref().filter(|_| self.is_region_required) {
-            words.push_str(&format!(" in the region {region}"));
+            words.extend([" in the region ", region]);
         }
         if self.wants_gpu() {
             words.push_str(" with such a GPU");

@@ -19,6 +19,7 @@ use utoipa::{PartialSchema, ToSchema};
 mod cloud;
 mod elsewhere;
 mod gate;
+mod headers;
 mod operation;
 mod parameters;
 mod status;
@@ -67,7 +68,7 @@ fn document() -> OpenApi {
     for (status, codes) in error_codes() {
         components = components.response(format!("Error{status}"), operation::error_response(status, &codes));
     }
-    for (name, header) in operation::headers() {
+    for (name, header) in headers::all() {
         components = components.header(name, header);
     }
     let tags = cloud::TAGS

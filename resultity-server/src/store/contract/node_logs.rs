@@ -44,7 +44,7 @@ async fn read(world: &World, change: impl FnOnce(&mut NodeLogFilter)) -> Vec<Nod
         },
     };
     change(&mut filter);
-    world.store.node_logs(filter).await.unwrap()
+    world.store.node_logs(filter).await.expect("the database answers")
 }
 
 async fn lines_of_a_node_are_bounded_and_its_owners_alone(world: &World) {
@@ -57,7 +57,7 @@ async fn lines_of_a_node_are_bounded_and_its_owners_alone(world: &World) {
             most: 10,
             now: at(now),
         };
-        async move { world.store.keep_node_logs(logs).await.unwrap() }
+        async move { world.store.keep_node_logs(logs).await.expect("the database answers") }
     };
     keep(0, 6, LogLevel::Info, 10).await;
     keep(6, 14, LogLevel::Warn, 20).await;
@@ -86,15 +86,36 @@ async fn lines_of_a_node_are_bounded_and_its_owners_alone(world: &World) {
         read(world, |filter| filter.environment = Mainnet).await,
         read(world, |filter| filter.node = node(2)).await,
         read(world, |filter| {
-            filter.account = Some(AccountId::new(&world.clock, &world.entropy))
+            filter.account = Some(AccountId::new(&world.clock, &world.entropy));
         })
         .await,
     ] {
         assert!(nothing.is_empty(), "{nothing:?}");
     }
     let cut = at(10).after(Duration::from_millis(5));
-    assert_eq!(world.store.forget_node_logs(cut, 1).await.unwrap(), 1);
-    assert_eq!(world.store.forget_node_logs(cut, 100).await.unwrap(), 1);
-    assert_eq!(world.store.forget_node_logs(cut, 100).await.unwrap(), 0);
+    assert_eq!(
+        world
+            .store
+            .forget_node_logs(cut, 1)
+            .await
+            .expect("the database answers"),
+        1
+    );
+    assert_eq!(
+        world
+            .store
+            .forget_node_logs(cut, 100)
+            .await
+            .expect("the database answers"),
+        1
+    );
+    assert_eq!(
+        world
+            .store
+            .forget_node_logs(cut, 100)
+            .await
+            .expect("the database answers"),
+        0
+    );
     assert_eq!(read(world, |_| ()).await.len(), 8);
 }

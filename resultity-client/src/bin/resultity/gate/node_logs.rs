@@ -91,10 +91,11 @@ fn shown(log: &NodeLog) -> String {
     let line = &log.line;
     let mut text = format!("{} {:5} {}", line.time, line.level.as_str(), line.message);
     if let Some(job) = line.job_id {
-        text.push_str(&format!(" job={job}"));
+        text += " job=";
+        text += &job.to_string();
     }
     for (name, field) in &line.fields {
-        text.push_str(&format!(" {name}={field}"));
+        text.extend([" ", name, "=", &field.to_string()]);
     }
     text
 }

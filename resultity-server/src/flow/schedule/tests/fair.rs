@@ -58,7 +58,7 @@ fn what_was_not_used_is_made_good() {
     let mut turns = 0;
     for _ in 0..100 {
         let given = ended(&mut scheduler, 1, Ended::done(100, Duration::from_secs(1)), START);
-        turns += usize::from(given[0].job.as_uuid().as_u128() % 2 == 0);
+        turns += usize::from(given[0].job.as_uuid().as_u128().is_multiple_of(2));
     }
     assert!((45..=55).contains(&turns), "{turns} of 100 turns");
 }

@@ -48,7 +48,7 @@ fn a_node_that_fails_now_and_then_gets_less() {
     let calls = std::cell::Cell::new(0_u32);
     let shaky = |id: NodeId| {
         calls.set(calls.get() + 1);
-        if id == node(1) && calls.get() % 2 == 0 {
+        if id == node(1) && calls.get().is_multiple_of(2) {
             Ended::failed()
         } else {
             DONE
@@ -240,8 +240,10 @@ fn constraints(region: &str, is_region_required: bool, gpu: &[&str], gib: u64) -
 #[case::such_a_gpu_elsewhere(constraints("EU", false, &["a100"], 0), &[3])]
 fn a_node_is_as_wanted(#[case] constraints: Constraints, #[case] expected: &[u8]) {
     for number in 0..20 {
-        let mut scheduler = Scheduler::default();
-        scheduler.tick = number;
+        let mut scheduler = Scheduler {
+            tick: number,
+            ..Scheduler::default()
+        };
         scheduler.node_ready(node(1), located(" eu", "NVIDIA GeForce RTX 4090", 24), START);
         scheduler.node_ready(node(2), located("NA", "NVIDIA GeForce RTX 4090", 24), START);
         scheduler.node_ready(node(3), located("NA", "NVIDIA A100", 80), START);

@@ -1,8 +1,8 @@
 //! `/gate/v1/admin/nodes` and `/gate/v1/admin/appeals`.
 
 use resultity_core::api::gate::{
-    AdminNode, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeCheck, NodeChecksQuery, NodeLog, NodeLogsQuery,
-    PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
+    AdminNode, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeCheck, NodeChecksQuery,
+    NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
 };
 use resultity_core::error::ErrorCode;
 use utoipa::openapi::path::HttpMethod::{self, Delete, Get, Post};
