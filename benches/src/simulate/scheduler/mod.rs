@@ -1,6 +1,6 @@
 //! `simulate scheduler`: days of traffic over hundreds of nodes, scheduled by the server's own code under a manual clock.
 //!
-//! Simulated are askers ([`world`]: day and night, light and heavy ones with weights, bulk) and nodes (slow, fast, failing, new, some
+//! Simulated are askers (`world`: day and night, light and heavy ones with weights, bulk) and nodes (slow, fast, failing, new, some
 //! that come and go). A normal asker gives up after five minutes, one of bulk after a day. Who fails at a job is tried no
 //! more for it; three nodes may fail at it.
 
