@@ -375,12 +375,6 @@ async fn what_is_wrong_beside_the_body_is_named() {
             expected: (400, "invalid_value", Some((*name).into())),
         });
     }
-    let name = "x-resultity-region";
-    table.cases.push(Case {
-        name: name.into(),
-        request: table.post(path, good.to_string()).header(name, "x"),
-        expected: (400, "unsupported_parameter", Some(name.into())),
-    });
     for (path, param) in bad_fields::QUERIES {
         table.cases.push(Case {
             name: (*path).into(),

@@ -117,6 +117,12 @@ pub(super) async fn renew(flow: &Flow, node: NodeId, running: &[RunningJob]) -> 
 /// Nothing: it can't be seen now, and the node will send it again.
 pub(super) async fn late(flow: &Flow, node: NodeId, job: JobId, attempt: Attempt) -> Option<AckOutcome> {
     let counted = match flow.store.job(job).await {
+        // It is about to be settled: the node must not forget it before.
+        Ok(Some(record))
+            if !record.state.is_final() && (record.node, record.attempt) == (Some(node), Some(attempt)) =>
+        {
+            return None;
+        }
         Ok(Some(record)) => {
             // What was made until a job was cancelled counts too.
             let is_paid = record.cost.is_some_and(|cost| cost > Credits::ZERO);

@@ -303,6 +303,12 @@ pub(crate) const HEADERS: &[(&str, &str)] = &[
     ("x-resultity-ttl", "99999999999999999999"),
     ("x-resultity-priority", "first"),
     ("x-resultity-dry-run", "maybe"),
+    ("x-resultity-region", "north america"),
+    ("x-resultity-region", ""),
+    ("x-resultity-region-required", "true"),
+    ("x-resultity-gpu", ""),
+    ("x-resultity-gpu-memory", "0"),
+    ("x-resultity-gpu-memory", "much"),
     ("Idempotency-Key", ""),
 ];
 

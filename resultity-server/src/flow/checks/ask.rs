@@ -103,6 +103,6 @@ async fn once(flow: &Arc<Flow>, node: NodeId, work: &Work, until: Instant) -> At
         attempt: lease.attempt,
         outcome,
     };
-    flow.bus.send_to_node(node, ack);
+    flow.bus.acknowledge(node, ack);
     end
 }

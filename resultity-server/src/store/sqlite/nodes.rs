@@ -28,6 +28,8 @@ pub(super) fn register(
 const IS_BARE: &str = "n.account IS NULL AND n.banned_at IS NULL
     AND NOT EXISTS (SELECT 1 FROM node_flags f WHERE f.node = n.id AND f.environment = n.environment)
     AND NOT EXISTS (SELECT 1 FROM penalties p WHERE p.node = n.id AND p.environment = n.environment)
+    AND NOT EXISTS (SELECT 1 FROM reputations t WHERE t.node = n.id AND t.environment = n.environment)
+    AND NOT EXISTS (SELECT 1 FROM checks c WHERE c.node = n.id AND c.environment = n.environment)
     AND NOT EXISTS (SELECT 1 FROM subcloud_nodes s WHERE s.node = n.id AND s.environment = n.environment)
     AND NOT EXISTS (SELECT 1 FROM receipts r WHERE r.node = n.id)
     AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.node = n.id)

@@ -7,7 +7,7 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{AccountId, NodeId};
 
 use super::page_of;
-use crate::session::gate::{GateSession, failed};
+use crate::session::gate::{GateSession, failed, not_found};
 use crate::session::jobs::page_size;
 use crate::store::node_logs::{NodeLogFilter, NodeLogRecord};
 
@@ -20,6 +20,9 @@ impl GateSession {
     pub(super) async fn logs_for_admin(&self, id: NodeId, query: NodeLogsQuery) -> Result<Page<NodeLog>, ApiError> {
         self.administrator()?;
         let environment = self.flow(query.environment)?.environment;
+        let (store, now) = (&self.gate.store, self.gate.clock.now());
+        let there = store.fleet_node(id, environment, now).await.map_err(failed)?;
+        there.ok_or_else(|| not_found("node"))?;
         self.logs(id, environment, None, query).await
     }
 
