@@ -18,8 +18,9 @@ use crate::flow::checks::Finished;
 use crate::flow::end::{End, RELEASE_TRIES, again_if_refused, internal, tries};
 use crate::flow::job::JobTask;
 use crate::flow::schedule::{self, work};
+use crate::flow::validate::ValidJob;
 use crate::flow::verify::Verified;
-use crate::flow::{Answer, JobEvent, Principal};
+use crate::flow::{Answer, JobEvent};
 use crate::store::{Ended, Release, Settle};
 
 /// The answer as it is kept.
@@ -33,9 +34,9 @@ fn is_repeatable(code: ErrorCode) -> bool {
     code == ErrorCode::Cancelled || code.http_status().is_none_or(|status| status >= 500)
 }
 
-/// Whether jobs of this asker may be looked at again by a trusted node. A seam: a namespace that keeps nothing may say no.
-const fn may_be_checked(_principal: &Principal) -> bool {
-    true
+/// Whether a job may be looked at again by another node. What is for a Subcloud's nodes alone, or for one region, stays there.
+const fn may_be_checked(request: &ValidJob) -> bool {
+    request.subcloud.is_none() && !request.constraints.is_region_required
 }
 
 /// How a job ends whose result is paid for.
@@ -147,7 +148,7 @@ impl JobTask {
     pub(super) fn draw(&mut self, lease: &TopicLease) -> bool {
         let flow = &self.flow;
         let is_drawn = flow.checks.is_own(self.principal.namespace)
-            || may_be_checked(&self.principal) && flow.checks.draws(lease.node, &self.work.model, &*flow.entropy);
+            || may_be_checked(&self.request) && flow.checks.draws(lease.node, &self.work.model, &*flow.entropy);
         self.work.keeps_chunks = self.work.stream && (self.is_kept || is_drawn);
         is_drawn
     }

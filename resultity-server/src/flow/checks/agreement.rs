@@ -71,6 +71,7 @@ pub(super) async fn look_at(flow: &Arc<Flow>, first: Finished) {
             write(flow, &third, nearer(to_first, to_second)).await;
         }
         None => {
+            let _one_at_a_time = flow.checks.undecided.lock().await;
             for one in [&first, &second] {
                 let so_far = doubt(flow, one.node, &one.model);
                 if let Some(finding) = undecided(between, so_far, flow.checks.rules().threshold) {

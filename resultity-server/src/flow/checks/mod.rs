@@ -104,6 +104,8 @@ pub struct Checks {
     shapes: Mutex<Shapes>,
     /// Real jobs that were settled since the last look.
     real_jobs: AtomicU64,
+    /// Held from the look at a doubt to what is added to it: two comparisons that nobody decided must not both find room.
+    undecided: tokio::sync::Mutex<()>,
 }
 
 impl Default for Checks {
@@ -115,6 +117,7 @@ impl Default for Checks {
             inbox: Mutex::new(Some(inbox)),
             known: RwLock::default(),
             budget: Mutex::default(),
+            undecided: tokio::sync::Mutex::default(),
             is_active: AtomicBool::new(false),
             has_trusted: AtomicBool::new(false),
             asks_by_itself: false,
