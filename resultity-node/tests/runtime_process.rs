@@ -277,15 +277,19 @@ async fn an_engine_touches_nothing_but_its_own() {
     std::fs::write(&model, "weights").unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
+    let socket = outside.path().join("socket");
+    let _services = std::os::unix::net::UnixListener::bind(&socket).unwrap();
     let text = format!(
         "cat {{model}} && echo; touch {{work}}/x && echo may-write;
          cat {secret} && echo BAD-READ; echo x > {secret} && echo BAD-WRITE; echo x >> {{model}} && echo BAD-MODEL;
          rm -f {{model}} && echo BAD-REMOVE; ls {outside} && echo BAD-LIST;
          cat /proc/{agent}/environ > /dev/null && echo BAD-ENVIRON; kill -0 {agent} && echo BAD-SIGNAL;
+         test -e {socket} && echo BAD-SOCKET;
          bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}' && echo BAD-CONNECT;
          ulimit -c; echo \"environment [$CARGO_MANIFEST_DIR]\"; echo done; exit 3",
         secret = secret.display(),
         outside = outside.path().display(),
+        socket = socket.display(),
         agent = std::process::id(),
     );
     let dir = folder();
@@ -312,6 +316,7 @@ async fn an_engine_touches_nothing_but_its_own() {
         "{error}"
     );
     assert!(may(held.processes, &["BAD-SIGNAL"]), "{error}");
+    assert!(may(held.sockets, &["BAD-SOCKET"]), "{error}");
     let has_network = held.network == resultity_node::runtime::process::Network::Open;
     assert!(may(!has_network, &["BAD-CONNECT"]), "{error}");
     assert!(
@@ -321,5 +326,46 @@ async fn an_engine_touches_nothing_but_its_own() {
     if held.files {
         assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
         assert_eq!(std::fs::read_to_string(&model).unwrap(), "weights");
+    }
+}
+
+/// Folders for temporary files are an engine's own, also where it may write to them, and no engine finds what an earlier one
+/// has left.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nothing_that_an_engine_leaves_behind_is_found() {
+    let name = format!("resultity-test-{}", std::process::id());
+    let marks = ["/tmp", "/var/tmp", "/dev/shm"].map(|folder| Path::new(folder).join(&name));
+    let [a, b, c] = marks.clone().map(|mark| mark.display().to_string());
+    let text = format!(
+        "cat {a} {b} {c} {{work}}/x && echo BAD-FOUND; cat {{work}}/x && echo BAD-KEPT;
+         echo secret > {{work}}/x; for mark in {a} {b} {c}; do echo secret > $mark && echo wrote; done;
+         while read name value; do test $name = CapEff: && echo capabilities $value; done < /proc/self/status;
+         : > /dev/null && echo done; exit 3"
+    );
+    let dir = folder();
+    for _ in 0..2 {
+        let error = loop {
+            let mut spec = script(&text).sandbox(SANDBOX);
+            spec.writable = ["/tmp", "/var/tmp", "/dev/shm"].map(PathBuf::from).to_vec();
+            match start(spec, dir.path()).await.map(|_| ()).unwrap_err() {
+                // The one before lets go of its folder in a moment.
+                ProcessError::InUse(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                error => break error.to_string(),
+            }
+        };
+        let held = protections_of(dir.path()).unwrap();
+        assert!(error.contains("done") && !error.contains("BAD"), "{error}");
+        assert!(
+            !held.privileges || error.contains("capabilities 0000000000000000"),
+            "{error}"
+        );
+        // Of what is shared nothing is claimed.
+        assert!(held.temporary || !held.files, "{held:?}");
+        for mark in &marks {
+            // What holds nothing is cleaned up, at least.
+            assert_ne!(held.temporary, std::fs::remove_file(mark).is_ok(), "{error}");
+        }
+        assert!(!held.temporary || error.matches("wrote").count() == 3, "{error}");
     }
 }

@@ -45,7 +45,7 @@ impl Child {
         log: &SharedLog,
         entropy: &dyn Entropy,
     ) -> Result<(Self, OpenAiRuntime), ProcessError> {
-        folder.clear();
+        folder.clear()?;
         lock(log).begin();
         let port = match spec.listen {
             Listen::Socket => 0,

@@ -5,7 +5,7 @@
 //! mark            what its processes have in their environment
 //! engine.log      what it prints, and engine.log.1: mode 0600
 //! isolation.json  which protections hold since its last start
-//! work/           the one folder that it may write to
+//! work/           the one folder that it may write to; emptied before each start
 //! run/            its socket: only this user can enter
 //! ```
 
@@ -104,11 +104,17 @@ impl Folder {
         self.dir.join(REPORT)
     }
 
-    /// Makes room for a new start.
-    pub(super) fn clear(&self) {
+    /// Makes room for a new start. What an engine wrote is gone: prompts may be in it.
+    pub(super) fn clear(&self) -> Result<(), ProcessError> {
         for path in [self.socket(), self.report()] {
             // Mostly there is none.
             let _ = fs::remove_file(path);
+        }
+        let work = self.work();
+        match fs::remove_dir_all(&work) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProcessError::folder(&work, error)),
+            _ => create_private_dir(&work)
+                .map_err(|error| ProcessError::folder(&work, io::Error::other(error.to_string()))),
         }
     }
 }

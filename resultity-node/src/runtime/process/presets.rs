@@ -77,6 +77,16 @@ fn llama_server(program: PathBuf) -> ProcessSpec {
         "{total_context}",
         "--parallel",
         "{slots}",
+        // Nothing is left out of what the model may say but what a request says: its own defaults are others, and answers could not
+        // be read again as they were made.
+        "--top-k",
+        "0",
+        "--min-p",
+        "0",
+        "--top-p",
+        "1",
+        "--repeat-penalty",
+        "1",
     ]);
     spec.kind = EngineKind::LlamaServer.as_str();
     spec.key_variable = Some("LLAMA_API_KEY");
@@ -105,6 +115,9 @@ fn vllm(program: PathBuf) -> ProcessSpec {
             "{context}",
             "--max-num-seqs",
             "{slots}",
+            // Its own neutral defaults, not those that lie beside a model.
+            "--generation-config",
+            "vllm",
         ])
         .env("HF_HUB_OFFLINE", "1")
         .env("VLLM_NO_USAGE_STATS", "1")
@@ -176,8 +189,8 @@ mod tests {
             all.push(format!("{} {}", variables.join(" "), filled.arguments.join(" ")));
         }
         insta::assert_snapshot!(all.join("\n"), @r"
-         --host /e/e.sock --model / --alias m --ctx-size 8192 --parallel 4
-         serve / --uds /e/e.sock --served-model-name m --max-model-len 2048 --max-num-seqs 4
+         --host /e/e.sock --model / --alias m --ctx-size 8192 --parallel 4 --top-k 0 --min-p 0 --top-p 1 --repeat-penalty 1
+         serve / --uds /e/e.sock --served-model-name m --max-model-len 2048 --max-num-seqs 4 --generation-config vllm
         OLLAMA_CONTEXT_LENGTH=2048 OLLAMA_HOST=127.0.0.1:99 OLLAMA_KEEP_ALIVE=-1 OLLAMA_MODELS=/ OLLAMA_NOPRUNE=1 OLLAMA_NUM_PARALLEL=4 serve
         ");
         assert!("bash".parse::<EngineKind>().is_err());

@@ -18,6 +18,8 @@ pub(super) fn run(policy: &Policy, mut held: Protections) -> Result<ExitCode, St
         held.ends_with_agent &= prctl::set_pdeathsig(Signal::SIGKILL).is_ok();
         held.privileges = prctl::set_no_new_privs().is_ok();
     }
+    #[cfg(target_os = "linux")]
+    let is_powerless = give_up_capabilities().is_ok();
     SigSet::all()
         .thread_unblock()
         .map_err(|error| format!("signals can't be unblocked: {error}"))?;
@@ -35,6 +37,14 @@ pub(super) fn run(policy: &Policy, mut held: Protections) -> Result<ExitCode, St
     let mut report = File::create(&policy.report).map_err(|error| format!("{}: {error}", policy.report.display()))?;
     #[cfg(target_os = "linux")]
     super::landlock::restrict(policy, &mut held)?;
+    #[cfg(target_os = "linux")]
+    if !is_powerless {
+        // Whoever may load modules or trace others can undo all of it.
+        held = Protections {
+            ends_with_agent: held.ends_with_agent,
+            ..Protections::default()
+        };
+    }
     serde_json::to_writer(&report, &held)
         .map_err(std::io::Error::from)
         .and_then(|()| report.flush())
@@ -51,4 +61,24 @@ pub(super) fn run(policy: &Policy, mut held: Protections) -> Result<ExitCode, St
         .stdin(Stdio::null())
         .exec();
     Err(format!("{} can't be started: {error}", policy.program.display()))
+}
+
+/// An engine of root has no more rights than that of anybody, though the system's files are its own. In a user namespace
+/// there are none any more.
+#[cfg(target_os = "linux")]
+fn give_up_capabilities() -> Result<(), caps::errors::CapsError> {
+    use caps::CapSet;
+    // What it could get back by what it runs. With no new privileges it can't, also where this is not allowed.
+    for capability in caps::runtime::thread_all_supported() {
+        let _ = caps::drop(None, CapSet::Bounding, capability);
+    }
+    for set in [
+        CapSet::Ambient,
+        CapSet::Inheritable,
+        CapSet::Effective,
+        CapSet::Permitted,
+    ] {
+        caps::clear(None, set)?;
+    }
+    Ok(())
 }

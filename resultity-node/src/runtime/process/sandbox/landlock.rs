@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
-    RulesetError, RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible as _, LandlockStatus, Ruleset, RulesetAttr as _,
+    RulesetCreatedAttr as _, RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 
-use super::{Network, Policy, Protections};
+use super::{Network, Policy, Protections, TEMPORARY};
 
 /// What programs of any kind read: their libraries, and what the machine is.
 const SYSTEM: [&str; 23] = [
@@ -67,6 +67,12 @@ const MAX_GPUS: u32 = 32;
 /// The newest rules that were tried here; an older kernel has fewer.
 const FILE_RULES: ABI = ABI::V5;
 
+/// The devices that an engine may use.
+pub(super) fn devices() -> impl Iterator<Item = PathBuf> {
+    let nvidia = (0..MAX_GPUS).map(|index| PathBuf::from(format!("/dev/nvidia{index}")));
+    DEVICES.iter().map(PathBuf::from).chain(nvidia)
+}
+
 /// Shuts this process in and notes what holds. Files are the least that counts: without rules for them nothing does.
 pub(super) fn restrict(policy: &Policy, held: &mut Protections) -> Result<(), String> {
     files(policy, held).map_err(|error| format!("the engine's files can't be limited: {error}"))?;
@@ -84,8 +90,6 @@ fn files(policy: &Policy, held: &mut Protections) -> Result<(), RulesetError> {
     // Sockets and folders may be made; devices may not.
     let write = AccessFs::from_all(FILE_RULES) & !(AccessFs::MakeBlock | AccessFs::MakeChar | AccessFs::Execute);
     let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::ReadDir | AccessFs::IoctlDev;
-    let nvidia = (0..MAX_GPUS).map(|index| PathBuf::from(format!("/dev/nvidia{index}")));
-    let devices = DEVICES.iter().map(PathBuf::from).chain(nvidia);
     let system = SYSTEM.iter().chain(&FILES).map(Path::new);
     let status = Ruleset::default()
         .handle_access(AccessFs::from_all(FILE_RULES))?
@@ -93,10 +97,19 @@ fn files(policy: &Policy, held: &mut Protections) -> Result<(), RulesetError> {
         .add_rules(path_beneath_rules(system, read))?
         .add_rules(path_beneath_rules(&policy.readable, read))?
         .add_rules(path_beneath_rules(&policy.writable, write))?
-        .add_rules(path_beneath_rules(devices, device))?
+        .add_rules(path_beneath_rules(devices(), device))?
         .restrict_self()?;
-    // The first version is enough: what later ones add is renaming, truncating and devices' own calls.
-    held.files = status.ruleset != RulesetStatus::NotEnforced;
+    // What later versions than the third add are devices' own calls; before it a file could be truncated unseen.
+    let is_whole = status.ruleset != RulesetStatus::NotEnforced
+        && matches!(status.landlock, LandlockStatus::Available { effective_abi, .. } if effective_abi >= ABI::V3);
+    // Where others write too, what it writes is not its own.
+    let shares = !held.temporary
+        && policy
+            .writable
+            .iter()
+            .any(|path| TEMPORARY.iter().any(|shared| path == Path::new(shared)));
+    held.files = is_whole && !shares;
+    held.temporary |= held.files;
     held.privileges |= status.no_new_privs;
     Ok(())
 }

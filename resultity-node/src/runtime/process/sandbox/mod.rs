@@ -18,6 +18,8 @@ mod inner;
 #[cfg(target_os = "linux")]
 mod landlock;
 #[cfg(target_os = "linux")]
+mod mounts;
+#[cfg(target_os = "linux")]
 mod namespaces;
 mod outer;
 mod pass_on;
@@ -27,6 +29,10 @@ pub const COMMAND: &str = "engine-sandbox";
 
 /// The word for its second stage.
 const INNER: &str = "--inner";
+
+/// Folders where programs of all users keep temporary files, and share memory.
+#[cfg(target_os = "linux")]
+const TEMPORARY: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
 
 /// It could not shut the engine in as was required, or could not start it.
 const REFUSED: u8 = 78;
@@ -108,6 +114,9 @@ pub struct Protections {
     pub files: bool,
     /// It can't connect to Unix sockets of other programs.
     pub sockets: bool,
+    /// Folders for temporary files are its own, or closed to it: it meets no other program there, and nothing that it leaves
+    /// there outlives it.
+    pub temporary: bool,
     /// It can signal no processes but its own.
     pub processes: bool,
     /// It can't gain rights by what it runs.
@@ -128,6 +137,10 @@ impl Protections {
             (self.network == Network::Itself, network),
             (self.files, "it can read and change all files of this user"),
             (self.sockets, "it can connect to Unix sockets of this user"),
+            (
+                self.temporary,
+                "it shares folders for temporary files with other programs",
+            ),
             (self.processes, "it can signal other processes of this user"),
             (self.privileges, "it may gain rights by set-user-id programs"),
             (
@@ -140,9 +153,14 @@ impl Protections {
             .collect()
     }
 
-    /// Whether it has no way to the network but itself, and no files but its own.
+    /// Whether it has no way to the network but itself, no files but its own, and no way to other programs.
     pub const fn is_shut_in(self) -> bool {
-        self.files && self.privileges && matches!(self.network, Network::Itself)
+        self.files
+            && self.sockets
+            && self.temporary
+            && self.processes
+            && self.privileges
+            && matches!(self.network, Network::Itself)
     }
 }
 
@@ -157,6 +175,7 @@ impl fmt::Display for Protections {
             (self.network != Network::Open, network),
             (self.files, "its own files alone"),
             (self.sockets, "no sockets of others"),
+            (self.temporary, "temporary files of its own"),
             (self.processes, "no signals to others"),
             (self.privileges, "no new privileges"),
             (self.ends_with_agent, "ends with the Agent"),
@@ -189,16 +208,30 @@ mod tests {
     #[test]
     fn protections_are_told_in_words() {
         let none = Protections::default();
-        assert_eq!((none.to_string(), none.missing().len()), ("none".to_owned(), 6));
+        assert_eq!((none.to_string(), none.missing().len()), ("none".to_owned(), 7));
         let all = Protections {
             network: Network::Itself,
             files: true,
             sockets: true,
+            temporary: true,
             processes: true,
             privileges: true,
             ends_with_agent: true,
         };
         assert!(all.missing().is_empty() && all.is_shut_in());
         assert!(all.to_string().starts_with("no network, its own files alone"), "{all}");
+        let without: [fn(&mut Protections); 6] = [
+            |held| held.network = Network::NoTcp,
+            |held| held.files = false,
+            |held| held.sockets = false,
+            |held| held.temporary = false,
+            |held| held.processes = false,
+            |held| held.privileges = false,
+        ];
+        for take in without {
+            let mut held = all;
+            take(&mut held);
+            assert!(!held.is_shut_in(), "{held:?}");
+        }
     }
 }

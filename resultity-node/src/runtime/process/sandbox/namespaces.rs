@@ -3,21 +3,16 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::path::Path;
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket};
 use nix::unistd::{getegid, geteuid};
 
-use super::{Network, Policy, Protections};
+use super::{Network, Policy, Protections, mounts};
 
 /// Who it is in its own namespace where it is root outside: without rights there.
 const NOBODY: u32 = 65534;
-
-/// Where services have their sockets, such as that of a container engine.
-const SERVICES: &str = "/run";
 
 /// Enters as many as the system allows, and says what holds by that.
 pub(super) fn enter(policy: &Policy) -> Protections {
@@ -31,12 +26,17 @@ pub(super) fn enter(policy: &Policy) -> Protections {
             Err(_) => return Protections::default(),
         },
     };
-    let masked = is_mapped && mask_services(policy).is_ok();
+    let is_hidden = is_mapped
+        && mounts::hide(policy)
+            .inspect_err(|error| eprintln!("engine-sandbox: other programs' files can't be hidden: {error}"))
+            .is_ok();
     // Engines that talk to themselves need it; for the others it does no harm.
     let _ = loopback_up();
     Protections {
         network: Network::Itself,
-        sockets: masked,
+        // Those without a path are in the network that it left; those with one are out of sight.
+        sockets: is_hidden,
+        temporary: is_hidden,
         ..Protections::default()
     }
 }
@@ -53,22 +53,6 @@ fn map_ids(user: u32, group: u32) -> io::Result<()> {
     fs::write("/proc/self/setgroups", "deny")?;
     fs::write("/proc/self/uid_map", format!("{} {user} 1", inside(user)))?;
     fs::write("/proc/self/gid_map", format!("{} {group} 1", inside(group)))
-}
-
-/// Puts nothing in the place of the services' sockets, unless something of the engine is there.
-fn mask_services(policy: &Policy) -> Result<(), Errno> {
-    let used = policy.readable.iter().chain(&policy.writable);
-    let mut used = used.chain([&policy.program, &policy.report, &policy.folder]);
-    if used.any(|path| path.starts_with(SERVICES)) {
-        return Err(Errno::EBUSY);
-    }
-    if !Path::new(SERVICES).is_dir() {
-        return Ok(());
-    }
-    let none: Option<&str> = None;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
-    mount(Some("none"), SERVICES, Some("tmpfs"), flags, Some("size=4k,mode=755"))
 }
 
 /// Switches loopback on: `RTM_NEWLINK` for the first interface, with `IFF_UP` (rtnetlink(7)).
