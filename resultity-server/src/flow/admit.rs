@@ -29,6 +29,11 @@ impl JobTask {
         let given = match decision {
             Decision::Assigned(node) => Some(node),
             Decision::Waits => None,
+            Decision::TooPicky => {
+                let why = "too many jobs with other wishes for their node wait; ask with fewer wishes";
+                self.refuse(no_capacity(why)).await;
+                return None;
+            }
             Decision::NoNode => {
                 let whose = if self.request.subcloud.is_some() {
                     " of the Subcloud"
@@ -167,10 +172,10 @@ impl JobTask {
 
     /// Queues the job again; a node if one is free.
     pub(super) fn ask_for_node(&self) -> Option<Given> {
-        let decision = self.flow.scheduler().submit(self.waiting(), self.flow.clock.now());
+        let decision = self.flow.scheduler().submit_again(self.waiting(), self.flow.clock.now());
         match decision {
             Decision::Assigned(node) => Some(Given::Slot(node)),
-            Decision::Waits => None,
+            Decision::Waits | Decision::TooPicky => None,
             Decision::NoNode => {
                 self.flow.bus.tell_job(self.work.job, JobMessage::Stranded);
                 None

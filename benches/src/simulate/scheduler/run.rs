@@ -252,7 +252,7 @@ impl Simulation {
                 let patience = if is_bulk { PATIENCE.1 } else { PATIENCE.0 };
                 self.plan(at + patience, Event::GivesUp(id, step));
             }
-            Decision::NoNode => self.fail(id),
+            Decision::NoNode | Decision::TooPicky => self.fail(id),
         }
     }
 

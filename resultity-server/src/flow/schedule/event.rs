@@ -54,6 +54,8 @@ pub enum Decision {
     Waits,
     /// No node that is online could ever take it.
     NoNode,
+    /// As many different wishes wait as may.
+    TooPicky,
 }
 
 /// A waiting job got a node; the node's slot is taken for it.

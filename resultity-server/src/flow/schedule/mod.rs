@@ -28,7 +28,7 @@ mod wanted;
 mod why;
 mod work;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use resultity_core::clock::Timestamp;
@@ -89,16 +89,26 @@ pub struct Scheduler {
     waiting: usize,
     /// Nodes that are left out, by the end of that.
     out: BTreeSet<(Timestamp, NodeId)>,
-    past: HashMap<NodeId, Record>,
-    past_order: VecDeque<NodeId>,
+    /// How nodes did that went away, with their place in the order in which they went.
+    past: HashMap<NodeId, (u64, Record)>,
+    past_order: BTreeMap<u64, NodeId>,
     used: HashMap<NamespaceId, Used>,
     decisions: Decisions,
     tick: u64,
 }
 
 impl Scheduler {
-    /// A job wants a node.
+    /// A job that is new wants a node.
     pub fn submit(&mut self, waiting: Waiting, now: Timestamp) -> Decision {
+        self.place_or_queue(waiting, now, true)
+    }
+
+    /// A job that was taken before wants a node again: there is always room for it.
+    pub fn submit_again(&mut self, waiting: Waiting, now: Timestamp) -> Decision {
+        self.place_or_queue(waiting, now, false)
+    }
+
+    fn place_or_queue(&mut self, waiting: Waiting, now: Timestamp, is_new: bool) -> Decision {
         if let Some((node, why)) = self.pick(&waiting, now) {
             self.decisions.add(why);
             // It stays there, since the marks of namespaces are in it: there are no more of them than models.
@@ -111,7 +121,13 @@ impl Scheduler {
         }
         let could = self.could_be_served(&waiting);
         let counts = self.counts(&waiting);
-        let verdict = if could { Verdict::Waits } else { Verdict::NoNode };
+        let queue = self.queues.get(&waiting.model);
+        let has_room = !is_new || queue.is_none_or(|queue| queue.has_room(&waiting));
+        let verdict = if could && has_room {
+            Verdict::Waits
+        } else {
+            Verdict::NoNode
+        };
         self.decisions.add(Why {
             job: waiting.job,
             at: now,
@@ -125,6 +141,9 @@ impl Scheduler {
         });
         if !could {
             return Decision::NoNode;
+        }
+        if !has_room {
+            return Decision::TooPicky;
         }
         self.queues.entry(waiting.model.clone()).or_default().push(waiting);
         self.waiting += 1;
@@ -199,9 +218,15 @@ impl Scheduler {
     pub fn node_ready(&mut self, node: NodeId, offer: Offer, now: Timestamp) -> Readied {
         let offer = offer.normalised();
         self.unlist(node);
-        let state = self.nodes.entry(node).or_insert_with(|| Node {
-            record: self.past.remove(&node).unwrap_or_default(),
-            ..Node::default()
+        let state = self.nodes.entry(node).or_insert_with(|| {
+            let past = self.past.remove(&node);
+            Node {
+                record: past.map_or_else(Record::default, |(place, record)| {
+                    self.past_order.remove(&place);
+                    record
+                }),
+                ..Node::default()
+            }
         });
         let takes_less = state.is_in_rotation() && !offer.covers(&state.offer);
         let before = state.models.clone();
@@ -307,12 +332,13 @@ impl Scheduler {
             return;
         }
         let Some(state) = self.nodes.remove(&node) else { return };
-        if self.past.insert(node, state.record).is_none() {
-            self.past_order.push_back(node);
+        let place = self.past_order.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.past_order.insert(place, node);
+        if let Some((before, _)) = self.past.insert(node, (place, state.record)) {
+            self.past_order.remove(&before);
         }
-        // Those that came back are in the order still: they are dropped from it in their turn.
         while self.past_order.len() > PAST_NODES {
-            if let Some(oldest) = self.past_order.pop_front() {
+            if let Some((_, oldest)) = self.past_order.pop_first() {
                 self.past.remove(&oldest);
             }
         }

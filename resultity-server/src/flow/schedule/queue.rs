@@ -29,6 +29,12 @@ const FINE: u64 = 1024;
 /// Marks of those who don't wait are forgotten once there are so many.
 const MANY_MARKS: usize = 256;
 
+/// So many different wishes may wait in one class for one model: each is looked at whenever a node has a place.
+const MOST_WISHES: usize = 256;
+
+/// So many of them may be one namespace's.
+const MOST_WISHES_OF_ONE: usize = 16;
+
 /// How many classes there are.
 const CLASSES: usize = 2;
 
@@ -71,7 +77,7 @@ struct Mark {
     waiting: u32,
 }
 
-/// Jobs that want the same of their node.
+/// Jobs that need the same of their node.
 #[derive(Debug, Default)]
 struct Alike {
     /// By mark. One may have moved on since: it is put right when it comes first.
@@ -87,6 +93,7 @@ struct Class {
     /// The mark of the last one whose turn it was: whoever comes anew starts here, without a debt or a credit from long ago.
     now: u64,
     marks: HashMap<Turn, Mark>,
+    /// By what they need: see [`Wanted::needed`].
     alike: HashMap<Wanted, Alike>,
     waiting: usize,
     kept_marks: usize,
@@ -146,11 +153,12 @@ impl Class {
         }
         mark.waiting += 1;
         self.waiting += 1;
+        let needed = waiting.wanted.needed();
         // The name of nearly all is there already.
-        if !self.alike.contains_key(&waiting.wanted) {
-            self.alike.insert(waiting.wanted.clone(), Alike::default());
+        if !self.alike.contains_key(&*needed) {
+            self.alike.insert(needed.clone().into_owned(), Alike::default());
         }
-        let Some(alike) = self.alike.get_mut(&waiting.wanted) else {
+        let Some(alike) = self.alike.get_mut(&*needed) else {
             return;
         };
         alike.tried += usize::from(!waiting.excluded.is_empty());
@@ -166,6 +174,15 @@ impl Class {
             }
             _ => line.push_back(waiting),
         }
+    }
+
+    /// Whether one that needs this may wait: else somebody could make every look of a node long with wishes of all kinds.
+    fn has_room(&self, turn: Turn, needed: &Wanted) -> bool {
+        if self.alike.is_empty() || self.alike.contains_key(needed) {
+            return true;
+        }
+        let of_one = self.alike.values().filter(|alike| alike.lines.contains_key(&turn));
+        self.alike.len() < MOST_WISHES && of_one.count() < MOST_WISHES_OF_ONE
     }
 
     /// Takes the job at this place of a line out.
@@ -229,6 +246,15 @@ impl Class {
 }
 
 impl Queue {
+    /// Whether a job may wait with what it needs.
+    pub(super) fn has_room(&self, waiting: &Waiting) -> bool {
+        let turn = Turn {
+            namespace: waiting.namespace,
+            is_lifted: false,
+        };
+        self.classes[class(waiting.priority)].has_room(turn, &waiting.wanted.needed())
+    }
+
     pub(super) fn push(&mut self, waiting: Waiting) {
         let turn = Turn {
             namespace: waiting.namespace,
@@ -236,7 +262,7 @@ impl Queue {
         };
         let class = class(waiting.priority);
         if class > 0 {
-            let line = (waiting.namespace, waiting.wanted.clone());
+            let line = (waiting.namespace, waiting.wanted.needed().into_owned());
             self.bulk.insert((waiting.since, waiting.job), line);
         }
         self.classes[class].push(turn, waiting);

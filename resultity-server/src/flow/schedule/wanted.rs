@@ -1,5 +1,6 @@
 //! What a job wants of its node, and what a node offers. Pure.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use resultity_core::id::SubcloudId;
@@ -45,7 +46,7 @@ impl Constraints {
     }
 }
 
-/// Whose nodes, and which of them, a job may be given to. Jobs that want the same wait together.
+/// Whose nodes, and which of them, a job may be given to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Wanted {
     /// The Subcloud whose members alone may take it.
@@ -61,6 +62,20 @@ impl Wanted {
             subcloud,
             constraints: Constraints::default(),
         }
+    }
+
+    /// What a node has to have: where it had better be is left out. Jobs that need the same wait together.
+    pub(super) fn needed(&self) -> Cow<'_, Self> {
+        if self.constraints.region.is_none() || self.constraints.is_region_required {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self {
+            subcloud: self.subcloud,
+            constraints: Constraints {
+                region: None,
+                ..self.constraints.clone()
+            },
+        })
     }
 
     /// Whether what is wanted is more than where a node is.

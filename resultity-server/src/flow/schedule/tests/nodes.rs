@@ -257,7 +257,7 @@ fn a_node_is_as_wanted(#[case] constraints: Constraints, #[case] expected: &[u8]
         match scheduler.submit(wanted, START) {
             Decision::Assigned(given) => assert!(expected.iter().any(|number| node(*number) == given), "{given}"),
             Decision::NoNode => assert_eq!(expected, &[] as &[u8]),
-            Decision::Waits => panic!("a node is free"),
+            Decision::Waits | Decision::TooPicky => panic!("a node is free"),
         }
     }
 }
@@ -298,6 +298,66 @@ fn one_that_wants_a_certain_node_waits_for_it_while_others_go_on() {
     };
     assert_eq!(scheduler.submit(again, START), Decision::Waits);
     assert_eq!(scheduler.node_gone(node(1)), [job(5)]);
+}
+
+#[test]
+fn wishes_of_all_kinds_do_not_make_the_queue_long_to_look_through() {
+    let mut scheduler = Scheduler::default();
+    scheduler.node_ready(node(1), located("EU", "a", 800), START);
+    scheduler.submit(waiting(1, 1), START);
+    let picky = |number: u128, namespace: u128, constraints: Constraints| Waiting {
+        wanted: Wanted {
+            subcloud: None,
+            constraints,
+        },
+        ..waiting(number, namespace)
+    };
+    // Where a node had better be is no wish that a line is needed for.
+    for number in 10..200 {
+        let nice = picky(number, 1, constraints(&format!("R{number}"), false, &[], 0));
+        assert_eq!(scheduler.submit(nice, START), Decision::Waits);
+    }
+    // What it must have is: so many for one namespace, and it alone is told so.
+    let decisions: Vec<Decision> = (1_000..1_100)
+        .map(|number| {
+            let memory = constraints("", false, &[], (number - 999) as u64);
+            scheduler.submit(picky(number, 2, memory), START)
+        })
+        .collect();
+    let waiting_ones = decisions
+        .iter()
+        .filter(|decision| **decision == Decision::Waits)
+        .count();
+    assert_eq!(waiting_ones, 16);
+    assert_eq!(decisions[99], Decision::TooPicky);
+    let known = constraints("", false, &[], 1);
+    assert_eq!(scheduler.submit(picky(2_000, 3, known.clone()), START), Decision::Waits);
+    let other = constraints("", false, &[], 500);
+    assert_eq!(scheduler.submit(picky(2_001, 3, other.clone()), START), Decision::Waits);
+    // What was taken before has its place.
+    assert_eq!(
+        scheduler.submit_again(picky(2_002, 2, constraints("", false, &[], 600)), START),
+        Decision::Waits
+    );
+    assert_eq!(scheduler.waiting(), 190 + 16 + 3);
+    // All of them are served.
+    while scheduler.waiting() > 0 {
+        assert_eq!(freed(&mut scheduler, 1).len(), 1);
+    }
+}
+
+#[test]
+fn a_node_that_comes_and_goes_makes_the_others_past_be_forgotten_no_sooner() {
+    let mut scheduler = Scheduler::default();
+    let offer = || located("EU", "a", 8);
+    scheduler.node_ready(node(1), offer(), START);
+    scheduler.node_gone(node(1));
+    for _ in 0..3 * PAST_NODES {
+        scheduler.node_ready(node(2), offer(), START);
+        scheduler.node_gone(node(2));
+    }
+    assert_eq!((scheduler.past.len(), scheduler.past_order.len()), (2, 2));
+    assert!(scheduler.past.contains_key(&node(1)));
 }
 
 #[test]
