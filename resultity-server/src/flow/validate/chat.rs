@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    ValidJob, beyond_context, check_kind, check_stream_options, fields, flag, invalid, messages, node_body, number,
-    parameters, priority, written,
+    ValidJob, beyond_context, check_kind, check_stream_options, draw_alike, fields, flag, invalid, messages, node_body,
+    number, parameters, priority, written,
 };
 use crate::flow::schedule::Constraints;
 
@@ -65,6 +65,7 @@ pub fn chat(
     let max_completion_tokens = limit.saturating_mul(choices);
 
     fields.remove("max_completion_tokens");
+    draw_alike(&mut fields, &model);
     fields.insert("max_tokens".into(), limit.into());
     fields.insert("model".into(), model.name.clone().into());
     fields.insert("stream".into(), stream.into());
@@ -359,7 +360,10 @@ mod tests {
         let valid = valid.unwrap();
         let sent = node_body(&valid);
         let fields: Vec<&str> = sent.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(fields, ["max_tokens", "messages", "model", "stream"]);
+        assert_eq!(
+            fields,
+            ["max_tokens", "messages", "model", "stream", "temperature", "top_p"]
+        );
         assert!(!valid.include_usage && valid.logprobs.is_none());
     }
 
@@ -372,7 +376,9 @@ mod tests {
         .unwrap();
         let body = node_body(&valid);
         let fields: Vec<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(fields, ["max_tokens", "messages", "model", "seed", "stream", "unknown"]);
+        let drawn = ["temperature", "top_p", "presence_penalty", "frequency_penalty"];
+        let said: Vec<&str> = fields.into_iter().filter(|name| !drawn.contains(name)).collect();
+        assert_eq!(said, ["max_tokens", "messages", "model", "seed", "stream", "unknown"]);
         assert_eq!(body["model"], model().name);
         assert_eq!((valid.asked_model.as_str(), valid.priority), ("alias", Priority::Bulk));
     }

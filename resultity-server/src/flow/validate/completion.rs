@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{
-    MAX_CHOICES, ValidJob, beyond_context, check_kind, check_stream_options, fields, flag, invalid, node_body, number,
-    parameters, priority, unsupported, written,
+    MAX_CHOICES, ValidJob, beyond_context, check_kind, check_stream_options, draw_alike, fields, flag, invalid,
+    node_body, number, parameters, priority, unsupported, written,
 };
 use crate::flow::schedule::Constraints;
 
@@ -70,6 +70,7 @@ pub fn completion(
     let max_completion_tokens = limit.saturating_mul(best_of).saturating_mul(prompt.count() as u64);
     let echo_bytes = if echo { echo_bytes(&prompt, n) } else { 0 };
 
+    draw_alike(&mut fields, &model);
     fields.insert("max_tokens".into(), limit.into());
     fields.insert("model".into(), model.name.clone().into());
     fields.insert("stream".into(), stream.into());
@@ -249,6 +250,15 @@ mod tests {
             fields,
             ["max_tokens", "model", "prompt", "stream", "temperature", "top_p"]
         );
+        // How tokens are drawn is said also where nobody says it.
+        let silent = check_with(
+            model_that_can(&[Capability::Completions, Capability::Penalties]),
+            json!({}),
+        )
+        .unwrap();
+        let sent: Value = serde_json::from_str(silent.body.get()).unwrap();
+        let drawn = ["temperature", "top_p", "presence_penalty", "frequency_penalty"].map(|name| sent[name].as_f64());
+        assert_eq!(drawn, [Some(0.7), Some(1.0), Some(0.0), Some(0.0)]);
         assert_eq!((&sent["max_tokens"], &sent["model"]), (&json!(16), &json!("m")));
         assert_eq!((valid.choices, valid.max_completion_tokens), (1, 16));
     }

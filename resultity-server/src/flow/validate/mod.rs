@@ -101,6 +101,23 @@ pub struct ValidJob {
     pub node_share: Option<u16>,
 }
 
+/// The temperature where a request names none. Engines differ there, and so would the answers of nodes.
+const DEFAULT_TEMPERATURE: f64 = 0.7;
+
+/// Writes out how tokens are drawn, also where the request says nothing: what each engine takes by itself is another thing, and what
+/// a node answered could not be read again as it was made.
+fn draw_alike(fields: &mut Map<String, Value>, model: &ModelSpec) {
+    let mut named = |name: &str, value: f64| {
+        fields.entry(name).or_insert_with(|| value.into());
+    };
+    named("temperature", DEFAULT_TEMPERATURE);
+    named("top_p", 1.0);
+    if model.can(Capability::Penalties) {
+        named("presence_penalty", 0.0);
+        named("frequency_penalty", 0.0);
+    }
+}
+
 /// The weight of a namespace that has none of its own.
 const fn one() -> u32 {
     1
