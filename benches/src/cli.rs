@@ -12,7 +12,7 @@ use crate::error::LoadError;
 use crate::prompt::Pace;
 use crate::report::Report;
 use crate::rig::{self, Engine, Network};
-use crate::{infernet, probe, readers, scenario};
+use crate::{infernet, nodes, probe, readers, scenario};
 
 /// What the network costs, beside its engine called directly.
 #[derive(Debug, Parser)]
@@ -30,6 +30,8 @@ enum Command {
     Engine(EngineArgs),
     /// What a node's Infernet API costs.
     Infernet(infernet::Options),
+    /// What thousands of nodes cost one server.
+    Nodes(nodes::Options),
     /// What readers of the public status cost the main job.
     Status(readers::Options),
 }
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
             match cli.command {
                 Some(Command::Engine(args)) => run_engine(args).await,
                 Some(Command::Infernet(options)) => infernet::run(&options).await,
+                Some(Command::Nodes(options)) => nodes::run(&options).await,
                 Some(Command::Status(options)) => readers::run(&options).await,
                 None => measure(&cli.run).await,
             }

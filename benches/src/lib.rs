@@ -24,7 +24,7 @@
 //! answer was wrong, the audit failed or the network could not be measured at all.
 //!
 //! `load infernet` measures a node's Infernet API instead ([`infernet`]), `load status` what readers of the public status
-//! cost the main job ([`readers`]).
+//! cost the main job ([`readers`]), `load nodes` what thousands of nodes cost one server ([`nodes`]).
 //!
 //! `simulate cheaters` ([`simulate`]) shows how soon dishonest nodes are found, and how often honest ones are wronged.
 //!
@@ -40,6 +40,7 @@ pub mod error;
 pub mod http;
 pub mod infernet;
 mod mischief;
+pub mod nodes;
 pub mod probe;
 pub mod process;
 pub mod prompt;

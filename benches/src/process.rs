@@ -111,8 +111,17 @@ impl Process {
 
     /// The most memory that it had resident so far, in bytes.
     pub fn peak_memory(&self) -> Result<u64, LoadError> {
+        self.memory_named("VmHWM:")
+    }
+
+    /// The memory that it has resident now, in bytes.
+    pub fn memory(&self) -> Result<u64, LoadError> {
+        self.memory_named("VmRSS:")
+    }
+
+    fn memory_named(&self, name: &str) -> Result<u64, LoadError> {
         let status = self.proc("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
         Ok(kilobytes.ok_or_else(|| self.failed("has no memory in /proc"))? * 1024)
     }
@@ -170,7 +179,8 @@ mod tests {
         assert_eq!(process.first_line(Duration::from_secs(10)).await.unwrap(), "ready\n");
         process.check().unwrap();
         process.cpu().unwrap();
-        assert!(process.peak_memory().unwrap() > 0);
+        assert!(process.peak_memory().unwrap() >= process.memory().unwrap());
+        assert!(process.memory().unwrap() > 0);
         assert!(process.failed("did it").to_string().contains("trouble"));
         process.stop().await.unwrap();
     }

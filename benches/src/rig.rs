@@ -94,29 +94,19 @@ struct Dev {
     admin_token: Option<String>,
 }
 
-/// A server and a node.
+/// A server without a node.
 #[derive(Debug)]
-pub struct Network {
-    server: Process,
-    node: Process,
+pub struct Server {
+    process: Process,
     data: PathBuf,
     target: Target,
-    status: String,
+    dev: Dev,
 }
 
-/// CPU time that server and node have used.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct CpuTime {
-    /// The server's.
-    pub server: Duration,
-    /// The node's.
-    pub node: Duration,
-}
-
-impl Network {
-    /// Starts both and waits until a question is answered.
+impl Server {
+    /// Starts it with the models of the engine, and credits for its key.
     pub async fn start(folder: &Path, engine: &Engine) -> Result<Self, LoadError> {
-        let (data, node_data) = (folder.join("server"), folder.join("node"));
+        let data = folder.join("server");
         let listen = [
             "dev",
             "--no-node",
@@ -130,42 +120,25 @@ impl Network {
             .iter()
             .map(AsRef::as_ref)
             .chain([Path::new("--data-dir"), data.as_path()]);
-        let mut server = Process::start("server", &built("resultity-server")?, arguments, folder)?;
-        let line = server.first_line(READY_TIMEOUT).await?;
+        let mut process = Process::start("server", &built("resultity-server")?, arguments, folder)?;
+        let line = process.first_line(READY_TIMEOUT).await?;
         let dev: Dev = serde_json::from_str(&line)
-            .map_err(|error| server.failed(format!("printed no line of JSON that can be used: {error}")))?;
+            .map_err(|error| process.failed(format!("printed no line of JSON that can be used: {error}")))?;
         let target = Target::new(&dev.cloud, Some(&dev.api_key), MODEL);
-        let target = target.ok_or_else(|| server.failed(format!("has the address {}", dev.cloud)))?;
-
-        let link = [
-            "run",
-            "--io",
-            &dev.io,
-            "--engine",
-            &engine.url,
-            "--max-concurrency",
-            "256",
-        ];
-        let arguments = link
-            .iter()
-            .map(AsRef::as_ref)
-            .chain([Path::new("--data-dir"), node_data.as_path()]);
-        let node = Process::start("node", &built("resultity-node")?, arguments, folder)?;
-
-        let mut network = Self {
-            server,
-            node,
+        let target = target.ok_or_else(|| process.failed(format!("has the address {}", dev.cloud)))?;
+        let server = Self {
+            process,
             data,
             target,
-            status: dev.status.clone(),
+            dev,
         };
-        network.grant(&dev).await;
-        network.ready(&dev).await?;
-        Ok(network)
+        server.grant().await;
+        Ok(server)
     }
 
     /// Adds credits. A server that doesn't know how starts its key with plenty.
-    async fn grant(&self, dev: &Dev) {
+    async fn grant(&self) {
+        let dev = &self.dev;
         let Some((token, (address, host, path))) = dev.admin_token.as_ref().zip(http::split_url(&dev.gate)) else {
             return;
         };
@@ -181,11 +154,11 @@ impl Network {
     }
 
     /// Waits until the model is listed and a first question answered.
-    async fn ready(&mut self, dev: &Dev) -> Result<(), LoadError> {
-        let Some((address, host, path)) = http::split_url(&dev.cloud) else {
+    pub async fn ready(&mut self) -> Result<(), LoadError> {
+        let Some((address, host, path)) = http::split_url(&self.dev.cloud) else {
             return Ok(());
         };
-        let headers = format!("authorization: Bearer {}\r\n", dev.api_key);
+        let headers = format!("authorization: Bearer {}\r\n", self.dev.api_key);
         let models = http::request(host, &format!("{path}/models"), &headers, None);
         let body = format!(
             "{{\"model\":\"{MODEL}\",\"max_tokens\":16,\"messages\":[{{\"role\":\"user\",\"content\":\"nonce=ready\"}}]}}"
@@ -194,8 +167,7 @@ impl Network {
         let limit = Instant::now() + READY_TIMEOUT;
         for request in [models, chat] {
             loop {
-                self.server.check()?;
-                self.node.check()?;
+                self.process.check()?;
                 let last = match tokio::time::timeout(READY_TIMEOUT, http::fetch(address, &request)).await {
                     Ok(Ok((200, body))) if String::from_utf8_lossy(&body).contains(&format!("\"{MODEL}\"")) => break,
                     Ok(Ok((status, body))) => format!("{status} {}", String::from_utf8_lossy(&body)),
@@ -203,10 +175,7 @@ impl Network {
                     Err(_) => "no answer".into(),
                 };
                 if Instant::now() > limit {
-                    let node = self.node.failed("says").to_string();
-                    return Err(self
-                        .server
-                        .failed(format!("answers no question; it said: {last}\n{node}")));
+                    return Err(self.failed(&format!("answers no question; it said: {last}")));
                 }
                 tokio::time::sleep(READY_POLL).await;
             }
@@ -219,36 +188,30 @@ impl Network {
         &self.target
     }
 
-    /// Where its public status is, such as `http://127.0.0.1:40123/status/v1`.
-    pub fn status(&self) -> &str {
-        &self.status
+    /// Where nodes dial in, such as `ws://127.0.0.1:40123/io/v1/ws`.
+    pub fn io(&self) -> &str {
+        &self.dev.io
     }
 
-    /// The CPU time used so far. Fails if one of both has ended.
-    pub fn cpu(&mut self) -> Result<CpuTime, LoadError> {
-        self.server.check()?;
-        self.node.check()?;
-        Ok(CpuTime {
-            server: self.server.cpu()?,
-            node: self.node.cpu()?,
-        })
+    /// The CPU time used so far. Fails if it has ended.
+    pub fn cpu(&mut self) -> Result<Duration, LoadError> {
+        self.process.check()?;
+        self.process.cpu()
     }
 
-    /// Peak memory of server and node, in bytes.
-    pub fn peak_memory(&self) -> Result<(u64, u64), LoadError> {
-        Ok((self.server.peak_memory()?, self.node.peak_memory()?))
+    /// The memory that it has resident now, in bytes.
+    pub fn memory(&self) -> Result<u64, LoadError> {
+        self.process.memory()
     }
 
-    /// An error about the server with the ends of both logs.
+    /// An error about it with the end of its log.
     pub fn failed(&self, what: &str) -> LoadError {
-        let node = self.node.failed("says").to_string();
-        self.server.failed(format!("{what}\n{node}\nthe server says"))
+        self.process.failed(what)
     }
 
-    /// Stops both and has the server's books audited.
+    /// Stops it and has its books audited.
     pub async fn stop_and_audit(self) -> Result<Audit, LoadError> {
-        self.node.stop().await?;
-        self.server.stop().await?;
+        self.process.stop().await?;
         let mut command = tokio::process::Command::new(built("resultity-server")?);
         command
             .arg("audit")
@@ -258,6 +221,88 @@ impl Network {
         let output = tokio::time::timeout(Duration::from_mins(2), command.output()).await;
         let output = output.map_err(|_| LoadError::Wrong("the audit did not end in 120 s".into()))?;
         Audit::read(&output.map_err(LoadError::io("auditing"))?)
+    }
+}
+
+/// A server and a node.
+#[derive(Debug)]
+pub struct Network {
+    server: Server,
+    node: Process,
+}
+
+/// CPU time that server and node have used.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CpuTime {
+    /// The server's.
+    pub server: Duration,
+    /// The node's.
+    pub node: Duration,
+}
+
+impl Network {
+    /// Starts both and waits until a question is answered.
+    pub async fn start(folder: &Path, engine: &Engine) -> Result<Self, LoadError> {
+        let server = Server::start(folder, engine).await?;
+        let node_data = folder.join("node");
+        let link = [
+            "run",
+            "--io",
+            server.io(),
+            "--engine",
+            &engine.url,
+            "--max-concurrency",
+            "256",
+        ];
+        let arguments = link
+            .iter()
+            .map(AsRef::as_ref)
+            .chain([Path::new("--data-dir"), node_data.as_path()]);
+        let node = Process::start("node", &built("resultity-node")?, arguments, folder)?;
+        let mut network = Self { server, node };
+        if let Err(error) = network.server.ready().await {
+            return Err(match network.node.check() {
+                Ok(()) => network.failed(&error.to_string()),
+                Err(node) => node,
+            });
+        }
+        Ok(network)
+    }
+
+    /// The network as an app asks it.
+    pub const fn target(&self) -> &Target {
+        self.server.target()
+    }
+
+    /// Where its public status is, such as `http://127.0.0.1:40123/status/v1`.
+    pub fn status(&self) -> &str {
+        &self.server.dev.status
+    }
+
+    /// The CPU time used so far. Fails if one of both has ended.
+    pub fn cpu(&mut self) -> Result<CpuTime, LoadError> {
+        self.node.check()?;
+        Ok(CpuTime {
+            server: self.server.cpu()?,
+            node: self.node.cpu()?,
+        })
+    }
+
+    /// Peak memory of server and node, in bytes.
+    pub fn peak_memory(&self) -> Result<(u64, u64), LoadError> {
+        Ok((self.server.process.peak_memory()?, self.node.peak_memory()?))
+    }
+
+    /// An error about the server with the ends of both logs.
+    pub fn failed(&self, what: &str) -> LoadError {
+        let node = self.node.failed("says").to_string();
+        self.server.failed(&format!("{what}\n{node}\nthe server says"))
+    }
+
+    /// Stops both and has the server's books audited.
+    pub async fn stop_and_audit(self) -> Result<Audit, LoadError> {
+        self.node.stop().await?;
+        self.server.stop_and_audit().await
     }
 }
 

@@ -24,6 +24,9 @@ use crate::http::problem::Problem;
 use crate::http::{App, Peer, body, client_address, query};
 use crate::link::{self, Allowance, Entering};
 
+/// How much is read from a link at once: bytes. Each link keeps as much, and most frames are far shorter.
+const READ_BUFFER: usize = 8 * 1024;
+
 /// The flow of the environment that the query names; the server's first if it names none.
 pub(super) fn flow_of<'a>(app: &'a App, uri: &Uri) -> Result<&'a Arc<Flow>, ApiError> {
     let asked: InEnvironment = query::read(uri)?;
@@ -66,18 +69,23 @@ pub(super) async fn websocket(
     }
     let upgrade = upgrade
         .protocols([SUBPROTOCOL])
+        .read_buffer_size(READ_BUFFER)
         .max_message_size(MAX_FRAME_BYTES)
         .max_frame_size(MAX_FRAME_BYTES)
         .max_write_buffer_size(4 * MAX_FRAME_BYTES);
     let flow = Arc::clone(flow_of(&app, &uri)?);
     let entering = enter(&app, Peer(peer), &headers, allowance)?;
-    let (policy, stop) = (app.link_policy.clone(), app.stop_links.clone());
+    let (policy, fallback, stop) = (
+        app.link_policy.clone(),
+        Arc::clone(&app.fallback),
+        app.stop_links.clone(),
+    );
     Ok(upgrade.on_upgrade(move |socket| {
         let background = flow.background.clone();
         async move {
             // Tracked, so that a stop waits until every link has said goodbye.
             let served = background
-                .spawn(link::serve(flow, policy, socket, (peer, entering), stop))
+                .spawn(link::serve(flow, policy, fallback, socket, (peer, entering), stop))
                 .await;
             if let Err(error) = served {
                 tracing::error!(%error, "the link of a node ended by a fault");
