@@ -14,6 +14,7 @@ use resultity_core::job::Attempt;
 use resultity_core::signing::PublicKey;
 use resultity_core::wire::{Ack, AckOutcome, Chunk, DeclineCode, Failed, JobResult, LeaseView, ServerFrame};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// How many frames may wait to be written to one node before it counts as too slow.
 pub const NODE_QUEUE: usize = 4096;
@@ -62,6 +63,18 @@ pub struct TopicLease {
 struct JobTopic {
     sender: mpsc::Sender<JobMessage>,
     lease: Option<TopicLease>,
+    /// When the result came of the node that holds the lease.
+    answered: Option<Instant>,
+}
+
+impl JobTopic {
+    const fn new(sender: mpsc::Sender<JobMessage>) -> Self {
+        Self {
+            sender,
+            lease: None,
+            answered: None,
+        }
+    }
 }
 
 /// A node's link.
@@ -109,7 +122,7 @@ impl LocalBus {
     /// Opens the topic of a job; it closes when the subscription is dropped. `capacity` bounds what may wait there.
     pub fn open_job(&self, job: JobId, capacity: usize) -> JobSubscription {
         let (sender, inbox) = mpsc::channel(capacity);
-        lock(&self.jobs).insert(job, JobTopic { sender, lease: None });
+        lock(&self.jobs).insert(job, JobTopic::new(sender));
         JobSubscription {
             bus: self.clone(),
             job,
@@ -126,21 +139,32 @@ impl LocalBus {
 
     /// Passes on what a node says of a job, if the job is its own. A node that says more than the job can hold loses it.
     pub fn node_says(&self, node: NodeId, job: JobId, attempt: Attempt, message: JobMessage) -> Delivery {
+        match self.hand_over(node, job, attempt, message) {
+            Ok(()) => Delivery::Delivered,
+            Err(_) => Delivery::NoLease,
+        }
+    }
+
+    /// The same; what nobody takes is given back.
+    pub fn hand_over(&self, node: NodeId, job: JobId, attempt: Attempt, message: JobMessage) -> Result<(), JobMessage> {
         let mut jobs = lock(&self.jobs);
         let Some(topic) = jobs.get_mut(&job) else {
-            return Delivery::NoLease;
+            return Err(message);
         };
         let holds = topic
             .lease
             .is_some_and(|lease| lease.node == node && lease.attempt == attempt);
         if !holds {
-            return Delivery::NoLease;
+            return Err(message);
+        }
+        if matches!(message, JobMessage::Result(_)) {
+            topic.answered.get_or_insert_with(Instant::now);
         }
         if topic.sender.try_send(message).is_err() {
             // The owner sees its inbox close and fails the attempt.
             jobs.remove(&job);
         }
-        Delivery::Delivered
+        Ok(())
     }
 
     /// The leases that a node holds.
@@ -276,14 +300,16 @@ impl JobSubscription {
     pub fn reopen(&mut self) {
         let (sender, inbox) = mpsc::channel(self.inbox.max_capacity());
         self.inbox = inbox;
-        lock(&self.bus.jobs).insert(self.job, JobTopic { sender, lease: None });
+        lock(&self.bus.jobs).insert(self.job, JobTopic::new(sender));
     }
 
-    /// Says which lease counts from now on.
-    pub fn set_lease(&self, lease: Option<TopicLease>) {
-        if let Some(topic) = lock(&self.bus.jobs).get_mut(&self.job) {
-            topic.lease = lease;
-        }
+    /// Says which lease counts from now on. Gives when the result came under the one before: it may have waited since then, for an
+    /// asker who reads slowly.
+    pub fn set_lease(&self, lease: Option<TopicLease>) -> Option<Instant> {
+        let mut jobs = lock(&self.bus.jobs);
+        let topic = jobs.get_mut(&self.job)?;
+        topic.lease = lease;
+        topic.answered.take()
     }
 
     /// The next message; nothing if the topic was closed because a node said too much.

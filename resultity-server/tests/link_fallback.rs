@@ -3,27 +3,22 @@
 
 mod harness;
 
+use harness::http_node::HttpNode;
 use harness::node::{Sent, TestNode};
 use harness::{TestServer, soon};
 use resultity_core::B256;
 use resultity_core::api::cloud::{ChatApi, Reply};
-use resultity_core::canonical::sha256;
 use resultity_core::clock::{Clock as _, SystemClock, SystemEntropy, Timestamp};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::error::ApiError;
-use resultity_core::id::{JobId, SessionId};
-use resultity_core::job::Attempt;
+use resultity_core::id::SessionId;
 use resultity_core::openai::chat::{ChatCompletion, ChatRequest, ChunkChoice, Message};
-use resultity_core::signing::{Domain, HeartbeatData, HelloData, Keypair, Outcome, TypedData};
-use resultity_core::wire::{
-    Ack, AckOutcome, BODY_HASH_HEADER, Challenge, DeliveredResults, Hardware, Heartbeat, HeartbeatAck, Hello,
-    ISSUED_AT_HEADER, KnockAnswer, Load, MAX_FRAME_BYTES, NODE_HEADER, NodeFrame, Resume, RunningJob, RuntimeInfo,
-    SIGNATURE_HEADER, Welcome, body_hash, delivery_request,
-};
+use resultity_core::signing::{Domain, Keypair, Outcome};
+use resultity_core::wire::{Ack, AckOutcome, HeartbeatAck, MAX_FRAME_BYTES, NodeFrame, RunningJob};
 use resultity_server::assemble::Offer;
 use resultity_server::link::LinkPolicy;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinHandle;
 
 /// Three prompt tokens, two made: what every answer of a test node costs.
@@ -38,152 +33,11 @@ fn ask(server: &TestServer) -> JoinHandle<Result<Reply<ChatCompletion>, ApiError
     tokio::spawn(async move { client.chat(request()).await })
 }
 
-/// A node without a socket.
-struct HttpNode {
-    http: reqwest::Client,
-    base: String,
-    key: Keypair,
-    domain: Domain,
-    session: SessionId,
-}
-
-impl HttpNode {
-    fn new(server: &TestServer, key: Keypair, domain: Domain) -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Self {
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
-            base: format!("{}/io/v1", server.base_url()),
-            key,
-            domain,
-            session: SessionId::new(&SystemClock, &SystemEntropy),
-        }
-    }
-
-    async fn post(&self, path: &str, body: &str) -> (u16, Value) {
-        self.post_with(path, body.to_owned(), Vec::new()).await
-    }
-
-    async fn post_with(&self, path: &str, body: String, headers: Vec<(&str, String)>) -> (u16, Value) {
-        let mut request = self.http.post(format!("{}/{path}", self.base)).body(body);
-        request = request.header("content-type", "application/json");
-        for (name, value) in headers {
-            request = request.header(name, value);
-        }
-        let response = soon("an answer", request.send()).await.unwrap();
-        let status = response.status().as_u16();
-        (status, response.json().await.unwrap_or_default())
-    }
-
-    async fn challenge(&self) -> Challenge {
-        let (status, answer) = self.post("nodes", "{}").await;
-        assert_eq!(status, 200, "{answer}");
-        match serde_json::from_value(answer).unwrap() {
-            KnockAnswer::Challenge(challenge) => challenge,
-            KnockAnswer::Welcome(_) => panic!("a welcome for nothing"),
-        }
-    }
-
-    fn hello(&self, challenge: &Challenge, journal: Vec<(JobId, Attempt)>, issued_at: Timestamp) -> String {
-        let mut hello = Hello {
-            node_id: self.key.node_id(),
-            agent_version: "0.1.0".into(),
-            environment: Environment::Testnet,
-            runtime: RuntimeInfo::default(),
-            models: Vec::new(),
-            hardware: Hardware::default(),
-            region: None,
-            max_concurrency: 1,
-            paused: false,
-            config_digest: None,
-            resume: Some(Resume {
-                session_id: challenge.session_id,
-                journal,
-                more: false,
-            }),
-            issued_at,
-            signature: None,
-        };
-        let data = HelloData {
-            nodeId: self.key.address(),
-            nonce: challenge.nonce,
-            sessionId: challenge.session_id.to_string(),
-            issuedAt: issued_at.as_millis() as u64,
-            bodyHash: body_hash(&NodeFrame::from(hello.clone()).encode()).unwrap(),
-        };
-        hello.signature = Some(data.sign(&self.domain, &self.key));
-        let frame = NodeFrame::from(hello).encode();
-        let (session, nonce) = (challenge.session_id, challenge.nonce);
-        format!(r#"{{"session_id":"{session}","nonce":"{nonce}","hello":{frame}}}"#)
-    }
-
-    async fn knock(&mut self, journal: Vec<(JobId, Attempt)>) -> Welcome {
-        let challenge = self.challenge().await;
-        self.session = challenge.session_id;
-        let (status, answer) = self
-            .post("nodes", &self.hello(&challenge, journal, SystemClock.now()))
-            .await;
-        assert_eq!(status, 200, "{answer}");
-        match serde_json::from_value(answer).unwrap() {
-            KnockAnswer::Welcome(welcome) => welcome,
-            KnockAnswer::Challenge(_) => panic!("another challenge"),
-        }
-    }
-
-    fn heartbeat(&self, seq: u64, running: Vec<RunningJob>, issued_at: Timestamp) -> String {
-        let mut heartbeat = Heartbeat {
-            seq,
-            issued_at,
-            load: Load::default(),
-            running,
-            models: Vec::new(),
-            runtime: RuntimeInfo::default(),
-            hardware: Hardware::default(),
-            config_digest: None,
-            signature: None,
-        };
-        let data = HeartbeatData {
-            nodeId: self.key.address(),
-            sessionId: self.session.to_string(),
-            seq,
-            issuedAt: issued_at.as_millis() as u64,
-            bodyHash: body_hash(&NodeFrame::from(heartbeat.clone()).encode()).unwrap(),
-        };
-        heartbeat.signature = Some(data.sign(&self.domain, &self.key));
-        let frame = NodeFrame::from(heartbeat).encode();
-        let (node, session) = (self.key.node_id(), self.session);
-        format!(r#"{{"node_id":"{node}","session_id":"{session}","heartbeat":{frame}}}"#)
-    }
-
-    fn signed(&self, body: &str, issued_at: Timestamp) -> Vec<(&'static str, String)> {
-        let (node, hash) = (self.key.node_id(), sha256(body));
-        let data = delivery_request(node, Environment::Testnet, issued_at, hash);
-        vec![
-            (NODE_HEADER, node.to_string()),
-            (ISSUED_AT_HEADER, issued_at.as_millis().to_string()),
-            (BODY_HASH_HEADER, hash.to_string()),
-            (SIGNATURE_HEADER, data.sign(&self.domain, &self.key).to_string()),
-        ]
-    }
-
-    async fn try_deliver(&self, frames: &[NodeFrame]) -> (u16, Value) {
-        let frames: Vec<String> = frames.iter().map(NodeFrame::encode).collect();
-        let body = format!(r#"{{"frames":[{}]}}"#, frames.join(","));
-        let headers = self.signed(&body, SystemClock.now());
-        self.post_with("results", body, headers).await
-    }
-
-    async fn deliver(&self, frames: &[NodeFrame]) -> Vec<Ack> {
-        let (status, answer) = self.try_deliver(frames).await;
-        assert_eq!(status, 200, "{answer}");
-        serde_json::from_value::<DeliveredResults>(answer).unwrap().acks
-    }
-}
-
 async fn server_and_node() -> (TestServer, TestNode, HttpNode) {
     let server = TestServer::start().await;
     let node = TestNode::ready(&server.io_url(), "m", 1).await;
     server.until_served("m").await;
-    let http = HttpNode::new(&server, node.key.clone(), node.domain.clone());
+    let http = HttpNode::of(&server, &node);
     (server, node, http)
 }
 
@@ -314,10 +168,16 @@ async fn what_comes_too_late_or_is_not_the_nodes_own_changes_nothing() {
 async fn who_sends_results_is_known_before_they_are_read() {
     let (server, node, http) = server_and_node().await;
     let body = r#"{"frames":[]}"#;
-    let now = SystemClock.now();
+    let now = http.now();
     assert_eq!(http.post("results", body).await.0, 403, "no headers");
-    let (status, answer) = http.post_with("results", body.into(), http.signed(body, now)).await;
+    let signed = http.signed(body, now);
+    let (status, answer) = http.post_with("results", body.into(), signed.clone()).await;
     assert_eq!((status, answer), (200, json!({"acks": []})));
+    assert_eq!(http.post_with("results", body.into(), signed).await.0, 403, "again");
+    let (status, _) = http
+        .post_with("results", body.into(), http.signed(body, http.now()))
+        .await;
+    assert_eq!(status, 200, "the same said again is no replay");
     for off in [-61_000, 61_000] {
         let at = Timestamp::from_millis(now.as_millis() + off);
         assert_eq!(
@@ -325,7 +185,7 @@ async fn who_sends_results_is_known_before_they_are_read() {
             403
         );
     }
-    let mut another = http.signed(body, now);
+    let mut another = http.signed(body, http.now());
     another[2].1 = B256::repeat_byte(1).to_string();
     assert_eq!(
         http.post_with("results", body.into(), another).await.0,
@@ -334,7 +194,7 @@ async fn who_sends_results_is_known_before_they_are_read() {
     );
     let other_body = r#"{"frames": []}"#;
     let (status, _) = http
-        .post_with("results", other_body.into(), http.signed(body, now))
+        .post_with("results", other_body.into(), http.signed(body, http.now()))
         .await;
     assert_eq!(status, 403, "not the body that was signed");
     // Nobody's node.
@@ -347,10 +207,13 @@ async fn who_sends_results_is_known_before_they_are_read() {
         403
     );
     let large = " ".repeat(MAX_FRAME_BYTES + 128 * 1024);
-    let (status, _) = http.post_with("results", large.clone(), http.signed(&large, now)).await;
+    let signed = http.signed(&large, http.now());
+    let (status, _) = http.post_with("results", large.clone(), signed).await;
     assert_eq!(status, 413);
     let cut = r#"{"frames":[{"type":"#;
-    let (status, _) = http.post_with("results", cut.into(), http.signed(cut, now)).await;
+    let (status, _) = http
+        .post_with("results", cut.into(), http.signed(cut, http.now()))
+        .await;
     assert_eq!(status, 400);
 }
 

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::id::JobId;
 use crate::job::Attempt;
 use crate::signing::Signature;
-use crate::wire::{Hardware, NodeModel, RuntimeInfo};
+use crate::wire::{Ack, Hardware, NodeModel, RuntimeInfo};
 
 /// The node is alive; signed over its whole body.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,7 +18,7 @@ pub struct Heartbeat {
     pub issued_at: Timestamp,
     /// How busy it is.
     pub load: Load,
-    /// What it works on: these leases are renewed.
+    /// What it works on: these leases are renewed. Over HTTP also what it has done and could not hand in yet.
     pub running: Vec<RunningJob>,
     /// What it can answer for.
     pub models: Vec<NodeModel>,
@@ -64,6 +64,9 @@ pub struct HeartbeatAck {
     /// The leases that go on, until when.
     #[serde(default)]
     pub renewed: Vec<Renewal>,
+    /// Over HTTP: what became of attempts that were named and are under no lease any more. The node may forget them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acks: Vec<Ack>,
 }
 
 /// A lease that goes on.

@@ -142,6 +142,7 @@ pub(crate) fn server_frames() -> Vec<ServerFrame> {
                 attempt: Attempt::FIRST,
                 deadline: at(60_000),
             }],
+            acks: Vec::new(),
         }
         .into(),
         Config {

@@ -1,4 +1,4 @@
-//! What the session asks over HTTP, while the socket can't be opened.
+//! What the session asks over HTTP, while there is no socket that works.
 
 use std::time::Duration;
 
@@ -31,6 +31,16 @@ pub(super) enum AskError {
     TooLarge,
     #[error("the answer is not readable: {0}")]
     Unreadable(#[from] serde_json::Error),
+}
+
+impl AskError {
+    /// The status of the answer that says no.
+    pub(super) const fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(*status),
+            _ => None,
+        }
+    }
 }
 
 /// Asks.

@@ -42,7 +42,7 @@ pub(super) struct About {
     pub(super) ships_logs: bool,
 }
 
-/// What is asked of the network over HTTP while the socket can't be opened.
+/// What is asked of the network over HTTP while there is no socket that works.
 #[derive(Debug)]
 pub(super) enum Ask {
     /// A challenge.
@@ -51,11 +51,11 @@ pub(super) enum Ask {
     Hello(SessionId, B256, Text),
     /// To be known and keep its leases: the session, and the `heartbeat` frame.
     Heartbeat(NodeId, SessionId, Text),
-    /// To take the ends of jobs.
+    /// To take the end of a job.
     Results(Delivery),
 }
 
-/// Ends of jobs, signed as a whole.
+/// The end of a job with what comes before it, signed as a whole.
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) node: NodeId,
@@ -76,8 +76,8 @@ pub(super) enum Answer {
     Heartbeat(HeartbeatAck),
     /// To [`Ask::Results`].
     Results(Vec<Ack>),
-    /// Nothing that could be used.
-    Nothing,
+    /// Nothing that could be used: the HTTP status, if there was an answer at all.
+    Nothing(Option<u16>),
 }
 
 /// What the node can do right now.

@@ -115,6 +115,12 @@ async fn serve(mut socket: TcpStream, config: String, sockets: mpsc::Sender<WebS
         socket.write_all((head + &config).as_bytes()).await.unwrap();
         return;
     }
+    if start == *b"POST /io/v1/nodes" {
+        // It has nothing to say without a socket.
+        let refused = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let _ = socket.write_all(refused.as_bytes()).await;
+        return;
+    }
     #[expect(clippy::result_large_err, reason = "the library's signature")]
     let subprotocol = |request: &Request, mut response: Response| -> Result<Response, ErrorResponse> {
         assert_eq!(request.headers()["sec-websocket-protocol"], SUBPROTOCOL);
@@ -179,6 +185,7 @@ impl NodeLink {
             server_time: SystemClock.now(),
             config_digest: self.digest,
             renewed: vec![],
+            acks: vec![],
         })
         .await;
     }

@@ -36,40 +36,49 @@ pub(super) async fn knock(
     let request = body::json_or_default(&headers, body).await?;
     // The connection is not the node's alone: it has no allowance.
     let entering = enter(&app, Peer(peer), &headers, Allowance::default())?;
-    let answer = app.fallback.knock(flow, &app.link_policy, request, peer, entering);
+    let from = (peer, entering);
+    let answer = app
+        .fallback
+        .knock(flow, &app.link_policy, request, from, &app.stop_links);
     Ok(axum::Json(answer.await?).into_response())
 }
 
 /// `POST /io/v1/heartbeat`: the node is alive.
 pub(super) async fn heartbeat(
     State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let flow = flow_of(&app, &uri)?;
     let report = body::json(&headers, body).await?;
-    Ok(axum::Json(app.fallback.heartbeat(flow, &report).await?).into_response())
+    let entering = enter(&app, peer, &headers, Allowance::default())?;
+    Ok(axum::Json(app.fallback.heartbeat(flow, &report, entering).await?).into_response())
 }
 
 /// `POST /io/v1/results`: ends of jobs. Who sends them is known before they are read.
 pub(super) async fn deliver(
     State(app): State<Arc<App>>,
+    Extension(peer): Extension<Peer>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let flow = flow_of(&app, &uri)?;
+    let entering = enter(&app, peer, &headers, Allowance::default())?;
     let node: NodeId = signed_header(&headers, NODE_HEADER)?;
     let issued_at = Timestamp::from_millis(signed_header(&headers, ISSUED_AT_HEADER)?);
     let body_hash: B256 = signed_header(&headers, BODY_HASH_HEADER)?;
     let signature: Signature = signed_header(&headers, SIGNATURE_HEADER)?;
-    let may = app.fallback.may_deliver(flow, node, issued_at, body_hash, &signature);
-    let _permit = may.await?;
+    let signed = (body_hash, &signature);
+    let may = app.fallback.may_deliver(flow, node, issued_at, signed, entering);
+    let delivering = may.await?;
     let text = body::read_up_to(MAX_DELIVERY_BYTES, &headers, body).await?;
     if sha256(&text) != body_hash {
         return Err(ApiError::new(ErrorCode::PermissionDenied, "the body is not what the node signed").into());
     }
     let request = parse(&text)?;
-    Ok(axum::Json(app.fallback.deliver(flow, node, request).await?).into_response())
+    drop(text);
+    Ok(axum::Json(app.fallback.deliver(flow, request, delivering).await?).into_response())
 }

@@ -12,7 +12,7 @@ use resultity_core::clock::Timestamp;
 use resultity_core::id::{JobId, NodeId, SessionId};
 use resultity_core::job::Attempt;
 use resultity_core::model::ModelSpec;
-use resultity_core::signing::{PublicKey, ReplayWindow};
+use resultity_core::signing::{PublicKey, ReplayWindow, TypedData};
 use resultity_core::wire::{
     Ack, ErrorFrame, FrameError, Heartbeat, HeartbeatAck, Hello, Load, MISSED_HEARTBEATS, NodeFrame, NodeModel,
     ServerFrame,
@@ -21,9 +21,11 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::bus::{Delivery, JobMessage, NODE_QUEUE, NodeTopic};
+use crate::bus::{JobMessage, NODE_QUEUE, NodeTopic};
 use crate::flow::fleet::{NodeView, is_older, shown_state};
 use crate::flow::{Flow, Snapshotted};
+use crate::link::entrance::{Linked, STRANGERS_PAUSE};
+use crate::link::fallback::Fallback;
 use crate::link::logs::LogIntake;
 use crate::link::models::Tested;
 use crate::link::said;
@@ -40,11 +42,25 @@ pub(super) const MAX_SIGNED_BODY: usize = 1024 * 1024;
 /// The most slots that a node is believed to have.
 pub(super) const MAX_SLOTS: u32 = 4096;
 
+/// A node that was let in.
+pub(super) struct Arrival {
+    pub(super) hello: Hello,
+    pub(super) key: PublicKey,
+    pub(super) session: SessionId,
+    pub(super) standing: NodeStanding,
+    pub(super) linked: Linked,
+    /// Where it comes when it has no socket.
+    pub(super) fallback: Arc<Fallback>,
+}
+
 pub(super) struct Actor {
     pub(super) flow: Arc<Flow>,
     pub(super) node: NodeId,
     key: PublicKey,
     session: SessionId,
+    /// Its place, for as long as the link lasts.
+    pub(super) linked: Linked,
+    fallback: Arc<Fallback>,
     frames: mpsc::WeakSender<String>,
     replay: ReplayWindow,
     pub(super) logs: LogIntake,
@@ -87,13 +103,15 @@ pub(super) struct Actor {
 
 impl Actor {
     /// Attaches the node to the bus and says welcome. What it held before goes on, if it still has it.
-    pub(super) fn attach(
-        flow: Arc<Flow>,
-        hello: Hello,
-        key: PublicKey,
-        session: SessionId,
-        standing: NodeStanding,
-    ) -> (Self, mpsc::Receiver<String>) {
+    pub(super) fn attach(flow: Arc<Flow>, arrival: Arrival) -> (Self, mpsc::Receiver<String>) {
+        let Arrival {
+            hello,
+            key,
+            session,
+            standing,
+            linked,
+            fallback,
+        } = arrival;
         let (frames, outbox) = mpsc::channel(NODE_QUEUE);
         let (tested, tested_inbox) = mpsc::channel(64);
         let (hello, now) = (clipped(hello), flow.clock.now());
@@ -139,8 +157,10 @@ impl Actor {
             let key = (lease.job_id, lease.attempt);
             let has_it = journal.contains(&key);
             if more && !has_it {
-                // It has yet to say so; if it does not, the job waits no longer than for a node that is away.
+                // It has yet to say so; if it does not, the job waits no longer than for a node that is away, also if the
+                // link that was replaced was never lost.
                 unnamed.insert(key);
+                flow.bus.node_says(node, key.0, key.1, JobMessage::LinkLost);
                 continue;
             }
             flow.bus.node_says(node, key.0, key.1, JobMessage::LinkResumed(has_it));
@@ -162,6 +182,8 @@ impl Actor {
             node,
             key,
             session,
+            linked,
+            fallback,
             frames: weak,
             is_paused_there: hello.paused,
             next_change: standing.next_change(now),
@@ -193,6 +215,7 @@ impl Actor {
         self.test_models();
         self.publish();
         let mut next_heartbeat_due = Instant::now() + self.silence();
+        let mut next_allowance = Instant::now() + STRANGERS_PAUSE;
         let reason = loop {
             tokio::select! {
                 biased;
@@ -201,9 +224,17 @@ impl Actor {
                 frame = next_text(&mut stream) => match frame {
                     Some(text) => match self.frame(&text, &mut next_heartbeat_due).await {
                         ControlFlow::Continue(()) => {}
-                        ControlFlow::Break(reason) => break Some(reason),
+                        ControlFlow::Break(reason) => {
+                            self.linked.failed();
+                            break Some(reason);
+                        }
                     },
-                    None => break None,
+                    None => {
+                        if self.linked.is_used_up() {
+                            self.linked.failed();
+                        }
+                        break None;
+                    }
                 },
                 Some((model, outcome)) = self.tested_inbox.recv() => self.tested(model, outcome),
                 Ok(()) = self.configurations.changed() => self.configured(),
@@ -211,6 +242,10 @@ impl Actor {
                     if let ControlFlow::Break(reason) = self.look_at_standing().await {
                         break Some(reason);
                     }
+                }
+                () = sleep_until(next_allowance), if self.linked.is_stranger() => {
+                    next_allowance = Instant::now() + STRANGERS_PAUSE;
+                    self.linked.allow_more();
                 }
                 () = sleep_until(next_heartbeat_due) => {
                     if !std::mem::replace(&mut self.is_alive, false) {
@@ -252,21 +287,18 @@ impl Actor {
             .disconnected(self.node, self.session, self.flow.clock.now());
         if self.flow.bus.detach_node(self.node, self.session) {
             self.flow.node_gone(self.node);
-            for lease in self.flow.bus.leases_of(self.node) {
-                if self.flow.bus.node(self.node).is_some() {
-                    // It is back already, and has said what it still has.
-                    break;
-                }
-                self.flow
-                    .bus
-                    .node_says(self.node, lease.job_id, lease.attempt, JobMessage::LinkLost);
-            }
+            let kept = self.fallback.keeps(self.flow.environment, self.node);
+            said::lost(&self.flow, self.node, &kept);
             tracing::info!(node.id = %self.node, "node disconnected");
         }
     }
 
     async fn frame(&mut self, text: &str, heartbeat_due: &mut Instant) -> ControlFlow<(u16, String)> {
+        let is_stranger = self.linked.is_stranger();
         let frame = match NodeFrame::parse(text) {
+            Ok(NodeFrame::Heartbeat(heartbeat)) => NodeFrame::Heartbeat(heartbeat),
+            // One that nobody has bound has no jobs: whatever it says of them is not worth an answer.
+            Ok(_) | Err(FrameError::UnknownType(_)) if is_stranger => return ControlFlow::Continue(()),
             Ok(frame) => frame,
             Err(error @ FrameError::UnknownType(_)) => {
                 self.send(ErrorFrame {
@@ -283,9 +315,7 @@ impl Actor {
         };
         match frame {
             NodeFrame::Accept(accept) => {
-                if self.unnamed.remove(&(accept.job_id, accept.attempt)) {
-                    self.says(accept.job_id, accept.attempt, JobMessage::LinkResumed(true));
-                }
+                self.still_has(accept.job_id, accept.attempt);
                 if self.testing.is_empty() {
                     self.view.last_job = Some(self.flow.clock.now());
                 }
@@ -298,19 +328,16 @@ impl Actor {
                 return ControlFlow::Break((close::POLICY, "a chunk is too large".into()));
             }
             NodeFrame::Chunk(chunk) => {
+                self.still_has(chunk.job_id, chunk.attempt);
                 self.says(chunk.job_id, chunk.attempt, JobMessage::Chunk(chunk));
             }
             NodeFrame::Result(result) => {
-                let (job, attempt) = (result.job_id, result.attempt);
-                if self.says(job, attempt, JobMessage::Result(Box::new(result))) == Delivery::NoLease {
-                    self.answer_late(job, attempt).await;
-                }
+                let key = (result.job_id, result.attempt);
+                return self.ended(key, JobMessage::Result(Box::new(result))).await;
             }
             NodeFrame::Failed(failed) => {
-                let (job, attempt) = (failed.job_id, failed.attempt);
-                if self.says(job, attempt, JobMessage::Failed(Box::new(failed))) == Delivery::NoLease {
-                    self.answer_late(job, attempt).await;
-                }
+                let key = (failed.job_id, failed.attempt);
+                return self.ended(key, JobMessage::Failed(Box::new(failed))).await;
             }
             NodeFrame::Heartbeat(_) if text.len() > MAX_SIGNED_BODY => {
                 return ControlFlow::Break((close::POLICY, "a heartbeat is too large".into()));
@@ -348,12 +375,40 @@ impl Actor {
         ControlFlow::Continue(())
     }
 
-    fn says(&self, job: JobId, attempt: Attempt, message: JobMessage) -> Delivery {
-        self.flow.bus.node_says(self.node, job, attempt, message)
+    fn says(&self, job: JobId, attempt: Attempt, message: JobMessage) {
+        self.flow.bus.node_says(self.node, job, attempt, message);
     }
 
-    /// A result for a job that has ended, or is somebody else's.
-    async fn answer_late(&self, job_id: JobId, attempt: Attempt) {
+    /// It says something of an attempt that it did not name when it came.
+    fn still_has(&mut self, job: JobId, attempt: Attempt) {
+        if !self.unnamed.is_empty() && self.unnamed.remove(&(job, attempt)) {
+            self.says(job, attempt, JobMessage::LinkResumed(true));
+        }
+    }
+
+    /// The end of an attempt. If its job has ended, or is somebody else's, it is looked up what became of it; not of what the
+    /// node has not signed.
+    async fn ended(&mut self, (job_id, attempt): (JobId, Attempt), end: JobMessage) -> ControlFlow<(u16, String)> {
+        let Err(end) = self.flow.bus.hand_over(self.node, job_id, attempt, end) else {
+            return ControlFlow::Continue(());
+        };
+        let domain = &self.flow.domain;
+        let (node, hash, signature) = match &end {
+            JobMessage::Result(result) => (
+                result.node_id,
+                result.signed_data().signing_hash(domain),
+                &result.signature,
+            ),
+            JobMessage::Failed(failed) => (
+                failed.node_id,
+                failed.signed_data().signing_hash(domain),
+                &failed.signature,
+            ),
+            _ => return ControlFlow::Continue(()),
+        };
+        if node != self.node || self.key.verify(hash, signature).is_err() {
+            return ControlFlow::Break((close::POLICY, "a result that the node has not signed".into()));
+        }
         if let Some(outcome) = said::late(&self.flow, self.node, job_id, attempt).await {
             self.send(Ack {
                 job_id,
@@ -361,6 +416,7 @@ impl Actor {
                 outcome,
             });
         }
+        ControlFlow::Continue(())
     }
 
     async fn heartbeat(&mut self, heartbeat: Heartbeat, text: &str) -> Result<(), &'static str> {
@@ -370,7 +426,14 @@ impl Actor {
             .check(heartbeat.seq, heartbeat.issued_at, now)
             .map_err(|_| "the heartbeat is old or repeated")?;
 
-        let renewed = said::renew(&self.flow, self.node, &heartbeat.running).await;
+        let renewed = if self.linked.is_stranger() {
+            Vec::new()
+        } else {
+            said::renew(&self.flow, self.node, &heartbeat.running).await
+        };
+        for renewal in &renewed {
+            self.still_has(renewal.job_id, renewal.attempt);
+        }
         let heartbeat = clipped_heartbeat(heartbeat);
         self.models = heartbeat.models;
         // A node that is about to stop says that it has no slots any more.
@@ -395,6 +458,7 @@ impl Actor {
             server_time: now,
             config_digest: self.flow.current().digest,
             renewed,
+            acks: Vec::new(),
         });
         Ok(())
     }

@@ -13,7 +13,7 @@ use resultity_core::wire::MAX_HELLO_BYTES;
 use tokio::time::Instant;
 
 use crate::link::allowance::Allowance;
-use crate::link::places::{ConnectionLimits, Place, Places};
+use crate::link::places::{ConnectionLimits, Full, Place, Places};
 
 /// When to come back if there is no place.
 const COME_BACK_AFTER: Duration = Duration::from_secs(5);
@@ -24,10 +24,18 @@ const BURST: NonZeroU32 = NonZeroU32::new(120).expect("it is not 0");
 /// How many addresses have to be known before those that failed long ago are looked for.
 const SWEEP_FROM: usize = 4096;
 
+/// How much a node that nobody has bound may send a minute: enough for its heartbeats.
+const STRANGERS_BYTES: u64 = 512 * 1024;
+
+/// For how long that is.
+pub(super) const STRANGERS_PAUSE: Duration = Duration::from_mins(1);
+
 /// Where nodes come in.
 #[derive(Debug)]
 pub struct Entrance {
     links: Arc<Places>,
+    /// Those that nobody has bound: a quarter of all.
+    strangers: Arc<Places>,
     handshakes: Arc<Places>,
     failures: Failures,
 }
@@ -37,6 +45,7 @@ impl Entrance {
     pub fn new(limits: &ConnectionLimits) -> Arc<Self> {
         Arc::new(Self {
             links: Places::new("links", limits.total, limits.per_address),
+            strangers: Places::new("unbound", quarter_of(limits.total), limits.per_address),
             handshakes: Places::new("handshakes", limits.handshakes, limits.handshakes_per_address),
             failures: Failures::new(limits.failed_handshakes_per_minute),
         })
@@ -82,11 +91,27 @@ pub struct Entering {
 }
 
 impl Entering {
-    /// Its hello was accepted: it may send what it likes. What is given is its place, for as long as its link lasts.
-    pub(super) fn let_in(self) -> Place {
+    /// Its hello was accepted. If somebody has bound it, it may send what it likes; else little, and it is refused if too
+    /// many are there that nobody has bound.
+    pub(super) fn let_in(self, is_bound: bool) -> Result<Linked, Full> {
+        let mut linked = self.known();
+        if !is_bound {
+            linked.unbound()?;
+        }
+        Ok(linked)
+    }
+
+    /// It is known who it is, and it may send what it likes. What is given is its place, for as long as it lasts.
+    pub(super) fn known(self) -> Linked {
         self.allowance.lift();
         drop(self.handshake);
-        self.link
+        Linked {
+            entrance: self.entrance,
+            address: self.address,
+            allowance: self.allowance,
+            _link: self.link,
+            stranger: None,
+        }
     }
 
     /// It was turned away for what it did.
@@ -95,6 +120,61 @@ impl Entering {
             self.entrance.failures.count(address);
         }
     }
+}
+
+/// A node that was let in: its place.
+#[derive(Debug)]
+pub(super) struct Linked {
+    entrance: Arc<Entrance>,
+    address: Option<IpAddr>,
+    allowance: Allowance,
+    _link: Place,
+    /// Its place among those that nobody has bound.
+    stranger: Option<Place>,
+}
+
+impl Linked {
+    /// Whether it is treated as one that nobody has bound.
+    pub(super) const fn is_stranger(&self) -> bool {
+        self.stranger.is_some()
+    }
+
+    /// Somebody has bound it: it may send what it likes.
+    pub(super) fn bound(&mut self) {
+        if self.stranger.take().is_some() {
+            self.allowance.lift();
+        }
+    }
+
+    /// Nobody has bound it: from now on it may send little. Refused: there are too many such.
+    pub(super) fn unbound(&mut self) -> Result<(), Full> {
+        self.stranger = Some(self.entrance.strangers.take(self.address)?);
+        self.allow_more();
+        Ok(())
+    }
+
+    /// Another minute has begun.
+    pub(super) fn allow_more(&self) {
+        if self.is_stranger() {
+            self.allowance.bound(STRANGERS_BYTES);
+        }
+    }
+
+    /// It ends for what it did. Of one that nobody has bound that counts as if it had been turned away.
+    pub(super) fn failed(&self) {
+        if let Some(address) = self.address.filter(|_| self.is_stranger()) {
+            self.entrance.failures.count(address);
+        }
+    }
+
+    /// Whether it has sent all that it may.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.allowance.is_used_up()
+    }
+}
+
+fn quarter_of(all: NonZeroU32) -> NonZeroU32 {
+    NonZeroU32::new(all.get() / 4).unwrap_or(NonZeroU32::MIN)
 }
 
 /// How often handshakes failed, by network.
@@ -188,11 +268,34 @@ mod tests {
         assert!(allowance.is_used_up());
         let full = (ErrorCode::NoCapacity, Some(COME_BACK_AFTER));
         assert_eq!(refused(entrance.enter(other, Allowance::default())), full);
-        let place = entering.let_in();
+        let place = entering.let_in(true).unwrap();
         assert!(!allowance.is_used_up() && entrance.in_handshake() == 0);
         assert_eq!(refused(entrance.enter(address, Allowance::default())), full);
         assert!(entrance.enter(other, Allowance::default()).is_ok());
         drop(place);
         assert!(entrance.enter(address, Allowance::default()).is_ok());
+    }
+
+    #[test]
+    fn nodes_that_nobody_has_bound_have_a_quarter_of_the_places_and_may_send_little() {
+        let entrance = entrance(|limits| limits.total = NonZeroU32::new(9).unwrap());
+        let allowance = Allowance::default();
+        let enter = |allowance: &Allowance| entrance.enter(None, allowance.clone()).unwrap();
+        let mut first = enter(&allowance).let_in(false).unwrap();
+        let mut second = enter(&Allowance::default()).let_in(false).unwrap();
+        assert_eq!(enter(&Allowance::default()).let_in(false).unwrap_err(), Full::All);
+        let mut known = enter(&Allowance::default()).let_in(true).unwrap();
+        assert_eq!(known.unbound().unwrap_err(), Full::All);
+        allowance.used(STRANGERS_BYTES as usize);
+        assert!(first.is_used_up() && !second.is_used_up());
+        first.allow_more();
+        assert!(!first.is_used_up());
+        // Bound, it is as any other, and leaves its place.
+        first.bound();
+        allowance.used(STRANGERS_BYTES as usize);
+        assert!(!first.is_used_up() && !first.is_stranger());
+        assert!(known.unbound().is_ok() && known.is_stranger());
+        second.bound();
+        assert_eq!(entrance.strangers.taken(), 1);
     }
 }

@@ -14,8 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::flow::Flow;
 use crate::flow::fleet::nobodys;
-use crate::link::actor::Actor;
+use crate::link::actor::{Actor, Arrival};
 use crate::link::entrance::Entering;
+use crate::link::fallback::Fallback;
 use crate::link::handshake::{check_hello, is_signed};
 use crate::link::socket::{close, close_frame};
 use crate::store::StoreError;
@@ -35,6 +36,7 @@ pub struct LinkPolicy {
 pub async fn serve(
     flow: Arc<Flow>,
     policy: LinkPolicy,
+    fallback: Arc<Fallback>,
     mut socket: WebSocket,
     (peer, entering): (SocketAddr, Entering),
     stop: CancellationToken,
@@ -62,12 +64,21 @@ pub async fn serve(
     };
     let node = hello.node_id;
     match admit(&flow, &policy, node, peer).await {
-        Ok(standing) => {
-            let place = entering.let_in();
-            let (actor, frames) = Actor::attach(flow, hello, key, challenge.session_id, standing);
-            actor.run(socket, frames, stop).await;
-            drop(place);
-        }
+        Ok(standing) => match entering.let_in(standing.account.is_some()) {
+            Ok(linked) => {
+                let arrival = Arrival {
+                    hello,
+                    key,
+                    session: challenge.session_id,
+                    standing,
+                    linked,
+                    fallback,
+                };
+                let (actor, frames) = Actor::attach(flow, arrival);
+                actor.run(socket, frames, stop).await;
+            }
+            Err(_) => refuse(&mut socket, busy()).await,
+        },
         Err(refusal) => {
             if refusal.code == RejectCode::Banned {
                 entering.failed();

@@ -17,6 +17,6 @@ mod standing;
 pub use allowance::Allowance;
 pub use entrance::{Entering, Entrance};
 pub use entry::{LinkPolicy, serve};
-pub use fallback::{Fallback, MAX_DELIVERY_BYTES};
+pub use fallback::{Delivering, Fallback, MAX_DELIVERY_BYTES};
 pub use handshake::check_hello;
 pub use places::{ConnectionLimits, Full, Place, Places};

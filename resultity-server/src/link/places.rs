@@ -18,7 +18,8 @@ const LOG_EVERY: Duration = Duration::from_mins(1);
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ConnectionLimits {
-    /// Connections in all. What comes beyond them is closed at once.
+    /// Connections in all. What comes beyond them is closed at once. A quarter of as many links may be of nodes that nobody
+    /// has bound.
     pub total: NonZeroU32,
     /// Connections of one address, unless it is a trusted proxy; and links of nodes of one address, by the address that a
     /// trusted proxy names.

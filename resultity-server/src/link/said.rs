@@ -10,6 +10,7 @@ use resultity_core::job::{Attempt, JobState};
 use resultity_core::signing::{Domain, HeartbeatData, LogBatchData, PublicKey, Signature, TypedData};
 use resultity_core::wire::{AckOutcome, Heartbeat, LeaseView, LogBatch, Renewal, RunningJob, Welcome, body_hash};
 
+use crate::bus::JobMessage;
 use crate::flow::fleet::shown_state;
 use crate::flow::{Flow, attempt_lease_ref};
 use crate::link::actor::MAX_SLOTS;
@@ -111,6 +112,20 @@ pub(super) async fn renew(flow: &Flow, node: NodeId, running: &[RunningJob]) -> 
         tracing::warn!(node.id = %node, %error, "leases could not be renewed in the database");
     }
     renewals
+}
+
+/// A node has gone: its jobs wait a moment for it, but for those that it keeps in another way. Not if it has a socket, over
+/// which it has said what it still has.
+pub(super) fn lost(flow: &Flow, node: NodeId, kept: &HashSet<(JobId, Attempt)>) {
+    for lease in flow.bus.leases_of(node) {
+        if flow.bus.node(node).is_some() {
+            break;
+        }
+        if !kept.contains(&(lease.job_id, lease.attempt)) {
+            flow.bus
+                .node_says(node, lease.job_id, lease.attempt, JobMessage::LinkLost);
+        }
+    }
 }
 
 /// What becomes of a result for a job that has ended, or is somebody else's: the same as the first time, if it counted.

@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use resultity_core::api::gate::NodeFlag;
+use resultity_core::clock::Timestamp;
 use resultity_core::wire::{ControlAction, Hardware, Heartbeat, Hello, NodeModel, Notice, RuntimeInfo};
 
 use crate::flow::fleet::{nobodys, shown_reason, shown_state};
@@ -37,6 +39,15 @@ pub(super) fn clipped(mut hello: Hello) -> Hello {
 pub(super) fn clipped_heartbeat(mut heartbeat: Heartbeat) -> Heartbeat {
     clip_rest(&mut heartbeat.runtime, &mut heartbeat.hardware, &mut heartbeat.models);
     heartbeat
+}
+
+/// Whether a node without a socket may go on with the jobs that it has: what is only paused finishes them.
+pub(super) fn keeps_jobs(standing: &NodeStanding, now: Timestamp) -> bool {
+    standing.account.is_some()
+        && !standing.banned
+        && !standing.suspended
+        && standing.flag(NodeFlag::Freeze, now).is_none()
+        && standing.penalty(now).is_none()
 }
 
 fn clip_rest(runtime: &mut RuntimeInfo, hardware: &mut Hardware, models: &mut Vec<NodeModel>) {
@@ -88,9 +99,9 @@ impl Actor {
             Ok(Some(standing)) if standing.banned => {
                 return ControlFlow::Break((close::POLICY, "this node is excluded".into()));
             }
-            Ok(Some(standing)) => self.obey(standing),
+            Ok(Some(standing)) => return self.obey(standing),
             // Nobody's rows do not last.
-            Ok(None) => self.obey(nobodys(self.node, self.flow.environment)),
+            Ok(None) => return self.obey(nobodys(self.node, self.flow.environment)),
             Err(error) => {
                 tracing::warn!(node.id = %self.node, %error, "could not see how the node stands");
                 // The next heartbeat asks again.
@@ -100,8 +111,16 @@ impl Actor {
         ControlFlow::Continue(())
     }
 
-    fn obey(&mut self, standing: NodeStanding) {
+    fn obey(&mut self, standing: NodeStanding) -> ControlFlow<(u16, String)> {
         let now = self.flow.clock.now();
+        if standing.account.is_some() {
+            self.linked.bound();
+        } else if !self.linked.is_stranger()
+            && self.flow.bus.leases_of(self.node).is_empty()
+            && self.linked.unbound().is_err()
+        {
+            return ControlFlow::Break((close::POLICY, "there are too many nodes that nobody has bound".into()));
+        }
         self.next_change = standing.next_change(now);
         let before = std::mem::replace(&mut self.standing, standing);
         // What ended by itself was in force when it was last told.
@@ -117,6 +136,7 @@ impl Actor {
         }
         self.test_models();
         self.publish();
+        ControlFlow::Continue(())
     }
 
     /// The owner's word counts, also if it was said while the node was away.

@@ -25,6 +25,7 @@ use tempfile::TempDir;
 pub mod api;
 pub mod batches;
 pub mod gate;
+pub mod http_node;
 pub mod invariants;
 pub mod node;
 #[cfg(feature = "dev")]

@@ -4,15 +4,16 @@ use std::collections::VecDeque;
 
 use futures::{SinkExt, StreamExt};
 use resultity_core::canonical::sha256;
-use resultity_core::clock::{Clock, SystemClock, SystemEntropy};
+use resultity_core::clock::{Clock, SystemClock, SystemEntropy, Timestamp};
 use resultity_core::id::{JobId, NodeId, SessionId};
 use resultity_core::job::Attempt;
 use resultity_core::model::ModelState;
 use resultity_core::openai::chat::ChunkChoice;
-use resultity_core::signing::{Domain, HeartbeatData, HelloData, Keypair, Outcome, TypedData};
+use resultity_core::signing::{Domain, HeartbeatData, HelloData, Keypair, LogBatchData, Outcome, TypedData};
 use resultity_core::wire::{
-    Accept, Ack, Chunk, Failed, FailureCode, Heartbeat, Hello, Job, JobResult, NodeFrame, NodeModel, OutputHasher,
-    Resume, RuntimeInfo, ServerFrame, Timings, Transcript, Welcome, body_hash, output_hash,
+    Accept, Ack, Chunk, Failed, FailureCode, Heartbeat, Hello, Job, JobResult, LogBatch, LogLine, NodeFrame, NodeModel,
+    OutputHasher, Reject, Renewal, Resume, RunningJob, RuntimeInfo, ServerFrame, Timings, Transcript, Welcome,
+    body_hash, output_hash,
 };
 use serde_json::value::RawValue;
 use tokio::net::TcpStream;
@@ -105,6 +106,18 @@ impl TestNode {
         slots: u32,
         change: impl FnOnce(&mut Hello),
     ) -> Self {
+        let connected = Self::try_connect(io_url, key, (model, version), slots, change).await;
+        connected.unwrap_or_else(|reject| panic!("no welcome, but {reject:?}"))
+    }
+
+    /// The same; the network may say no.
+    pub async fn try_connect(
+        io_url: &str,
+        key: Keypair,
+        (model, version): (&str, String),
+        slots: u32,
+        change: impl FnOnce(&mut Hello),
+    ) -> Result<Self, Reject> {
         let mut request = io_url.into_client_request().unwrap();
         request
             .headers_mut()
@@ -151,9 +164,10 @@ impl TestNode {
             .unwrap();
         let welcome = match receive(&mut socket).await {
             ServerFrame::Welcome(welcome) => welcome,
+            ServerFrame::Reject(reject) => return Err(reject),
             other => panic!("no welcome, but {other:?}"),
         };
-        Self {
+        Ok(Self {
             key,
             domain,
             session: challenge.session_id,
@@ -161,19 +175,29 @@ impl TestNode {
             models,
             socket,
             early: VecDeque::new(),
-        }
+        })
     }
 
-    /// Says that it is alive, still with its model.
+    /// Says that it is alive, still with its model and one slot.
     pub async fn heartbeat(&mut self, seq: u64) {
+        let heartbeat = self.signed_heartbeat(seq, 1, &[], SystemClock.now());
+        self.send_text(heartbeat).await;
+    }
+
+    /// The same, with so many slots, and names these jobs as its own.
+    pub fn signed_heartbeat(&self, seq: u64, slots: u32, held: &[(JobId, Attempt)], issued_at: Timestamp) -> String {
+        let running = held.iter().map(|(job_id, attempt)| RunningJob {
+            job_id: *job_id,
+            attempt: *attempt,
+        });
         let mut heartbeat = Heartbeat {
             seq,
-            issued_at: SystemClock.now(),
+            issued_at,
             load: resultity_core::wire::Load {
-                slots: 1,
+                slots,
                 ..resultity_core::wire::Load::default()
             },
-            running: Vec::new(),
+            running: running.collect(),
             models: self.models.clone(),
             runtime: healthy(),
             hardware: resultity_core::wire::Hardware::default(),
@@ -184,11 +208,45 @@ impl TestNode {
             nodeId: self.key.address(),
             sessionId: self.session.to_string(),
             seq,
-            issuedAt: heartbeat.issued_at.as_millis() as u64,
+            issuedAt: issued_at.as_millis() as u64,
             bodyHash: body_hash(&NodeFrame::from(heartbeat.clone()).encode()).unwrap(),
         };
         heartbeat.signature = Some(data.sign(&self.domain, &self.key));
-        self.send(heartbeat).await;
+        NodeFrame::from(heartbeat).encode()
+    }
+
+    /// Reports these jobs as its own; which leases go on.
+    pub async fn renewed(&mut self, seq: u64, held: &[(JobId, Attempt)]) -> Vec<Renewal> {
+        let heartbeat = self.signed_heartbeat(seq, 1, held, SystemClock.now());
+        self.send_text(heartbeat).await;
+        loop {
+            if let ServerFrame::HeartbeatAck(ack) = self.next().await {
+                return ack.renewed;
+            }
+        }
+    }
+
+    /// Lines of its log.
+    pub fn signed_log(&self, seq: u64, lines: Vec<LogLine>) -> String {
+        let mut batch = LogBatch {
+            seq,
+            issued_at: SystemClock.now(),
+            lines,
+            signature: None,
+        };
+        let data = LogBatchData {
+            nodeId: self.key.address(),
+            sessionId: self.session.to_string(),
+            seq,
+            bodyHash: body_hash(&NodeFrame::from(batch.clone()).encode()).unwrap(),
+        };
+        batch.signature = Some(data.sign(&self.domain, &self.key));
+        NodeFrame::from(batch).encode()
+    }
+
+    /// Under the socket's frames: what is written here is sent as it is.
+    pub fn raw(&mut self) -> &mut MaybeTlsStream<TcpStream> {
+        self.socket.get_mut()
     }
 
     /// Answers the readiness job.
@@ -219,6 +277,11 @@ impl TestNode {
 
     pub async fn send_text(&mut self, text: String) {
         self.socket.send(Message::text(text)).await.unwrap();
+    }
+
+    /// The same; the network may have closed the link by now.
+    pub async fn try_send_text(&mut self, text: String) -> bool {
+        self.socket.send(Message::text(text)).await.is_ok()
     }
 
     /// The next frame, whatever it is.

@@ -77,10 +77,16 @@ struct Shared {
     /// Its changes end every connection.
     cut: watch::Sender<u64>,
     cuts: AtomicU64,
+    /// Connections that begin so are ended at once.
+    refused: Mutex<Option<&'static str>>,
     luck: Mutex<Luck>,
 }
 
 impl Shared {
+    fn refused(&self) -> Option<&'static str> {
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn draw<T>(&self, draw: impl FnOnce(&mut Luck) -> T) -> T {
         draw(&mut self.luck.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -104,6 +110,7 @@ impl FaultProxy {
             weather: watch::Sender::default(),
             cut: watch::Sender::default(),
             cuts: AtomicU64::new(0),
+            refused: Mutex::default(),
             luck: Mutex::new(Luck::new(seed)),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -127,6 +134,11 @@ impl FaultProxy {
     /// Changes the weather, for connections that are there too.
     pub fn set(&self, weather: Weather) {
         self.shared.weather.send_replace(weather);
+    }
+
+    /// From now on ends every new connection that begins with this, or passes all of them on again.
+    pub fn refuse(&self, start: Option<&'static str>) {
+        *self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner) = start;
     }
 
     /// Ends all connections, wherever they are.
@@ -160,6 +172,20 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn connection(client: TcpStream, shared: Arc<Shared>) {
     let mut cut = shared.cut.subscribe();
+    if let Some(start) = shared.refused() {
+        let mut first = vec![0; start.len()];
+        loop {
+            match client.peek(&mut first).await {
+                Ok(length) if length >= start.len() => break,
+                // More is on the way.
+                Ok(length) if length > 0 => tokio::task::yield_now().await,
+                _ => return,
+            }
+        }
+        if first == start.as_bytes() {
+            return;
+        }
+    }
     let upstream = *shared.upstream.lock().unwrap_or_else(PoisonError::into_inner);
     // Nobody there: the client sees its connection end, as behind many a load balancer.
     let Ok(server) = TcpStream::connect(upstream).await else {

@@ -104,6 +104,7 @@ impl Session {
             unanswered_since: None,
         });
         self.previous = Some(session);
+        self.fallback.stop();
         self.log.begin(now);
         out.push(Output::Record(Record::Session(session)));
         for key in self.journal_keys() {

@@ -195,10 +195,8 @@ impl Session {
             return;
         }
         match input {
-            Input::LinkUp => {
-                self.phase = Phase::Connected { since: now };
-                self.fallback.stop();
-            }
+            // It counts once the network has let the node in: until then it may carry nothing.
+            Input::LinkUp => self.phase = Phase::Connected { since: now },
             Input::LinkDown => {
                 if matches!(self.phase, Phase::Live(_)) {
                     self.log
@@ -206,6 +204,7 @@ impl Session {
                 }
                 self.phase = Phase::Down;
                 self.orders.link_lost();
+                self.fallback.begin();
             }
             Input::Unreachable => self.fallback.begin(),
             Input::Answered(answer) => self.answered(answer, now, out),
@@ -286,6 +285,10 @@ impl Session {
     fn close(&mut self, code: u16, reason: impl Into<String>, wait: Option<Duration>, out: &mut Vec<Output>) {
         self.phase = Phase::Down;
         self.orders.link_lost();
+        if wait.is_none() {
+            // Otherwise it is known when to come back, and that nothing is to be asked before.
+            self.fallback.begin();
+        }
         out.push(Output::Close {
             code,
             reason: reason.into(),

@@ -85,8 +85,14 @@ pub(super) fn operations() -> Vec<Operation> {
         ))
         .query::<InEnvironment>()
         .takes::<ReportHeartbeat>()
-        .gives_text("application/json", "The answer to a heartbeat, as over the socket.")
-        .fails([ErrorCode::InvalidValue, ErrorCode::PermissionDenied, ErrorCode::NotFound]),
+        .gives_text("application/json", "The answer to a heartbeat, as over the socket; with `acks` of what it names and is dealt with.")
+        .fails([
+            ErrorCode::InvalidValue,
+            ErrorCode::PermissionDenied,
+            ErrorCode::NotFound,
+            ErrorCode::NoCapacity,
+            ErrorCode::RateLimitExceeded,
+        ]),
         anyone(Operation::new(
             Post,
             "/io/v1/results",
@@ -103,6 +109,7 @@ pub(super) fn operations() -> Vec<Operation> {
             ErrorCode::PermissionDenied,
             ErrorCode::PayloadTooLarge,
             ErrorCode::NoCapacity,
+            ErrorCode::RateLimitExceeded,
         ]),
         anyone(Operation::new(
             Get,
