@@ -91,12 +91,13 @@ const ORDER: [(&str, &[&str]); 3] = [
 ];
 
 /// What decides, without doing anything: no runtime, no files, no sockets. Each is a file, or a folder of files.
-const PURE: [&str; 6] = [
+const PURE: [&str; 7] = [
     "resultity-server/src/flow/schedule",
     "resultity-server/src/flow/validate",
     "resultity-server/src/flow/verify",
     "resultity-server/src/trust",
     "resultity-node/src/agent/session",
+    "resultity-node/src/models/manager/machine",
     "resultity-node/src/runtime/process/supervisor",
 ];
 

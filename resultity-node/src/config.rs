@@ -14,12 +14,17 @@ use tokio_util::sync::CancellationToken;
 mod engine;
 #[cfg(feature = "infernet")]
 mod infernet;
+mod models;
 
 #[cfg(unix)]
 pub use engine::{EngineConfig, EngineFileError};
+pub use models::{ModelsAt, ModelsError, Removed};
 
 use crate::agent::{Agent, AgentBuilder, AgentError, DEFAULT_DRAIN_TIMEOUT};
 use crate::identity::PasswordSource;
+#[cfg(any(unix, feature = "embedded"))]
+use crate::models::ManagerOptions;
+use crate::models::Serve;
 use crate::runtime::openai::{OpenAiRuntime, OpenAiRuntimeError};
 use crate::runtime::several::Several;
 use crate::runtime::slots::Shared;
@@ -48,8 +53,14 @@ pub struct NodeConfig {
     pub infernet: Option<PathBuf>,
     /// What the engines want as a bearer token.
     pub engine_key: Option<SecretString>,
-    /// The file of the embedded model, if it is here already.
+    /// The file of the demo model, if it is here already.
     pub model_file: Option<PathBuf>,
+    /// Which of the network's models the node serves itself: by the embedded engine, or by its own llama-server.
+    pub serve: Serve,
+    /// Bytes of memory that those may take together; half of the machine's where nothing is said.
+    pub max_model_memory: Option<u64>,
+    /// Bytes that their files may take together; half of what is free where nothing is said.
+    pub max_model_disk: Option<u64>,
     /// The address of the network's key; without it, the first one seen is trusted.
     pub network_key: Option<Address>,
     /// Where the node is, in the operator's words.
@@ -65,7 +76,7 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// A node on the testnet with the embedded model.
+    /// A node on the testnet with what fits of the network's models in this process.
     pub fn new(io_url: impl Into<String>, data_dir: impl Into<PathBuf>) -> Self {
         Self {
             io_url: io_url.into(),
@@ -79,6 +90,9 @@ impl NodeConfig {
             infernet: None,
             engine_key: None,
             model_file: None,
+            serve: Serve::WhatFits,
+            max_model_memory: None,
+            max_model_disk: None,
             network_key: None,
             region: None,
             max_concurrency: None,
@@ -86,6 +100,17 @@ impl NodeConfig {
             drain_timeout: DEFAULT_DRAIN_TIMEOUT,
             ships_logs: true,
         }
+    }
+
+    /// What it does about models that it brings itself.
+    #[cfg(any(unix, feature = "embedded"))]
+    fn manager_options(&self) -> ManagerOptions {
+        let mut options = ManagerOptions::new(&self.data_dir);
+        options.serve = self.serve.clone();
+        options.max_memory = self.max_model_memory;
+        options.max_disk = self.max_model_disk;
+        options.environments = 1 + self.other_environments.len();
+        options
     }
 
     fn builder(&self, environment: Environment, runtime: Arc<dyn Runtime>) -> AgentBuilder {
@@ -182,7 +207,7 @@ pub async fn run(config: NodeConfig, cancel: CancellationToken) -> Result<(), Ru
     }
 }
 
-/// The engines, or else the embedded models.
+/// The engines, or else the network's models in this process.
 async fn own_runtime(config: &NodeConfig) -> Result<Arc<dyn Runtime>, RunError> {
     let mut all: Vec<Arc<dyn Runtime>> = Vec::new();
     #[cfg(unix)]
@@ -193,7 +218,7 @@ async fn own_runtime(config: &NodeConfig) -> Result<Arc<dyn Runtime>, RunError> 
         all.push(engines(&config.engines, config.engine_key.as_ref(), config.max_concurrency).await?);
     }
     match (all.pop(), all.is_empty()) {
-        (None, _) => embedded(config.model_file.as_deref(), config.max_concurrency).await,
+        (None, _) => managed(config).await,
         (Some(only), true) => Ok(only),
         (Some(last), false) => Ok(Arc::new(Several::new(all.into_iter().chain([last]).collect()))),
     }
@@ -269,20 +294,26 @@ pub async fn engines(
     })
 }
 
-/// The demo model in this process, and the embeddings model beside it; fetched first, with a progress bar, unless the demo
-/// model's file is given. Without the embeddings model the node works all the same.
-///
-/// Each has slots of its own: embeddings don't wait for answers, nor answers for embeddings.
+/// The models that the network lists, in this process, as far as they fit or as they were named: they are fetched, tested and
+/// exchanged as its configuration changes.
 #[cfg(feature = "embedded")]
-pub async fn embedded(model_file: Option<&Path>, slots: Option<u32>) -> Result<Arc<dyn Runtime>, RunError> {
-    let text: Arc<dyn Runtime> = Arc::new(demo(model_file, slots).await?);
-    match embeddings().await {
-        Ok(embeddings) => Ok(Arc::new(Several::new(vec![text, embeddings]))),
-        Err(error) => {
-            tracing::warn!(%error, "this node makes no embeddings");
-            Ok(text)
-        }
+async fn managed(config: &NodeConfig) -> Result<Arc<dyn Runtime>, RunError> {
+    use crate::models::{EmbeddedLoader, ModelManager};
+
+    let mut options = config.manager_options();
+    if let Some(path) = &config.model_file {
+        let model = check_demo_file(path).await?;
+        options.given.insert(model, path.clone());
     }
+    let loader = EmbeddedLoader::new(config.max_concurrency);
+    Ok(Arc::new(ModelManager::start(options, Arc::new(loader))?))
+}
+
+/// There is none in this build.
+#[cfg(not(feature = "embedded"))]
+#[expect(clippy::unused_async, reason = "the same signature with and without the engine")]
+async fn managed(_: &NodeConfig) -> Result<Arc<dyn Runtime>, RunError> {
+    Err(RunError::NoEmbeddedEngine)
 }
 
 /// The embeddings model in this process; fetched first, with a progress bar.
@@ -307,53 +338,21 @@ pub async fn embeddings() -> Result<Arc<dyn Runtime>, RunError> {
     Ok(Arc::new(loaded.map_err(|_| wrong)??))
 }
 
+/// Says for which model the file is that the operator has brought. A wrong one is told at once, not by the model's state.
 #[cfg(feature = "embedded")]
-async fn demo(
-    model_file: Option<&Path>,
-    slots: Option<u32>,
-) -> Result<crate::runtime::embedded::EmbeddedRuntime, RunError> {
-    use crate::models::{Fetcher, TerminalProgress, cache_dir, demo_model};
-    use crate::runtime::embedded::EmbeddedRuntime;
-
-    let model = demo_model();
-    let wrong = |path: &Path, reason: &str| RunError::ModelFile {
-        path: path.to_owned(),
-        model: model.name.clone(),
-        reason: reason.to_owned(),
-    };
-    let path = match model_file {
-        Some(path) => {
-            let file = model.files.first().cloned();
-            let (path, given) = (path.to_owned(), path.to_owned());
-            let checked = tokio::task::spawn_blocking(move || file.is_none_or(|file| is_file(&path, &file))).await;
-            if !checked.unwrap_or(false) {
-                return Err(wrong(&given, "it is missing, or has another size or SHA-256"));
-            }
-            given
-        }
-        None => {
-            let fetcher = Fetcher::new()?.with_progress(TerminalProgress::new());
-            let files = fetcher.fetch_model(&model, &cache_dir()).await?;
-            files.into_iter().next().ok_or(RunError::NoEmbeddedEngine)?
-        }
-    };
-    let (name, tokens, shown) = (model.name.clone(), model.default_max_tokens, path.clone());
-    tracing::info!(model = %name, path = %shown.display(), "loading the model");
-    let loaded = tokio::task::spawn_blocking(move || EmbeddedRuntime::load(path, name)).await;
-    let mut runtime = loaded
-        .map_err(|_| wrong(&shown, "it cannot be loaded"))??
-        .with_default_max_tokens(tokens);
-    if let Some(slots) = slots {
-        runtime = runtime.with_slots(slots);
+async fn check_demo_file(path: &Path) -> Result<String, RunError> {
+    let model = crate::models::demo_model();
+    let file = model.files.first().cloned();
+    let looked_at = path.to_owned();
+    let checked = tokio::task::spawn_blocking(move || file.is_none_or(|file| is_file(&looked_at, &file))).await;
+    if checked.unwrap_or(false) {
+        return Ok(model.name);
     }
-    Ok(runtime)
-}
-
-/// There is none in this build.
-#[cfg(not(feature = "embedded"))]
-#[expect(clippy::unused_async, reason = "the same signature with and without the engine")]
-pub async fn embedded(_: Option<&Path>, _: Option<u32>) -> Result<Arc<dyn Runtime>, RunError> {
-    Err(RunError::NoEmbeddedEngine)
+    Err(RunError::ModelFile {
+        path: path.to_owned(),
+        model: model.name,
+        reason: "it is missing, or has another size or SHA-256".to_owned(),
+    })
 }
 
 /// Whether it is the pinned file. A wrong size is seen without reading it.

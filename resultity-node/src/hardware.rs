@@ -1,10 +1,11 @@
 //! What a node runs on, as it tells the network.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
 use resultity_core::wire::{Gpu, Hardware};
-use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+use sysinfo::{CpuRefreshKind, DiskRefreshKind, Disks, MemoryRefreshKind, RefreshKind, System};
 
 /// How long the driver's tool may take.
 const TOOL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -64,6 +65,22 @@ impl HardwareProbe {
     }
 }
 
+/// Bytes of memory that this machine has, where it says so.
+pub fn memory() -> Option<u64> {
+    let refresh = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(refresh).ok()?;
+    Some(system.total_memory()).filter(|bytes| *bytes > 0)
+}
+
+/// Bytes that are free on the disk where this folder is, or will be; nothing where that can't be seen.
+pub fn free_space(dir: &Path) -> Option<u64> {
+    let there = dir.ancestors().find_map(|path| path.canonicalize().ok())?;
+    let disks = Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing().with_storage()).ok()?;
+    let holds = disks.iter().filter(|disk| there.starts_with(disk.mount_point()));
+    let nearest = holds.max_by_key(|disk| disk.mount_point().components().count())?;
+    Some(nearest.available_space())
+}
+
 /// Lines of a name and mebibytes.
 fn gpus(text: &str) -> Vec<Gpu> {
     let gpu = |line: &str| {
@@ -101,6 +118,8 @@ mod tests {
     #[test]
     fn this_machine_has_processors_and_memory() {
         let facts = HardwareProbe::new().read();
+        assert!(memory().unwrap() > 0);
+        assert!(free_space(&std::env::temp_dir().join("not/there/yet")).is_some());
         assert!(
             facts.cpu_cores > 0 && facts.memory > 0 && facts.memory_used <= facts.memory,
             "{facts:?}"

@@ -200,6 +200,9 @@ async fn an_engine_does_not_outlive_an_agent_that_is_killed() {
         .arg(dir.path())
         .arg("--engine-command")
         .arg(&spec.program)
+        .arg("--engine-model")
+        .arg(spec.model.as_ref().unwrap())
+        .args(["--engine-model-name", MODEL])
         .kill_on_drop(true)
         .spawn()
         .unwrap();

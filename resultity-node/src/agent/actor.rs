@@ -140,6 +140,7 @@ impl Actor {
     pub(super) async fn run(mut self, cancel: CancellationToken) -> Result<(), AgentError> {
         let node = self.session.node_id();
         tracing::info!(node.id = %node, network = %self.parts.url, "the node starts");
+        self.configure();
         let probe = tokio::spawn(probe(Arc::clone(&self.parts.runtime), self.sender.clone()));
         let result = self.work(&cancel).await;
         probe.abort();
@@ -243,7 +244,7 @@ impl Actor {
             Event::Asked(result) => {
                 let answer = result.unwrap_or_else(|error| {
                     tracing::debug!(%error, "the network could not be asked over HTTP either");
-                    Answer::Nothing(error.status())
+                    Answer::Nothing
                 });
                 self.handle(Input::Answered(answer));
             }
@@ -267,7 +268,14 @@ impl Actor {
                         let Fetched { applied, pin } = *fetched;
                         let version = applied.snapshot.version;
                         tracing::info!(snapshot.version = version, "a configuration snapshot is applied");
+                        let is_new = self
+                            .applied
+                            .as_ref()
+                            .is_none_or(|before| before.digest != applied.digest);
                         self.applied = Some(Box::new(applied));
+                        if is_new {
+                            self.configure();
+                        }
                         if let Some(pin) = pin {
                             self.handle(Input::Followed(pin));
                         }
@@ -295,6 +303,16 @@ impl Actor {
                 // The next link brings the question up again.
                 Err(error) => tracing::warn!(%error, "cannot see whether the network's new key is to be trusted"),
             },
+        }
+    }
+
+    /// Works by another snapshot from now on. What is left of jobs under the one before is deleted.
+    fn configure(&mut self) {
+        let Some(applied) = &self.applied else { return };
+        let environment = self.parts.about.environment;
+        self.parts.runtime.configure(environment, &applied.snapshot);
+        if let Err(error) = self.parts.journal.trim() {
+            tracing::warn!(%error, "the journal cannot be trimmed; check the space in the data directory");
         }
     }
 

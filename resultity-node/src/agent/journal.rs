@@ -202,6 +202,13 @@ impl Journal {
         self.memory.apply(record);
     }
 
+    /// Writes it anew without what is forgotten: no trace of jobs that are over is left.
+    pub(super) fn trim(&mut self) -> io::Result<()> {
+        (self.file, self.size) = compact(&self.path, &self.memory)?;
+        self.pending.clear();
+        Ok(())
+    }
+
     /// Hands what was noted to the kernel, in one call for any number of facts. It goes to the page cache, so it takes
     /// microseconds.
     pub(super) fn flush(&mut self) -> io::Result<()> {

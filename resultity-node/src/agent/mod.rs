@@ -40,6 +40,8 @@ mod signed;
 mod sync;
 mod told;
 
+pub use sync::stored_snapshot;
+
 /// An encoded frame: cheap to copy.
 pub(crate) type Text = tokio_tungstenite::tungstenite::Utf8Bytes;
 /// One attempt at a job.

@@ -1,6 +1,6 @@
 //! The configuration snapshot on a node: fetched, checked, kept, and turned into what the node offers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -114,7 +114,7 @@ impl Sync {
     /// The last good snapshot of an earlier run. A damaged file counts as none: the network has another copy.
     pub(super) fn load(&self, pin: &NetworkPin) -> Option<Applied> {
         let bytes = std::fs::read(&self.path).ok()?;
-        match self.check(&bytes, pin, None) {
+        match check_stored(&bytes, pin, self.environment) {
             Ok(applied) => Some(applied),
             Err(error) => {
                 tracing::warn!(%error, path = %self.path.display(), "the stored snapshot is not used");
@@ -140,7 +140,14 @@ impl Sync {
                 pin: None,
             },
         };
-        if let Err(error) = replace_private(&self.path, &bytes, Durable::No) {
+        if let (Some(pin), Some(dir)) = (&fetched.pin, self.path.parent())
+            && let Err(error) = pin.store(dir)
+        {
+            // Before the snapshot: a key that was replaced is still known afterwards, one that is to come is not yet.
+            tracing::warn!(%error, "the network's new key cannot be stored");
+        }
+        // Once in a long while, so it may cost an fsync: after a power cut there is the old one or the new one.
+        if let Err(error) = replace_private(&self.path, &bytes, Durable::Yes) {
             tracing::warn!(%error, path = %self.path.display(), "the snapshot cannot be stored");
         }
         Ok(fetched)
@@ -169,14 +176,56 @@ impl Sync {
     }
 
     fn check(&self, bytes: &[u8], pin: &NetworkPin, current: Option<&Snapshot>) -> Result<Applied, SyncError> {
-        let signed: SignedSnapshot = serde_json::from_slice(bytes)?;
-        let snapshot = signed.open(&pin.domain(self.environment), pin.network_key)?;
-        accept(current, &snapshot, self.environment)?;
-        Ok(Applied {
-            digest: signed.digest,
-            snapshot,
-        })
+        check(bytes, pin, current, self.environment)
     }
+}
+
+fn check(
+    bytes: &[u8],
+    pin: &NetworkPin,
+    current: Option<&Snapshot>,
+    environment: Environment,
+) -> Result<Applied, SyncError> {
+    let signed: SignedSnapshot = serde_json::from_slice(bytes)?;
+    let snapshot = signed.open(&pin.domain(environment), pin.network_key)?;
+    accept(current, &snapshot, environment)?;
+    Ok(Applied {
+        digest: signed.digest,
+        snapshot,
+    })
+}
+
+/// Checks what was checked when it came. Since then the network may have replaced the key that signed it.
+fn check_stored(bytes: &[u8], pin: &NetworkPin, environment: Environment) -> Result<Applied, SyncError> {
+    let first = check(bytes, pin, None, environment);
+    let is_signed_otherwise = |checked: &Result<Applied, SyncError>| {
+        matches!(checked, Err(SyncError::Refused(SnapshotRefused::Signature(_))))
+    };
+    if !is_signed_otherwise(&first) {
+        return first;
+    }
+    let by = |key: &Address| {
+        let pin = NetworkPin {
+            network_key: *key,
+            ..pin.clone()
+        };
+        check(bytes, &pin, None, environment)
+    };
+    let former = pin.former.iter().rev().chain([&pin.genesis]);
+    former
+        .map(by)
+        .find(|checked| !is_signed_otherwise(checked))
+        .unwrap_or(first)
+}
+
+/// The last good configuration of the node with this data directory; nothing if it has met no network yet. What is there is
+/// checked as if it had just come.
+pub fn stored_snapshot(data_dir: &Path, environment: Environment) -> Option<Snapshot> {
+    let dir = data_dir.join(environment.as_str());
+    let pin = NetworkPin::load(&dir).ok()??;
+    let bytes = std::fs::read(dir.join(FILE)).ok()?;
+    let applied = check_stored(&bytes, &pin, environment).ok()?;
+    Some(applied.snapshot)
 }
 
 /// The models of the snapshot that the Runtime has. `healthy`: whether it can work on them now.
@@ -193,8 +242,8 @@ pub(super) fn served(
         id: spec.name.clone(),
         version: spec.version.clone(),
         digest: spec.files.first().map(|file| file.sha256.clone()),
-        state: if healthy {
-            ModelState::Active
+        state: if healthy || model.state != ModelState::Active {
+            model.state
         } else {
             ModelState::Inactive
         },
@@ -206,6 +255,42 @@ pub(super) fn served(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use resultity_core::clock::{SeededEntropy, Timestamp};
+    use resultity_core::signing::Keypair;
+    use resultity_core::snapshot::JobParameters;
+
+    const TESTNET: Environment = Environment::Testnet;
+
+    #[test]
+    fn what_a_former_key_has_signed_stays_good_when_it_was_stored() {
+        let [first, second, stranger] = [1, 2, 3].map(|seed| Keypair::generate(&SeededEntropy::new(seed)));
+        let mut pin = NetworkPin::new(first.address(), first.address());
+        let snapshot = Snapshot {
+            environment: TESTNET,
+            version: 1,
+            issued_at: Timestamp::from_millis(1_700_000_000_000),
+            rolls_back: None,
+            models: Vec::new(),
+            jobs: JobParameters::default(),
+            heartbeat_interval_ms: 500,
+            min_agent_version: "0.1.0".into(),
+            min_runtime_versions: std::collections::BTreeMap::new(),
+            retiring: std::collections::BTreeMap::new(),
+            next_network_key: None,
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let store = |pin: &NetworkPin, key: &Keypair| {
+            let environment_dir = dir.path().join("testnet");
+            std::fs::create_dir_all(&environment_dir).unwrap();
+            pin.store(&environment_dir).unwrap();
+            let signed = SignedSnapshot::publish(&snapshot, &pin.domain(TESTNET), key).unwrap();
+            std::fs::write(environment_dir.join(FILE), serde_json::to_vec(&signed).unwrap()).unwrap();
+            stored_snapshot(dir.path(), TESTNET).is_some()
+        };
+        assert!(store(&pin, &first) && !store(&pin, &second));
+        (pin.network_key, pin.former) = (second.address(), vec![first.address()]);
+        assert!(store(&pin, &first) && store(&pin, &second) && !store(&pin, &stranger));
+    }
 
     #[test]
     fn the_snapshot_lies_beside_the_link() {

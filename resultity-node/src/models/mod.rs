@@ -18,12 +18,20 @@ use url::Url;
 mod error;
 mod fetch;
 mod http;
+mod manager;
 mod progress;
+mod quarantine;
 mod verify;
 mod wheel;
 
 pub use error::FetchError;
 pub use fetch::Fetcher;
+#[cfg(feature = "embedded")]
+pub use manager::EmbeddedLoader;
+pub use manager::{
+    DEFAULT_TEST_INTERVAL, LeftOut, Loader, ManagerOptions, ModelManager, ModelStanding, Records, Serve, Trouble,
+    TroubleKind,
+};
 pub use progress::{Progress, Silent, TerminalProgress};
 
 /// The environment variable that names the folder of [`cache_dir`].

@@ -78,7 +78,7 @@ fn stamp_of(path: &Path, sha256: &str) -> io::Result<Option<Stamp>> {
     }))
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+pub(super) fn sha256(path: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];

@@ -4,11 +4,13 @@
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use resultity_core::model::ModelSpec;
+use resultity_core::environment::Environment;
+use resultity_core::model::{ModelSpec, ModelState};
 use resultity_core::openai::chat::{ChatRequest, Choice, ChunkChoice, Usage};
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
 use resultity_core::score::{Score, ScoreRequest};
+use resultity_core::snapshot::Snapshot;
 use resultity_core::wire::{EngineInfo, Failed};
 use serde_json::value::RawValue;
 
@@ -38,7 +40,7 @@ pub trait Runtime: Send + Sync + 'static {
         env!("CARGO_PKG_VERSION").to_owned()
     }
 
-    /// The models that it can answer for right now.
+    /// The models that it can answer for right now, and those that it is about to have.
     async fn models(&self) -> Result<Vec<EngineModel>, RuntimeError>;
 
     /// How many requests it works on at once without slowing each other down.
@@ -51,6 +53,10 @@ pub trait Runtime: Send + Sync + 'static {
     async fn restart(&self) -> Result<(), RuntimeError> {
         Ok(())
     }
+
+    /// Told of every configuration that the node works by, at once, before any job by it. Whoever brings its models itself
+    /// goes by it; return quickly.
+    fn configure(&self, _environment: Environment, _snapshot: &Snapshot) {}
 
     /// Ends what it has started itself. Called when the node is done with it; nothing is asked of it afterwards.
     async fn stop(&self) {}
@@ -162,6 +168,10 @@ pub struct EngineModel {
     pub context_length: Option<u64>,
     /// What makes its answers, where that is known better than by the Runtime's kind and version.
     pub engine: Option<EngineInfo>,
+    /// SHA-256 of its first file, where it is known: it is that version of the model and no other.
+    pub digest: Option<String>,
+    /// Where it stands; only an active one can be asked.
+    pub state: ModelState,
 }
 
 impl EngineModel {
@@ -171,6 +181,8 @@ impl EngineModel {
             name: name.into(),
             context_length: None,
             engine: None,
+            digest: None,
+            state: ModelState::Active,
         }
     }
 
@@ -188,6 +200,20 @@ impl EngineModel {
         self
     }
 
+    /// Says which file it is, where it is known.
+    #[must_use]
+    pub fn with_digest(mut self, digest: Option<String>) -> Self {
+        self.digest = digest;
+        self
+    }
+
+    /// Says where it stands.
+    #[must_use]
+    pub fn with_state(mut self, state: ModelState) -> Self {
+        self.state = state;
+        self
+    }
+
     /// What makes its answers, if it is one of this Runtime.
     pub fn engine_of(&self, runtime: &dyn Runtime) -> EngineInfo {
         self.engine.clone().unwrap_or_else(|| EngineInfo {
@@ -198,7 +224,8 @@ impl EngineModel {
 
     /// Whether it is what the snapshot means by this entry.
     pub fn serves(&self, spec: &ModelSpec) -> bool {
-        spec.name == self.name
+        let pinned = spec.files.first().map(|file| &file.sha256);
+        spec.name == self.name && (self.digest.is_none() || self.digest.as_ref() == pinned)
     }
 }
 

@@ -5,10 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use async_trait::async_trait;
 use futures::future::{join_all, select_all};
+use resultity_core::environment::Environment;
+use resultity_core::model::ModelState;
 use resultity_core::openai::chat::ChatRequest;
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
 use resultity_core::score::{Score, ScoreRequest};
+use resultity_core::snapshot::Snapshot;
 use serde_json::value::RawValue;
 
 use super::{ContainerRequest, Embeddings, EngineModel, Runtime, RuntimeError, RuntimeStream};
@@ -70,11 +73,19 @@ impl Runtime for Several {
                 Ok(models) => {
                     reached = true;
                     for model in models {
-                        if !routes.contains_key(&model.name) {
+                        let other = all.iter().position(|other| other.name == model.name);
+                        let is_better = other.is_none_or(|other| {
+                            model.state == ModelState::Active && all[other].state != ModelState::Active
+                        });
+                        if is_better {
                             routes.insert(model.name.clone(), index);
                             // Out of this list nobody sees any more whose it is.
                             let engine = model.engine_of(&*self.runtimes[index]);
-                            all.push(model.with_engine(engine));
+                            let model = model.with_engine(engine);
+                            match other {
+                                Some(other) => all[other] = model,
+                                None => all.push(model),
+                            }
                         }
                     }
                 }
@@ -95,6 +106,12 @@ impl Runtime for Several {
             .map(|runtime| runtime.slots())
             .fold(0, u32::saturating_add)
             .max(1)
+    }
+
+    fn configure(&self, environment: Environment, snapshot: &Snapshot) {
+        for runtime in &self.runtimes {
+            runtime.configure(environment, snapshot);
+        }
     }
 
     async fn stop(&self) {

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::StreamExt;
+use resultity_core::environment::Environment;
 use resultity_core::openai::chat::ChatRequest;
 use resultity_core::openai::completion::CompletionRequest;
 use resultity_core::openai::embedding::EmbeddingRequest;
 use resultity_core::score::{Score, ScoreRequest};
+use resultity_core::snapshot::Snapshot;
 use serde_json::value::RawValue;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -64,6 +66,10 @@ impl Runtime for Shared {
 
     fn slots(&self) -> u32 {
         self.slots
+    }
+
+    fn configure(&self, environment: Environment, snapshot: &Snapshot) {
+        self.runtime.configure(environment, snapshot);
     }
 
     async fn stop(&self) {

@@ -8,8 +8,8 @@
 )]
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,7 +49,16 @@ pub(crate) struct Network {
     pub(crate) key: Keypair,
     pub(crate) domain: Domain,
     signed: SignedSnapshot,
+    served: Arc<Mutex<Served>>,
     sockets: mpsc::Receiver<WebSocketStream<TcpStream>>,
+}
+
+/// What is said to those who ask for the snapshot.
+#[derive(Debug, Clone)]
+struct Served {
+    status: u16,
+    body: Vec<u8>,
+    asked: u64,
 }
 
 impl Network {
@@ -61,10 +70,15 @@ impl Network {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let io_url = format!("ws://{}/io/v1/ws", listener.local_addr().unwrap());
         let (sender, sockets) = mpsc::channel(8);
-        let body = serde_json::to_string(&signed).unwrap();
+        let served = Arc::new(Mutex::new(Served {
+            status: 200,
+            body: serde_json::to_vec(&signed).unwrap(),
+            asked: 0,
+        }));
+        let config = Arc::clone(&served);
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, body.clone(), sender.clone()));
+                tokio::spawn(serve(socket, Arc::clone(&config), sender.clone()));
             }
         });
         Self {
@@ -72,8 +86,27 @@ impl Network {
             key,
             domain,
             signed,
+            served,
             sockets,
         }
+    }
+
+    /// From now on whoever asks for the snapshot gets this.
+    pub(crate) fn serve_config(&self, status: u16, body: impl Into<Vec<u8>>) {
+        let mut served = self.served.lock().unwrap();
+        (served.status, served.body) = (status, body.into());
+    }
+
+    /// How often it was asked for.
+    pub(crate) fn asked(&self) -> u64 {
+        self.served.lock().unwrap().asked
+    }
+
+    /// Signs a snapshot and has it in force; links that are made from now on know of it.
+    pub(crate) fn publish(&mut self, snapshot: &Snapshot) -> B256 {
+        self.signed = SignedSnapshot::publish(snapshot, &self.domain, &self.key).unwrap();
+        self.serve_config(200, serde_json::to_vec(&self.signed).unwrap());
+        self.signed.digest
     }
 
     /// The next link, before its handshake.
@@ -101,18 +134,26 @@ impl Network {
     }
 }
 
-async fn serve(mut socket: TcpStream, config: String, sockets: mpsc::Sender<WebSocketStream<TcpStream>>) {
+async fn serve(mut socket: TcpStream, config: Arc<Mutex<Served>>, sockets: mpsc::Sender<WebSocketStream<TcpStream>>) {
     socket.set_nodelay(true).unwrap();
     let mut start = [0; 17];
     while socket.peek(&mut start).await.unwrap() < start.len() {}
-    if start == *b"GET /io/v1/config" {
+    if start == *b"GET /io/v1/config" || start.starts_with(b"GET /io/v1/keys") {
         let mut request = [0; 4096];
         let _ = socket.read(&mut request).await.unwrap();
+        let (status, body) = if start == *b"GET /io/v1/config" {
+            let mut served = config.lock().unwrap();
+            served.asked += 1;
+            (served.status, served.body.clone())
+        } else {
+            (404, Vec::new())
+        };
         let head = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-            config.len()
+            "HTTP/1.1 {status} Well\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
         );
-        socket.write_all((head + &config).as_bytes()).await.unwrap();
+        // A node that is killed does not read it.
+        let _ = socket.write_all(&[head.as_bytes(), &body].concat()).await;
         return;
     }
     if start == *b"POST /io/v1/nodes" {
@@ -167,6 +208,22 @@ impl NodeLink {
                 },
                 Some(Message::Ping(_) | Message::Pong(_)) => {}
                 other => panic!("no frame: {other:?}"),
+            }
+        }
+    }
+
+    /// The next heartbeat, answered; jobs' frames are passed over.
+    pub(crate) async fn next_heartbeat(&mut self) -> Heartbeat {
+        loop {
+            match self.message().await {
+                Some(Message::Text(text)) => {
+                    if let NodeFrame::Heartbeat(heartbeat) = NodeFrame::parse(&text).unwrap() {
+                        self.heartbeat(&heartbeat, &text).await;
+                        return heartbeat;
+                    }
+                }
+                Some(Message::Ping(_) | Message::Pong(_)) => {}
+                other => panic!("no heartbeat: {other:?}"),
             }
         }
     }
@@ -295,7 +352,7 @@ pub(crate) fn job(prompt: &str, stream: bool) -> Job {
     }
 }
 
-fn snapshot() -> Snapshot {
+pub(crate) fn snapshot() -> Snapshot {
     Snapshot {
         environment: Environment::Testnet,
         version: 1,

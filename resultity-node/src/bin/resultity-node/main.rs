@@ -2,6 +2,7 @@
 
 #[cfg(feature = "infernet")]
 mod infernet;
+mod models;
 mod run;
 mod signals;
 mod standing;
@@ -45,6 +46,9 @@ enum Command {
     Join(Box<standing::Join>),
     /// Shows how the node stands with the network.
     Status(Box<standing::Of>),
+    /// Shows the node's models: their state, size and files, and what went wrong. Fetches and removes them.
+    #[command(after_help = models::EXAMPLES)]
+    Models(Box<models::Models>),
     /// Says why the node gets no work, and what to do about it.
     Why(Box<standing::Of>),
     /// Serves containers over the Infernet node's REST API, with the original node's config.json.
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         }
         Command::Join(join) => block_on(standing::join(*join)),
         Command::Status(of) => block_on(standing::status(*of)),
+        Command::Models(models) => block_on(models::work(*models)),
         Command::Why(of) => block_on(standing::why(*of)),
         #[cfg(feature = "infernet")]
         Command::Infernet(arguments) => {

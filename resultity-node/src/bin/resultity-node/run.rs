@@ -10,6 +10,7 @@ use resultity_node::config::EngineConfig;
 use resultity_node::config::{NodeConfig, RunError};
 use resultity_node::data_dir::default_data_dir;
 use resultity_node::identity::PasswordSource;
+use resultity_node::models::Serve;
 use resultity_node::network_url::stored_url;
 use tokio_util::sync::CancellationToken;
 
@@ -48,11 +49,11 @@ pub(crate) struct Run {
     #[cfg(unix)]
     #[arg(long, value_name = "PROGRAM")]
     engine_command: Option<PathBuf>,
-    /// The model of --engine-command: a file, or a folder [default: the demo model's file].
+    /// The model of --engine-command: a file, or a folder [default for llama-server: those that the network lists].
     #[cfg(unix)]
     #[arg(long, value_name = "PATH", requires = "engine_command")]
     engine_model: Option<PathBuf>,
-    /// The name that the network has for that model [default: the demo model's].
+    /// The name that the network has for that model.
     #[cfg(unix)]
     #[arg(long, value_name = "NAME", requires = "engine_command")]
     engine_model_name: Option<String>,
@@ -72,6 +73,15 @@ pub(crate) struct Run {
     /// The demo model's file, if it is here already.
     #[arg(long, value_name = "PATH", conflicts_with = "engine")]
     model_file: Option<PathBuf>,
+    /// Which of the network's models the node serves itself, by name; may be given again [default: those that fit].
+    #[arg(long, value_name = "NAME", conflicts_with = "engine")]
+    model: Vec<String>,
+    /// How much memory its models may take together: megabytes [default: half of what the machine has].
+    #[arg(long, value_name = "MB")]
+    max_model_memory: Option<u64>,
+    /// How much of the disk their files may take together: megabytes [default: half of what is free].
+    #[arg(long, value_name = "MB")]
+    max_model_disk: Option<u64>,
     /// The address of the network's key; without it, the first one seen is trusted from then on.
     #[arg(long, value_name = "0x…")]
     network_key: Option<Address>,
@@ -140,6 +150,12 @@ impl Run {
         }
         config.engine_key = self.engine_key.map(Into::into);
         config.model_file = self.model_file;
+        if !self.model.is_empty() {
+            config.serve = Serve::Named(self.model);
+        }
+        let bytes = |megabytes: u64| megabytes.saturating_mul(1_000_000);
+        config.max_model_memory = self.max_model_memory.map(bytes);
+        config.max_model_disk = self.max_model_disk.map(bytes);
         config.network_key = self.network_key;
         config.region = self.region;
         config.ships_logs = !self.no_logs;

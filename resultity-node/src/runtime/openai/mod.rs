@@ -341,9 +341,9 @@ impl Listed {
     fn into_model(self, engine: Option<EngineInfo>) -> EngineModel {
         let context_length = self.max_model_len.or(self.meta.and_then(|meta| meta.n_ctx_train));
         EngineModel {
-            name: self.id,
             context_length,
             engine,
+            ..EngineModel::new(self.id)
         }
     }
 }
