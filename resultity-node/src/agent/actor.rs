@@ -244,7 +244,7 @@ impl Actor {
             Event::Asked(result) => {
                 let answer = result.unwrap_or_else(|error| {
                     tracing::debug!(%error, "the network could not be asked over HTTP either");
-                    Answer::Nothing
+                    Answer::Nothing(error.status())
                 });
                 self.handle(Input::Answered(answer));
             }
