@@ -8,6 +8,7 @@ use resultity_core::error::ApiError;
 use resultity_core::id::{AccountId, AuditId, KeyId, NamespaceId};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::flow::checks::ACCOUNT as NETWORK;
 use crate::session::{Passwords, hash_key, key_hint};
 use crate::store::identity::{AdministratorMade, NewAccount};
 use crate::store::{Actor, AuditEntry, Grant, Granted, KeyLimits, KeyRecord, NewTenant, Store, StoreError};
@@ -45,6 +46,10 @@ pub async fn ensure_limited(
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<KeyRecord, StoreError> {
+    if tenant.account == NETWORK {
+        let why = format!("the account {NETWORK:?} is the network's own: choose another name");
+        return Err(StoreError::Invalid(why));
+    }
     let new = NewTenant {
         account: AccountId::new(clock, entropy),
         account_name: tenant.account.to_owned(),

@@ -74,6 +74,8 @@ pub(super) enum AttemptEnd {
         finish_reasons: std::collections::BTreeMap<u32, String>,
         /// The pieces of a stream, if they are kept.
         chunks: Vec<ChunkChoice>,
+        /// When it came. The asker may have read what was before it later.
+        arrived: Instant,
     },
     /// Without one; another node may do better.
     Retry {
@@ -124,8 +126,11 @@ struct Timers {
 impl Attempt<'_> {
     pub(super) async fn run(mut self) -> AttemptEnd {
         self.inbox.set_lease(Some(self.lease));
-        let end = self.exchange().await;
-        self.inbox.set_lease(None);
+        let mut end = self.exchange().await;
+        let came = self.inbox.set_lease(None);
+        if let (AttemptEnd::Answer { arrived, .. }, Some(came)) = (&mut end, came) {
+            *arrived = came;
+        }
         end
     }
 
@@ -314,6 +319,7 @@ impl Attempt<'_> {
                 verified,
                 finish_reasons: received.finish_reasons,
                 chunks: std::mem::take(&mut self.kept),
+                arrived: Instant::now(),
             },
             Err(violation) => self.violation(&violation, has_output),
         }
@@ -391,6 +397,7 @@ impl Attempt<'_> {
                 verified,
                 finish_reasons: received.finish_reasons,
                 chunks: std::mem::take(&mut self.kept),
+                arrived: Instant::now(),
             },
             Err(violation) => self.violation(&violation, has_output),
         }

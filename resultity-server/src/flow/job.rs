@@ -18,6 +18,7 @@ use crate::flow::admit::Given;
 use crate::flow::attempt::{self, AttemptEnd, Work};
 use crate::flow::end::{End, Refusal, deadline_exceeded, internal, no_capacity, subcloud_gone};
 use crate::flow::schedule::{Ended, NextTry, Outcome, Tries};
+use crate::flow::settle::Spent;
 use crate::flow::validate::ValidJob;
 use crate::flow::{Answer, Flow, JobEvent, Principal};
 use crate::store::subclouds::SubcloudRef;
@@ -188,9 +189,11 @@ impl JobTask {
                     mut verified,
                     finish_reasons,
                     mut chunks,
+                    arrived,
                 } => {
-                    let took = begun.elapsed();
-                    let drawn = is_drawn.then(|| self.drawn(&lease, &verified, &finish_reasons, &chunks, took));
+                    let took = arrived.saturating_duration_since(begun);
+                    let time = Spent { begun, took };
+                    let drawn = is_drawn.then(|| self.drawn(&lease, &verified, &finish_reasons, &chunks, time));
                     let drawn = drawn.map(|drawn| drawn.claims(&result));
                     if !self.is_kept {
                         chunks.clear();
@@ -210,8 +213,9 @@ impl JobTask {
                     };
                     match self.settle(&lease, *result, &verified, answer, took).await {
                         Ok(()) => {
-                            if let Some(drawn) = drawn {
-                                self.flow.checks.finished(drawn);
+                            match drawn {
+                                Some(drawn) => self.flow.checks.finished(drawn),
+                                None => self.sketch(),
                             }
                             self.flow.estimates.record(&self.work.model, took);
                             return;

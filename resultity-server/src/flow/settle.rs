@@ -21,7 +21,7 @@ use crate::flow::schedule::{self, work};
 use crate::flow::validate::ValidJob;
 use crate::flow::verify::Verified;
 use crate::flow::{Answer, JobEvent};
-use crate::store::{Ended, Release, Settle};
+use crate::store::{Ended, JobEnd, Release, Settle};
 
 /// The answer as it is kept.
 fn kept(answer: &Answer) -> String {
@@ -45,6 +45,18 @@ const fn state_of(outcome: ResultOutcome) -> JobState {
         ResultOutcome::Complete => JobState::Succeeded,
         ResultOutcome::Partial => JobState::Cancelled,
     }
+}
+
+/// Whether a job that had ended already ended by this very settlement: the answer to an earlier try was lost.
+fn is_same(before: &JobEnd, settle: &Settle) -> bool {
+    before.state == state_of(settle.outcome) && before.cost == settle.cost
+}
+
+/// When an attempt began, and how long its node took: until its result arrived, not until the asker had read it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spent {
+    pub(super) begun: Instant,
+    pub(super) took: Duration,
 }
 
 impl JobTask {
@@ -76,8 +88,13 @@ impl JobTask {
             now: self.flow.clock.now(),
         };
         let ended = again_if_refused(tries(self.is_kept), || self.flow.store.settle(settle.clone())).await;
+        let is_settled = match &ended {
+            Ok(Ended::Now(_)) => true,
+            Ok(Ended::Before(before)) => is_same(before, &settle),
+            _ => false,
+        };
         let (recorded, end) = match ended {
-            Ok(Ended::Now(_) | Ended::Before(_)) => {
+            Ok(_) if is_settled => {
                 let tokens = verified.usage.prompt_tokens + verified.usage.completion_tokens;
                 let now = settle.now;
                 self.flow.stats.answered(now, now.since(self.created), tokens);
@@ -153,6 +170,17 @@ impl JobTask {
         is_drawn
     }
 
+    /// Notes what this job looked like, now and then, without what it said: questions of the network's own look like that.
+    pub(super) fn sketch(&self) {
+        let checks = &self.flow.checks;
+        if checks.sketches(&*self.flow.entropy)
+            && may_be_checked(&self.request)
+            && !checks.is_own(self.principal.namespace)
+        {
+            checks.seen(&self.work.model, self.work.kind, &self.work.body);
+        }
+    }
+
     /// What is kept of an answer for its check.
     pub(super) fn drawn(
         &self,
@@ -160,7 +188,7 @@ impl JobTask {
         verified: &Verified,
         finish_reasons: &BTreeMap<u32, String>,
         chunks: &[ChunkChoice],
-        took: Duration,
+        time: Spent,
     ) -> Finished {
         Finished {
             node: lease.node,
@@ -174,12 +202,19 @@ impl JobTask {
             finish_reasons: finish_reasons.clone(),
             prompt_tokens: verified.usage.prompt_tokens,
             completion_tokens: verified.usage.completion_tokens,
+            tokens: verified
+                .usage
+                .prompt_tokens
+                .saturating_add(verified.usage.completion_tokens),
+            is_outlier: verified.is_outlier,
+            is_partial: false,
             limit: self.request.max_completion_tokens / self.request.choices.max(1),
-            took,
-            allowed: self
-                .deadline
-                .saturating_duration_since(Instant::now())
-                .saturating_add(took),
+            took: time.took,
+            // An asker in a hurry says nothing about the node.
+            allowed: match self.request.ttl {
+                Some(_) => Duration::ZERO,
+                None => self.deadline.saturating_duration_since(time.begun),
+            },
             ended: self.flow.clock.now(),
         }
     }
@@ -197,5 +232,46 @@ impl JobTask {
             outcome,
         };
         self.flow.bus.acknowledge(lease.node, ack);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resultity_core::credits::Credits;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::settled_before(JobState::Succeeded, 7, true)]
+    #[case::cancelled_by_a_restart(JobState::Cancelled, 0, false)]
+    #[case::failed(JobState::Failed, 0, false)]
+    #[case::settled_by_another_attempt(JobState::Succeeded, 8, false)]
+    fn a_job_that_ended_otherwise_is_not_told_as_answered(
+        #[case] state: JobState,
+        #[case] cost: i64,
+        #[case] expected: bool,
+    ) {
+        let answer = crate::flow::testing::signed_answer("hello", |_| {});
+        let result = answer.result;
+        let settle = Settle {
+            lease: lease_ref(result.job_id, &answer.lease),
+            node: answer.lease.node,
+            cost: Credits::from_micros(7),
+            node_share: 0,
+            usage: resultity_core::openai::chat::Usage::new(3, 2),
+            finish_reason: result.finish_reason,
+            outcome: result.outcome,
+            request_hash: result.request_hash,
+            transcript_hash: result.transcript_hash,
+            output_hash: result.output_hash,
+            signature: result.signature,
+            answer: None,
+            now: Timestamp::from_millis(0),
+        };
+        let before = JobEnd {
+            state,
+            cost: Credits::from_micros(cost),
+        };
+        assert_eq!(is_same(&before, &settle), expected);
     }
 }

@@ -18,7 +18,7 @@ pub enum CheckKind {
     Sampled,
     /// A job of the network's own.
     Blind,
-    /// A job of the network's own that several nodes were asked.
+    /// A job of the network's own that several nodes were asked, none of them trusted: it excludes nobody.
     Agreement,
     /// A result that broke a rule.
     Violation,

@@ -90,11 +90,13 @@ pub enum Aspect {
     Violation,
     /// Whether two nodes say the same of a model where no trusted node can be asked.
     Agreement,
+    /// Whether it is an answer of a kind that was asked for, and so can be looked at.
+    Form,
 }
 
 impl Aspect {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Text,
         Self::End,
         Self::Length,
@@ -105,6 +107,7 @@ impl Aspect {
         Self::Deadline,
         Self::Violation,
         Self::Agreement,
+        Self::Form,
     ];
 
     /// The name, as in the database.
@@ -120,6 +123,7 @@ impl Aspect {
             Self::Deadline => "deadline",
             Self::Violation => "violation",
             Self::Agreement => "agreement",
+            Self::Form => "form",
         }
     }
 
@@ -136,6 +140,7 @@ impl Aspect {
             Self::Deadline => "answers came just before the deadline",
             Self::Violation => "results were not signed, hashed or leased as they have to be",
             Self::Agreement => "answers did not agree with those of other nodes",
+            Self::Form => "answers were of a kind that nobody had asked for",
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Where no trusted node can be asked: the same request to two nodes, and where they part to a third one, which decides.
+//! Where no trusted node can be asked: the same question to two nodes, and where they part to a third one, which decides.
 //!
-//! Each of them gets it as a job like any other. An honest node agrees with another honest one, so what counts of a node is the
-//! nearer of the two others. Where there is no third one, nobody knows who is wrong: both get doubt, which makes checks more
-//! frequent, and never so much that it comes to an exclusion.
+//! The questions are the network's own: what an asker asked goes to no strangers. Each of them gets it as a job like any other. An
+//! honest node agrees with another honest one, so what counts of a node is the nearer of the two others. Where there is no third one,
+//! nobody knows who is wrong: both get doubt. However many part from a node, they may all be of one owner, so the store lets none
+//! of this come to an exclusion ([`Reputation::compared`](crate::trust::Reputation::compared)): it makes checks more frequent.
 
 use std::sync::Arc;
 
@@ -11,15 +12,13 @@ use resultity_core::id::{AccountId, NodeId};
 use resultity_core::job::JobKind;
 use resultity_core::openai::embedding::decode_floats;
 
+use super::judges::Owned;
 use super::{Finished, evidence, own, record, shapes};
 use crate::flow::Flow;
 use crate::store::trust::CheckKind;
 use crate::trust::compare::{embeddings, logprobs};
 use crate::trust::evidence::{Aspect, Finding};
 use crate::trust::{Evidence, MilliNats};
-
-/// A node and whose it is.
-type Owned = (NodeId, Option<AccountId>);
 
 /// Has others answer what this node answered, and writes down what that says.
 pub(super) async fn look_at(flow: &Arc<Flow>, first: Finished) {
@@ -34,10 +33,9 @@ pub(super) async fn look_at(flow: &Arc<Flow>, first: Finished) {
     };
     let request = || shapes::duplicate(first.kind, &first.body, &model);
     let Some(asked) = request() else { return };
-    let tokens = first.prompt_tokens.saturating_add(first.completion_tokens);
     if !flow
         .checks
-        .spends(tokens, flow.checks.is_doubtful(first.node, &first.model))
+        .spends(first.tokens, flow.checks.is_doubtful(first.node, &first.model))
     {
         metrics::counter!("resultity_checks_dropped_total").increment(1);
         return;
@@ -71,13 +69,8 @@ pub(super) async fn look_at(flow: &Arc<Flow>, first: Finished) {
             write(flow, &third, nearer(to_first, to_second)).await;
         }
         None => {
-            let _one_at_a_time = flow.checks.undecided.lock().await;
-            for one in [&first, &second] {
-                let so_far = doubt(flow, one.node, &one.model);
-                if let Some(finding) = undecided(between, so_far, flow.checks.rules().threshold) {
-                    write(flow, one, finding).await;
-                }
-            }
+            write(flow, &first, between).await;
+            write(flow, &second, between).await;
         }
     }
 }
@@ -92,12 +85,6 @@ async fn write(flow: &Flow, finished: &Finished, finding: Finding) {
         ended: finished.ended,
     };
     record::write(flow, made).await;
-}
-
-fn doubt(flow: &Flow, node: NodeId, model: &str) -> MilliNats {
-    let reputations = flow.checks.reputations(node);
-    let of_model = reputations.iter().find(|(name, _)| name == model);
-    of_model.map_or(MilliNats::ZERO, |(_, reputation)| reputation.doubt())
 }
 
 /// What two answers to one request say of each other. None: nothing.
@@ -116,22 +103,13 @@ fn nearer(one: Finding, other: Finding) -> Finding {
     if one.weight <= other.weight { one } else { other }
 }
 
-/// What two nodes that part get where nobody decides: no more than brings their doubt to half of the threshold.
-fn undecided(between: Finding, so_far: MilliNats, threshold: MilliNats) -> Option<Finding> {
-    let room = MilliNats::new(threshold.half().get() - so_far.get());
-    (room > MilliNats::ZERO).then(|| Finding {
-        weight: between.weight.min(room),
-        ..between
-    })
-}
-
-/// Another node that serves the model and has a place free.
+/// Another node that serves the model. A busy one is asked when it has a place: how busy it is it says itself.
 pub(super) fn another(flow: &Flow, model: &str, before: &[NodeId]) -> Option<NodeId> {
     let now = flow.clock.now();
     let views = flow.fleet.all();
-    let able = views.iter().filter(|view| {
-        view.is_routed(now) && view.load.running < view.load.slots && view.ready_models().any(|ready| ready.id == model)
-    });
+    let able = views
+        .iter()
+        .filter(|view| view.is_routed(now) && view.ready_models().any(|ready| ready.id == model));
     let able: Vec<Owned> = able.map(|view| (view.node, view.standing.account)).collect();
     let taken: Vec<Owned> = before
         .iter()
@@ -193,16 +171,6 @@ mod tests {
             nearer(between, to_second),
             nearer(to_first, to_second),
         ];
-        assert_eq!(found.map(|finding| finding.weight.get()), expected);
-    }
-
-    #[rstest]
-    #[case(0, Some(5_000))]
-    #[case(4_000, Some(2_000))]
-    #[case(6_000, None)]
-    #[case(9_000, None)]
-    fn where_nobody_decides_nobody_is_excluded(#[case] so_far: i64, #[case] expected: Option<i64>) {
-        let found = undecided(finding(5_000), MilliNats::new(so_far), MilliNats::new(12_000));
         assert_eq!(found.map(|finding| finding.weight.get()), expected);
     }
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use resultity_core::id::{JobId, LeaseToken, NodeId};
 use resultity_core::job::{Attempt, JobKind};
+use resultity_core::score::{GivenAnswer, ScoreRequest};
 use resultity_core::wire::{Ack, AckOutcome};
-use serde_json::value::RawValue;
+use serde_json::json;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::time::Instant;
 
 use super::hash_of;
@@ -70,6 +72,44 @@ pub(super) async fn ask(
             AttemptEnd::Refused(_) => return Err(Unanswered::CanNot),
             AttemptEnd::ClientGone | AttemptEnd::Deadline => return Err(Unanswered::Failed("it took too long")),
         }
+    }
+}
+
+/// Whether a trusted node can score answers of a model at all: it is asked something that everyone can who can.
+pub(super) async fn can_score(flow: &Arc<Flow>, node: NodeId, kind: JobKind, model: &str) -> bool {
+    let plain = match kind {
+        JobKind::Completion => {
+            json!({"model": model, "prompt": "One, two,", "max_tokens": 1, "temperature": 1.0, "top_p": 1.0})
+        }
+        _ => json!({"model": model, "messages": [{"role": "user", "content": "Say yes."}], "max_tokens": 1,
+            "temperature": 1.0, "top_p": 1.0}),
+    };
+    let request = to_raw_value(&plain).and_then(|request| {
+        to_raw_value(&ScoreRequest {
+            kind,
+            request,
+            answers: vec![GivenAnswer {
+                text: "Yes".to_owned(),
+                ended: false,
+            }],
+        })
+    });
+    let Ok(body) = request else { return true };
+    // One that failed for another reason may well be able to.
+    let answer = ask(flow, node, JobKind::Score, model, body, score_limits()).await;
+    !matches!(answer, Err(Unanswered::CanNot))
+}
+
+/// What limits a score.
+pub(super) const fn score_limits() -> Limits {
+    Limits {
+        kind: JobKind::Score,
+        choices: 1,
+        max_prompt_tokens: u64::MAX,
+        max_completion_tokens: 0,
+        logprobs: None,
+        echo_bytes: 0,
+        dimensions: None,
     }
 }
 

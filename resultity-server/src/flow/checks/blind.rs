@@ -1,12 +1,18 @@
 //! Jobs of the network's own: when, and to which node. Their answers are checked like those that were drawn.
+//!
+//! They come with real jobs and look like them, so where nobody asks anything the network asks nothing either: a job that comes to
+//! a node alone would be known. They go the way of all jobs, through the queue and with the same outcomes.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use resultity_core::clock::Entropy;
 use resultity_core::id::NodeId;
+use resultity_core::openai::chat::Choice;
 
-use super::worker::{LOOK_PAUSE, Unable, scored, trusted_for};
-use super::{agreement, own, shapes};
+use super::judges::Judges;
+use super::worker::{AT_ONCE, LOOK_PAUSE, scored};
+use super::{Finished, agreement, own, shapes};
 use crate::flow::Flow;
 use crate::store::trust::CheckKind;
 use crate::trust::sampling::{self, WHOLE};
@@ -14,11 +20,11 @@ use crate::trust::sampling::{self, WHOLE};
 /// How many there are for each real job, in parts per million: 1 %, as in the simulator.
 const SHARE: u32 = WHOLE / 100;
 
-/// A node with fewer checks than this is new, and gets some even if nobody asks it.
-const NEW: u32 = 20;
+/// How many more while there are new nodes.
+const SHARE_FOR_NEW: u32 = WHOLE / 20;
 
-/// How long a new node waits for one, on average.
-const NEW_PAUSE_SECONDS: u32 = 60;
+/// A node with fewer checks than this is new.
+const NEW: u32 = 20;
 
 /// A node that could get one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,16 +34,18 @@ struct Candidate {
     checks: u32,
 }
 
-/// Who is to get one now, if anybody. Called at every look.
-pub(super) fn due(flow: &Flow) -> Option<(NodeId, String)> {
+/// Who is to get one now. Called at every look.
+pub(super) fn due(flow: &Flow) -> Vec<(NodeId, String)> {
     let real = flow.checks.real_jobs.swap(0, std::sync::atomic::Ordering::Relaxed);
-    if !flow.checks.asks_by_itself {
-        return None;
+    if !flow.checks.asks_by_itself || real == 0 {
+        return Vec::new();
     }
     let now = flow.clock.now();
+    let has_trusted = flow.checks.has_trusted.load(std::sync::atomic::Ordering::Relaxed);
     let mut candidates = Vec::new();
     for view in flow.fleet.all() {
-        if !view.is_routed(now) || view.standing.is_trusted(now) || view.load.running >= view.load.slots {
+        // How busy a node is does not count: it says so itself, and the job waits in line like any other.
+        if !view.is_routed(now) || view.standing.is_trusted(now) {
             continue;
         }
         let known = flow.checks.reputations(view.node);
@@ -46,26 +54,28 @@ pub(super) fn due(flow: &Flow) -> Option<(NodeId, String)> {
             Candidate {
                 node: view.node,
                 model: model.id.clone(),
-                checks: of_model.map_or(0, |(_, reputation)| reputation.checks),
+                // What other nodes say of it is no check where there are better ones.
+                checks: of_model.map_or(0, |(_, of)| if has_trusted { of.scored() } else { of.checks }),
             }
         }));
     }
     let entropy = &*flow.entropy;
-    let new = candidates.iter().filter(|candidate| candidate.checks < NEW).count();
-    let chosen = if sampling::draw(entropy, rate_of(real, new)) {
-        chosen(&candidates, entropy)
-    } else {
-        None
-    };
-    chosen.map(|candidate| (candidate.node, candidate.model.clone()))
+    let has_new = candidates.iter().any(|candidate| candidate.checks < NEW);
+    let chosen = (0..how_many(real, has_new, entropy)).filter_map(|_| chosen(&candidates, entropy));
+    chosen
+        .map(|candidate| (candidate.node, candidate.model.clone()))
+        .collect()
 }
 
-/// How likely one is now, in parts per million: after so many real jobs since the last look, with so many new nodes.
-fn rate_of(real_jobs: u64, new_nodes: usize) -> u32 {
-    let looks = NEW_PAUSE_SECONDS * 1000 / LOOK_PAUSE.as_millis() as u32;
-    let for_new = (new_nodes as u64).saturating_mul(u64::from(WHOLE / looks.max(1)));
-    let for_real = real_jobs.saturating_mul(u64::from(SHARE));
-    for_new.saturating_add(for_real).min(u64::from(WHOLE)) as u32
+/// How many now, after so many real jobs since the last look.
+fn how_many(real_jobs: u64, has_new: bool, entropy: &dyn Entropy) -> usize {
+    let share = SHARE + if has_new { SHARE_FOR_NEW } else { 0 };
+    let due = real_jobs.saturating_mul(u64::from(share));
+    let part = (due % u64::from(WHOLE)) as u32;
+    let whole = usize::try_from(due / u64::from(WHOLE)).unwrap_or(AT_ONCE);
+    whole
+        .saturating_add(usize::from(sampling::draw(entropy, part)))
+        .min(AT_ONCE)
 }
 
 /// The fewer checks a node has, the likelier.
@@ -81,23 +91,28 @@ fn chosen<'a>(candidates: &'a [Candidate], entropy: &dyn Entropy) -> Option<&'a 
 }
 
 /// Asks the node something in the shape of what others ask, and checks what it answers.
-pub(super) async fn ask(flow: &Arc<Flow>, node: NodeId, name: &str, unable: &Unable) {
-    let shape = {
-        let shapes = flow.checks.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        shapes.pick(name, &*flow.entropy)
-    };
-    let Some(shape) = shape else { return };
+pub(super) async fn ask(flow: &Arc<Flow>, node: NodeId, name: &str, judges: &Judges) {
+    let entropy = &*flow.entropy;
+    // Not when the network looks, but some time after.
+    let pause = shapes::random(entropy, LOOK_PAUSE.as_millis() as usize).unwrap_or_default();
+    tokio::time::sleep(Duration::from_millis(pause as u64)).await;
     let Some(model) = flow.snapshot().models.iter().find(|spec| spec.name == name).cloned() else {
         return;
     };
-    let trusted = trusted_for(flow, node, name, unable);
-    let has_another = || agreement::another(flow, name, &[node]).is_some();
-    let shape = match trusted {
-        Some(_) => shape,
-        None if has_another() => shape.comparable(),
-        None => return,
+    let chosen = judges.of(flow, node, name);
+    let is_to_compare = chosen.is_empty();
+    if is_to_compare && agreement::another(flow, name, &[node]).is_none() {
+        return;
+    }
+    let question = {
+        let shapes = flow.checks.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(shape) = shapes.pick(name, is_to_compare, entropy) else {
+            return;
+        };
+        let shape = if is_to_compare { shape.comparable() } else { shape };
+        shape.question(&model, &shapes.past, entropy)
     };
-    let Ok(question) = shape.question(&model, &*flow.entropy) else {
+    let Ok((question, asked)) = question else {
         return;
     };
     let tokens = question
@@ -110,10 +125,25 @@ pub(super) async fn ask(flow: &Arc<Flow>, node: NodeId, name: &str, unable: &Una
     let Some(finished) = own::ask(flow, node, question).await else {
         return;
     };
-    match trusted {
-        Some(trusted) => scored(flow, finished, trusted, CheckKind::Blind, unable).await,
-        None => agreement::look_at(flow, finished).await,
+    {
+        let mut shapes = flow.checks.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+        shapes.past.add(asked, text(&finished));
     }
+    if is_to_compare {
+        agreement::look_at(flow, finished).await;
+    } else {
+        scored(flow, finished, &chosen, CheckKind::Blind, judges).await;
+    }
+}
+
+/// What was answered, as text: later questions are about it.
+fn text(finished: &Finished) -> String {
+    let whole = finished
+        .choices
+        .first()
+        .and_then(|choice: &Choice| choice.message.content.clone());
+    let pieces = finished.chunks.iter().filter(|piece| piece.index == 0);
+    whole.unwrap_or_else(|| pieces.filter_map(|piece| piece.delta.content.as_deref()).collect())
 }
 
 #[cfg(test)]
@@ -124,17 +154,14 @@ mod tests {
     use rstest::rstest;
 
     #[rstest]
-    #[case::nothing(0, 0, 0)]
-    #[case::one_in_a_hundred(1, 0, 10_000)]
-    #[case::busy(1_000, 0, WHOLE)]
-    #[case::one_a_minute(0, 1, 8_333)]
-    #[case::many_new(0, 1_000, WHOLE)]
-    fn there_is_one_for_a_hundred_jobs_and_one_a_minute_for_a_new_node(
-        #[case] real: u64,
-        #[case] new: usize,
-        #[case] expected: u32,
-    ) {
-        assert_eq!(rate_of(real, new), expected);
+    #[case::nothing_was_asked(0, true, 0)]
+    #[case::one_in_a_hundred(10_000, false, 100)]
+    #[case::more_for_new_nodes(10_000, true, 600)]
+    fn they_come_with_real_jobs(#[case] real: u64, #[case] has_new: bool, #[case] expected: usize) {
+        let entropy = SeededEntropy::new(1);
+        let found: usize = (0..real).map(|_| how_many(1, has_new, &entropy)).sum();
+        assert!(found.abs_diff(expected) <= expected / 4, "{found}");
+        assert!(how_many(1_000_000, has_new, &entropy) == AT_ONCE);
     }
 
     #[test]

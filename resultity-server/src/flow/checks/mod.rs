@@ -3,6 +3,10 @@
 //! A job's own task does little for it: one draw when a node gets it, and one attempt to leave a note when it is settled. All else
 //! happens beside, bounded: notes that nobody has time for are lost, which costs a check and nothing else. What was asked and
 //! answered is in memory only, until it was looked at.
+//!
+//! **Who reads what an asker asked.** The node that answers it, and at most the trusted nodes that score the answer; nobody
+//! else, and not even those for a job that is for a Subcloud or a region, or whose namespace keeps nothing. Where no node is trusted,
+//! nodes are compared with questions of the network's own alone.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,9 +18,10 @@ use resultity_core::clock::{Entropy, Timestamp};
 use resultity_core::id::{JobId, NamespaceId, NodeId};
 use resultity_core::job::JobKind;
 use resultity_core::openai::chat::{Choice, ChunkChoice};
+use resultity_core::signing::Outcome;
 use resultity_core::wire::JobResult;
 use serde_json::value::RawValue;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use self::shapes::Shapes;
 use crate::flow::verify::Violation;
@@ -28,10 +33,14 @@ mod agreement;
 mod ask;
 mod blind;
 mod evidence;
+mod judges;
 mod own;
+mod questions;
 mod record;
 mod shapes;
 mod worker;
+
+pub use own::ACCOUNT;
 
 /// Notes of finished jobs that wait to be looked at.
 const WAITING: usize = 64;
@@ -39,8 +48,11 @@ const WAITING: usize = 64;
 /// The most bytes of a request, and of its answer, that are kept for a check.
 const MAX_KEPT: usize = 1 << 20;
 
-/// The largest share of a node's jobs that is drawn while no trusted node is there, in parts per million.
-const MOST_UNSCORED: u32 = sampling::WHOLE / 10;
+/// Nodes whose lies wait to be written down. One lie of each waits at a time, so that no node crowds out another's.
+const MOST_LIARS: usize = 10_000;
+
+/// How often it is noted what a request looked like that is not checked, in parts per million: once enough is known, and before.
+const SKETCHED: [u32; 2] = [sampling::WHOLE / 50, sampling::WHOLE / 2];
 
 /// A job that ended well and was drawn.
 #[derive(Debug)]
@@ -59,9 +71,16 @@ pub(in crate::flow) struct Finished {
     /// What the node claims.
     pub(in crate::flow) prompt_tokens: u64,
     pub(in crate::flow) completion_tokens: u64,
+    /// What of that can be: what a check may cost is measured by it.
+    pub(in crate::flow) tokens: u64,
+    /// Whether it claims more than can be.
+    pub(in crate::flow) is_outlier: bool,
+    /// Whether the asker stopped it.
+    pub(in crate::flow) is_partial: bool,
     /// The most tokens that each choice may have.
     pub(in crate::flow) limit: u64,
     pub(in crate::flow) took: Duration,
+    /// Zero: the asker did not leave it to the network how long it may take.
     pub(in crate::flow) allowed: Duration,
     pub(in crate::flow) ended: Timestamp,
 }
@@ -71,6 +90,7 @@ impl Finished {
     pub(in crate::flow) fn claims(mut self, result: &JobResult) -> Self {
         self.prompt_tokens = result.prompt_tokens;
         self.completion_tokens = result.completion_tokens;
+        self.is_partial = result.outcome == Outcome::Partial;
         self
     }
 }
@@ -79,7 +99,42 @@ impl Finished {
 #[derive(Debug)]
 enum Note {
     Finished(Box<Finished>),
-    Violation { node: NodeId, job: JobId, model: String },
+    /// What a request looked like, of which nothing else is looked at.
+    Seen {
+        model: String,
+        kind: JobKind,
+        body: Box<RawValue>,
+    },
+}
+
+/// A job whose result no honest node sends.
+#[derive(Debug)]
+struct Lie {
+    job: JobId,
+    model: String,
+}
+
+/// Lies that wait to be written down: no flood of anything else keeps them from it.
+#[derive(Debug, Default)]
+struct Lies {
+    waiting: Mutex<HashMap<NodeId, Lie>>,
+    bell: Notify,
+}
+
+impl Lies {
+    fn add(&self, node: NodeId, lie: Lie) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < MOST_LIARS || waiting.contains_key(&node) {
+            waiting.entry(node).or_insert(lie);
+            self.bell.notify_one();
+        }
+    }
+
+    /// All that wait, as soon as there is one.
+    async fn next(&self) -> HashMap<NodeId, Lie> {
+        self.bell.notified().await;
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What the network thinks of nodes, and the way to a check.
@@ -90,6 +145,7 @@ pub struct Checks {
     inbox: Mutex<Option<mpsc::Receiver<Note>>>,
     known: RwLock<HashMap<NodeId, HashMap<String, Reputation>>>,
     budget: Mutex<Budget>,
+    lies: Lies,
     /// Whether somebody is there who could be asked: a trusted node, or a second one.
     is_active: AtomicBool,
     /// Whether one of them is trusted.
@@ -102,10 +158,10 @@ pub struct Checks {
     awaited: Mutex<HashMap<JobId, oneshot::Sender<Box<Finished>>>>,
     /// What requests look like.
     shapes: Mutex<Shapes>,
+    /// Whether too few of them are known.
+    wants_shapes: AtomicBool,
     /// Real jobs that were settled since the last look.
     real_jobs: AtomicU64,
-    /// Held from the look at a doubt to what is added to it: two comparisons that nobody decided must not both find room.
-    undecided: tokio::sync::Mutex<()>,
 }
 
 impl Default for Checks {
@@ -117,13 +173,14 @@ impl Default for Checks {
             inbox: Mutex::new(Some(inbox)),
             known: RwLock::default(),
             budget: Mutex::default(),
-            undecided: tokio::sync::Mutex::default(),
+            lies: Lies::default(),
             is_active: AtomicBool::new(false),
             has_trusted: AtomicBool::new(false),
             asks_by_itself: false,
             asker: OnceLock::new(),
             awaited: Mutex::default(),
             shapes: Mutex::default(),
+            wants_shapes: AtomicBool::new(true),
             real_jobs: AtomicU64::new(0),
         }
     }
@@ -157,6 +214,14 @@ impl Checks {
         all
     }
 
+    /// What the owner of a node is shown: its score by the model that it does worst with, and how many checks there were, roughly.
+    pub fn shown(&self, node: NodeId) -> (u16, u64) {
+        let known = self.reputations(node);
+        let shown = || known.iter().map(|(_, of)| of.shown());
+        let score = shown().map(|(score, _)| score).min().unwrap_or(500);
+        (score, shown().map(|(_, checks)| u64::from(checks)).sum())
+    }
+
     /// How the network thinks of a node, for people: 0 to 1000, by the model that it does worst with. 500: nothing is known.
     pub fn score(&self, node: NodeId) -> u16 {
         let scores = self.reputations(node).into_iter().map(|(_, of)| of.score(&self.rules));
@@ -165,7 +230,8 @@ impl Checks {
 
     /// Whether a job that a node gets now is to be checked when it is done. A node can't know.
     pub(in crate::flow) fn draws(&self, node: NodeId, model: &str, entropy: &dyn Entropy) -> bool {
-        if !self.is_active.load(Ordering::Relaxed) {
+        // What somebody asked goes to nobody else where no node is trusted.
+        if !self.has_trusted.load(Ordering::Relaxed) {
             return false;
         }
         let rate = {
@@ -173,13 +239,26 @@ impl Checks {
             let of = known.get(&node).and_then(|models| models.get(model));
             of.map_or(sampling::WHOLE, |of| sampling::rate(of, &self.rules))
         };
-        // Where nobody can score what is drawn, few of the jobs can be looked at; the network's own ones can.
-        let most = if self.has_trusted.load(Ordering::Relaxed) {
-            sampling::WHOLE
-        } else {
-            MOST_UNSCORED
-        };
-        sampling::draw(entropy, rate.min(most))
+        sampling::draw(entropy, rate)
+    }
+
+    /// Whether it is noted what a job looked like that is not checked: only where the network asks by itself.
+    pub(in crate::flow) fn sketches(&self, entropy: &dyn Entropy) -> bool {
+        self.asks_by_itself
+            && self.is_active.load(Ordering::Relaxed)
+            && sampling::draw(
+                entropy,
+                SKETCHED[usize::from(self.wants_shapes.load(Ordering::Relaxed))],
+            )
+    }
+
+    /// A request looked like this. Never waits.
+    pub(in crate::flow) fn seen(&self, model: &str, kind: JobKind, body: &RawValue) {
+        if body.get().len() <= MAX_KEPT {
+            let (model, body) = (model.to_owned(), body.to_owned());
+            // Another one will do as well.
+            let _ = self.notes.try_send(Note::Seen { model, kind, body });
+        }
     }
 
     /// A job of this many tokens was settled; checks may cost a share of them.
@@ -217,20 +296,26 @@ impl Checks {
         );
         if is_lie {
             let model = model.to_owned();
-            // A flood of lies: some of them are enough.
-            let _ = self.notes.try_send(Note::Violation { node, job, model });
+            self.lies.add(node, Lie { job, model });
         }
     }
 
+    /// Two checks at once may be heard of in another order than they were written down: the one with more counts.
     fn think(&self, node: NodeId, model: &str, reputation: Reputation) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.entry(node).or_default().insert(model.to_owned(), reputation);
+        let of_node = known.entry(node).or_default();
+        if of_node
+            .get(model)
+            .is_none_or(|before| before.checks <= reputation.checks)
+        {
+            of_node.insert(model.to_owned(), reputation);
+        }
     }
 
     fn is_doubtful(&self, node: NodeId, model: &str) -> bool {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let of = known.get(&node).and_then(|models| models.get(model));
-        of.is_some_and(|of| of.doubt() > self.rules.threshold.half())
+        of.is_some_and(|of| of.is_doubtful(&self.rules))
     }
 
     fn spends(&self, tokens: u64, is_doubtful: bool) -> bool {
@@ -247,4 +332,39 @@ pub async fn run(flow: Arc<Flow>) {
 /// The hash that a request to a trusted node is known by.
 fn hash_of(body: &RawValue) -> B256 {
     resultity_core::canonical::sha256(body.get())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use resultity_core::clock::{SeededEntropy, SystemClock};
+    use resultity_core::signing::Keypair;
+    use std::collections::HashSet;
+
+    #[test]
+    fn what_is_heard_late_changes_nothing() {
+        let (checks, node) = (Checks::default(), Keypair::generate(&SeededEntropy::new(1)).node_id());
+        let after = |checks| Reputation {
+            checks,
+            ..Reputation::default()
+        };
+        for number in [1, 3, 2] {
+            checks.think(node, "m", after(number));
+        }
+        assert_eq!(checks.reputations(node), [("m".to_owned(), after(3))]);
+    }
+
+    #[tokio::test]
+    async fn no_flood_of_one_node_s_lies_keeps_another_s_from_being_heard() {
+        let (checks, entropy) = (Checks::default(), SeededEntropy::new(1));
+        let nodes = [(); 2].map(|()| Keypair::generate(&entropy).node_id());
+        for node in [vec![nodes[0]; 1_000], vec![nodes[1]]].concat() {
+            checks.violated(node, JobId::new(&SystemClock, &entropy), "m", &Violation::OutputHash);
+        }
+        // What is no lie is none.
+        let other = Keypair::generate(&entropy).node_id();
+        checks.violated(other, JobId::new(&SystemClock, &entropy), "m", &Violation::TooLarge);
+        let heard: HashSet<NodeId> = checks.lies.next().await.into_keys().collect();
+        assert_eq!(heard, HashSet::from(nodes));
+    }
 }

@@ -20,8 +20,8 @@ use crate::flow::{EVENT_QUEUE, Flow, Principal};
 use crate::store::trust::FundChecks;
 use crate::store::{KeyLimits, NewTenant, StoreError};
 
-/// The account's name. Accounts of people are named by their ids.
-const ACCOUNT: &str = "network";
+/// The account's name. Accounts of people are named by their ids, and the shell makes none with this name.
+pub const ACCOUNT: &str = "network";
 
 /// The namespace's name.
 const NAMESPACE: &str = "checks";

@@ -1,32 +1,33 @@
 //! The task that looks at notes, a few at a time.
 
-use std::collections::HashMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use resultity_core::id::NodeId;
 use resultity_core::job::JobKind;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::MissedTickBehavior;
 
+use super::ask::Unanswered;
+use super::judges::Judges;
 use super::shapes::Shape;
-use super::{Finished, Note, agreement, ask, blind, evidence, record};
+use super::{Finished, Lie, Note, ask, blind, evidence, record};
 use crate::flow::Flow;
 use crate::store::trust::CheckKind;
-use crate::trust::Evidence;
+use crate::trust::{Evidence, MilliNats};
 
 /// How many checks are under way at once.
-const AT_ONCE: usize = 4;
+pub(super) const AT_ONCE: usize = 4;
 
 /// How often to look whether a trusted node is there.
 pub(super) const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
-/// How long a trusted node is not asked again that could not score a model's answers.
-const UNABLE_FOR: Duration = Duration::from_mins(10);
+/// From here on what one judge found is strong, and a second one is heard where there is one.
+const STRONG: MilliNats = MilliNats::new(2_000);
 
-/// Trusted nodes that could not score answers of a model, since when.
-pub(super) type Unable = Arc<Mutex<HashMap<(NodeId, String), Instant>>>;
+/// How many judges are tried for one answer.
+const MOST_JUDGES: usize = 3;
 
 pub(super) async fn run(flow: Arc<Flow>) {
     let inbox = flow.checks.inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -39,52 +40,50 @@ pub(super) async fn run(flow: Arc<Flow>) {
         }
         Err(error) => tracing::error!(%error, "what was thought of nodes can't be read; all of them count as new"),
     }
-    let (permits, unable) = (Arc::new(Semaphore::new(AT_ONCE)), Unable::default());
+    let (permits, judges) = (Arc::new(Semaphore::new(AT_ONCE)), Arc::new(Judges::default()));
     let mut looks = tokio::time::interval(LOOK_PAUSE);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let note = tokio::select! {
+        // A note is taken only when somebody has time for it; lies and looks never wait for that.
+        let next = async {
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (permit, inbox.recv().await)
+        };
+        let (permit, note) = tokio::select! {
+            biased;
             () = flow.intake_ended.cancelled() => return,
+            lies = flow.checks.lies.next() => {
+                for (node, lie) in lies {
+                    caught(&flow, node, lie).await;
+                }
+                continue;
+            }
             _ = looks.tick() => {
-                look(&flow, &unable);
-                let permit = Arc::clone(&permits).try_acquire_owned();
-                if let (Ok(permit), Some((node, model))) = (permit, blind::due(&flow)) {
-                    let (flow, unable) = (Arc::clone(&flow), Arc::clone(&unable));
+                look(&flow, &judges);
+                for (node, model) in blind::due(&flow) {
+                    let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else { break };
+                    let (flow, judges) = (Arc::clone(&flow), Arc::clone(&judges));
                     flow.clone().background.spawn(async move {
                         tokio::select! {
                             () = flow.intake_ended.cancelled() => {}
-                            () = blind::ask(&flow, node, &model, &unable) => {}
+                            () = blind::ask(&flow, node, &model, &judges) => {}
                         }
                         drop(permit);
                     });
                 }
                 continue;
             }
-            note = inbox.recv() => note,
+            next = next => next,
         };
         match note {
             None => return,
-            Some(Note::Violation { node, job, model }) => {
-                let made = record::Made {
-                    node,
-                    job,
-                    model,
-                    kind: CheckKind::Violation,
-                    evidence: Evidence::violation(),
-                    ended: flow.clock.now(),
-                };
-                record::write(&flow, made).await;
-            }
+            Some(Note::Seen { model, kind, body }) => remember(&flow, Shape::of(&model, kind, &body)),
             Some(Note::Finished(finished)) => {
-                let permit = tokio::select! {
-                    () = flow.intake_ended.cancelled() => return,
-                    permit = Arc::clone(&permits).acquire_owned() => permit,
-                };
-                let (flow, unable) = (Arc::clone(&flow), Arc::clone(&unable));
+                let (flow, judges) = (Arc::clone(&flow), Arc::clone(&judges));
                 flow.clone().background.spawn(async move {
                     tokio::select! {
                         () = flow.intake_ended.cancelled() => {}
-                        () = look_at(&flow, *finished, &unable) => {}
+                        () = look_at(&flow, *finished, &judges) => {}
                     }
                     drop(permit);
                 });
@@ -93,17 +92,29 @@ pub(super) async fn run(flow: Arc<Flow>) {
     }
 }
 
+/// Writes a lie down.
+async fn caught(flow: &Flow, node: NodeId, lie: Lie) {
+    let made = record::Made {
+        node,
+        job: lie.job,
+        model: lie.model,
+        kind: CheckKind::Violation,
+        evidence: Evidence::violation(),
+        ended: flow.clock.now(),
+    };
+    record::write(flow, made).await;
+}
+
 /// Looks who is there.
-fn look(flow: &Flow, unable: &Unable) {
+fn look(flow: &Flow, judges: &Judges) {
     let now = flow.clock.now();
-    let mut unable = unable.lock().unwrap_or_else(PoisonError::into_inner);
-    unable.retain(|_, since| since.elapsed() < UNABLE_FOR);
     let views = flow.fleet.all();
     let has_trusted = views.iter().any(|view| {
         view.standing.is_trusted(now)
+            && view.is_routed(now)
             && view
                 .ready_models()
-                .any(|model| !unable.contains_key(&(view.node, model.id.clone())))
+                .any(|model| judges.is_able(view.node, &model.id) != Some(false))
     });
     let has_two = || views.iter().filter(|view| view.is_routed(now)).nth(1).is_some();
     let checks = &flow.checks;
@@ -112,75 +123,111 @@ fn look(flow: &Flow, unable: &Unable) {
     checks.is_active.store(is_active, Ordering::Relaxed);
 }
 
-/// Checks a finished job with the help of a trusted node, or of others where none is there.
-async fn look_at(flow: &Arc<Flow>, finished: Finished, unable: &Unable) {
+/// Remembers what a request looked like.
+fn remember(flow: &Flow, shape: Option<Shape>) {
+    let Some(shape) = shape else { return };
+    let mut shapes = flow.checks.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+    shapes.add(shape);
+    flow.checks.wants_shapes.store(shapes.are_few(), Ordering::Relaxed);
+}
+
+/// Checks a finished job with the help of trusted nodes.
+async fn look_at(flow: &Arc<Flow>, finished: Finished, judges: &Judges) {
     if flow.checks.asks_by_itself {
-        let shape = Shape::of(&finished.model, finished.kind, &finished.body);
-        let mut shapes = flow.checks.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        shapes.add(shape);
+        remember(flow, Shape::of(&finished.model, finished.kind, &finished.body));
     }
     let now = flow.clock.now();
     let view = flow.fleet.node(finished.node);
     if view.is_some_and(|view| view.standing.is_trusted(now)) {
         return;
     }
-    let Some(trusted) = trusted_for(flow, finished.node, &finished.model, unable) else {
-        if flow.checks.asks_by_itself {
-            agreement::look_at(flow, finished).await;
-        }
+    let chosen = judges.of(flow, finished.node, &finished.model);
+    if chosen.is_empty() {
         return;
-    };
-    let tokens = finished.prompt_tokens.saturating_add(finished.completion_tokens);
+    }
     let is_doubtful = flow.checks.is_doubtful(finished.node, &finished.model);
-    if !flow.checks.spends(tokens, is_doubtful) {
+    if !flow.checks.spends(finished.tokens, is_doubtful) {
         metrics::counter!("resultity_checks_dropped_total").increment(1);
         return;
     }
-    scored(flow, finished, trusted, CheckKind::Sampled, unable).await;
+    scored(flow, finished, &chosen, CheckKind::Sampled, judges).await;
 }
 
-/// Has a trusted node look at an answer, and writes down what it found.
-pub(super) async fn scored(flow: &Arc<Flow>, finished: Finished, trusted: NodeId, kind: CheckKind, unable: &Unable) {
-    let found = match finished.kind {
-        JobKind::ChatCompletion | JobKind::Completion => evidence::of_text(flow, &finished, trusted).await,
-        JobKind::Embedding => evidence::of_embeddings(flow, &finished, trusted).await,
-        _ => return,
-    };
-    match found {
-        Ok(Some(evidence)) if !evidence.is_empty() => {
-            let made = record::Made {
-                node: finished.node,
-                job: finished.job,
-                model: finished.model,
-                kind,
-                evidence,
-                ended: finished.ended,
-            };
-            record::write(flow, made).await;
+/// Has trusted nodes look at an answer, and writes down what they found. What speaks strongly against the node is heard from two
+/// where there are two, and the milder one counts: the smaller of two e-values is one.
+pub(super) async fn scored(flow: &Arc<Flow>, finished: Finished, chosen: &[NodeId], kind: CheckKind, judges: &Judges) {
+    let mut found: Option<Evidence> = None;
+    for judge in chosen.iter().copied().take(MOST_JUDGES) {
+        let is_second = found.is_some();
+        if is_second {
+            let is_doubtful = flow.checks.is_doubtful(finished.node, &finished.model);
+            if !flow.checks.spends(finished.tokens, is_doubtful) {
+                break;
+            }
         }
-        Ok(_) => {}
-        Err(ask::Unanswered::CanNot) => {
-            tracing::info!(node.id = %trusted, model = finished.model, "a trusted node can't score answers of this model");
-            let mut unable = unable.lock().unwrap_or_else(PoisonError::into_inner);
-            unable.insert((trusted, finished.model), Instant::now());
-        }
-        Err(ask::Unanswered::Failed(reason)) => {
-            tracing::info!(node.id = %trusted, reason, "a check came to nothing");
+        match heard(flow, &finished, judge, judges).await {
+            Heard::Found(evidence) => {
+                let is_milder = found.as_ref().is_none_or(|first| evidence.weight() < first.weight());
+                if is_milder {
+                    found = Some(evidence);
+                }
+                if is_second || found.as_ref().is_none_or(|found| found.weight() < STRONG) {
+                    break;
+                }
+            }
+            Heard::Nothing => break,
+            Heard::AskAnother => {}
         }
     }
+    let Some(evidence) = found.filter(|evidence| !evidence.is_empty()) else {
+        return;
+    };
+    let made = record::Made {
+        node: finished.node,
+        job: finished.job,
+        model: finished.model,
+        kind,
+        evidence,
+        ended: finished.ended,
+    };
+    record::write(flow, made).await;
 }
 
-/// A trusted node other than this one that serves the model.
-pub(super) fn trusted_for(flow: &Flow, node: NodeId, model: &str, unable: &Unable) -> Option<NodeId> {
-    let now = flow.clock.now();
-    let unable = unable.lock().unwrap_or_else(PoisonError::into_inner);
-    let views = flow.fleet.all();
-    let able = views.iter().filter(|view| {
-        view.node != node
-            && view.standing.is_trusted(now)
-            && view.ready_models().any(|ready| ready.id == model)
-            && !unable.contains_key(&(view.node, model.to_owned()))
-    });
-    // The one that has least to do.
-    able.min_by_key(|view| view.load.running).map(|view| view.node)
+/// What came of asking a judge.
+enum Heard {
+    Found(Evidence),
+    /// There is nothing in this job that could be judged.
+    Nothing,
+    AskAnother,
+}
+
+async fn heard(flow: &Arc<Flow>, finished: &Finished, judge: NodeId, judges: &Judges) -> Heard {
+    let model = &finished.model;
+    let found = match finished.kind {
+        JobKind::ChatCompletion | JobKind::Completion => evidence::of_text(flow, finished, judge).await,
+        JobKind::Embedding => evidence::of_embeddings(flow, finished, judge).await,
+        _ => return Heard::Nothing,
+    };
+    match found {
+        Ok(Some(evidence)) => Heard::Found(evidence),
+        Ok(None) => Heard::Nothing,
+        Err(Unanswered::CanNot) if finished.kind == JobKind::Embedding => Heard::Nothing,
+        // It may be this request alone, which an asker has made so: that must not keep the judge from others.
+        Err(Unanswered::CanNot) => {
+            let is_able = match judges.is_able(judge, model) {
+                Some(is_able) => is_able,
+                None => ask::can_score(flow, judge, finished.kind, model).await,
+            };
+            judges.learn(judge, model, is_able);
+            if is_able {
+                return Heard::Nothing;
+            }
+            tracing::info!(node.id = %judge, model, "a trusted node can't score answers of this model");
+            Heard::AskAnother
+        }
+        Err(Unanswered::Failed(reason)) => {
+            tracing::info!(node.id = %judge, reason, "a check came to nothing");
+            Heard::AskAnother
+        }
+    }
 }

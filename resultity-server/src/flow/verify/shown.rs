@@ -34,7 +34,8 @@ pub(super) fn fields(kind: JobKind, extent: Extent, fields: &mut Map<String, Val
     if kind == JobKind::ChatCompletion {
         for (name, value) in std::mem::take(fields) {
             let value = match name.as_str() {
-                _ if value.is_null() => continue,
+                // What says nothing is not there: it must not look as if more had come than text.
+                _ if is_nothing(&value) => continue,
                 "tool_calls" => tool_calls(value, extent)?,
                 "function_call" => encoded(&function(read(value)?, extent)?)?,
                 "refusal" | "reasoning_content" | "reasoning" if value.is_string() => value,
@@ -45,6 +46,17 @@ pub(super) fn fields(kind: JobKind, extent: Extent, fields: &mut Map<String, Val
     }
     *fields = shown;
     Ok(())
+}
+
+/// Null, or an empty text, list or object.
+fn is_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(entries) => entries.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
 }
 
 #[derive(Deserialize, Serialize)]
@@ -272,6 +284,14 @@ mod tests {
             shown(JobKind::ChatCompletion, Extent::Whole, object).unwrap(),
             json!({"function_call": {"name": "f", "arguments": "{\"a\":1}"}})
         );
+    }
+
+    #[test]
+    fn what_says_nothing_does_not_go_on() {
+        let empty = json!({"reasoning_content": "", "reasoning": "", "refusal": "", "tool_calls": [], "function_call": {}});
+        for extent in [Extent::Whole, Extent::Piece] {
+            assert_eq!(shown(JobKind::ChatCompletion, extent, empty.clone()).unwrap(), json!({}));
+        }
     }
 
     #[test]

@@ -93,6 +93,7 @@ fn options_become_those_of_a_chat_completion() {
         "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false,
         "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": true}},
         "verbosity": "low", "reasoning_effort": "high", "logprobs": true, "top_logprobs": 2,
+        "presence_penalty": 0.0, "frequency_penalty": 0.0,
     });
     assert_eq!(body, expected);
 }

@@ -3,24 +3,34 @@
 use std::time::Duration;
 
 use resultity_core::B256;
+use resultity_core::api::gate::NodeFlag;
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment::{Mainnet, Testnet};
 use resultity_core::id::{AuditId, JobId, NotificationId, PenaltyId};
 
 use super::Scenario;
-use super::bindings::{audited, bound, told};
+use super::bindings::{audit, audited, bound, notice, other_account, told};
 use super::world::{World, micros, node};
 use crate::store::NewTenant;
-use crate::store::fleet::PenaltyRecord;
+use crate::store::fleet::{NewFlag, PenaltyRecord, Unbound};
 use crate::store::trust::{CheckKind, Checked, FundChecks, NewCheck};
 use crate::trust::evidence::{Aspect, Evidence, Finding};
 use crate::trust::{MilliNats, Reputation, Rules};
 
 /// Every scenario with its name.
-pub(super) const SCENARIOS: [(&str, Scenario); 4] = [
+pub(super) const SCENARIOS: [(&str, Scenario); 7] = [
     ("a check counts once", |world| Box::pin(a_check_counts_once(world))),
     ("lies lead to longer and longer exclusions", |world| {
         Box::pin(lies_lead_to_longer_and_longer_exclusions(world))
+    }),
+    ("nodes that nobody trusts exclude nobody", |world| {
+        Box::pin(nodes_that_nobody_trusts_exclude_nobody(world))
+    }),
+    ("a node is trusted for its owner", |world| {
+        Box::pin(a_node_is_trusted_for_its_owner(world))
+    }),
+    ("a new key of an account is no new beginning", |world| {
+        Box::pin(a_new_key_of_an_account_is_no_new_beginning(world))
     }),
     ("checks are paid from fees, and issued in testnet alone", |world| {
         Box::pin(checks_are_paid_from_fees_and_issued_in_testnet_alone(world))
@@ -120,6 +130,105 @@ async fn lies_lead_to_longer_and_longer_exclusions(world: &World) {
         assert!(matches!(nothing, Checked::Nothing(_)), "{nothing:?}");
         world.clock.advance(Duration::from_hours(24 * 10));
     }
+}
+
+async fn nodes_that_nobody_trusts_exclude_nobody(world: &World) {
+    bound(world).await;
+    let threshold = Rules::default().threshold;
+    // At once, as from many accounts.
+    let compared: Vec<_> = (0..12)
+        .map(|_| {
+            world.store.record_check(NewCheck {
+                kind: CheckKind::Agreement,
+                ..check(world, 6_000)
+            })
+        })
+        .collect();
+    for done in futures::future::join_all(compared).await {
+        let Checked::Done(reputation, None) = done.expect("an answer") else {
+            unreachable!("it was excluded");
+        };
+        assert!(reputation.doubt() <= threshold.half(), "{reputation:?}");
+    }
+    // Nor do they add to what a trusted node says.
+    let (reputation, penalty) = checked(world, check(world, 6_000)).await;
+    assert_eq!((reputation.evidence().get(), penalty), (6_000, None));
+    assert!(checked(world, check(world, 6_000)).await.1.is_some());
+}
+
+async fn trust(world: &World) {
+    let flag = NewFlag {
+        node: node(1),
+        environment: Testnet,
+        flag: NodeFlag::Trusted,
+        reason: "ours".to_owned(),
+        until: None,
+        audit: audit(world, "node.flag"),
+        notice: None,
+    };
+    let flagged = world.store.flag_node(flag).await.expect("an answer").expect("the node");
+    assert!(flagged.standing.is_trusted(world.now()));
+}
+
+async fn is_trusted(world: &World) -> bool {
+    let standing = world.store.node_standing(node(1), Testnet, world.now()).await;
+    standing.expect("an answer").expect("the node").is_trusted(world.now())
+}
+
+async fn a_node_is_trusted_for_its_owner(world: &World) {
+    let store = &world.store;
+    // Before it has an owner it is nobody whom anyone could trust.
+    store
+        .register_node(node(1), Testnet, world.now())
+        .await
+        .expect("an answer");
+    trust(world).await;
+    bound(world).await;
+    assert!(!is_trusted(world).await, "bound by a code");
+    trust(world).await;
+    let farewell = notice(world, "node.unbound");
+    let unbound = store.unbind_node(
+        world.key.account,
+        node(1),
+        Testnet,
+        audit(world, "node.unbind"),
+        farewell,
+    );
+    assert_eq!(unbound.await.expect("an answer"), Unbound::Done);
+    assert!(!is_trusted(world).await, "unbound");
+    trust(world).await;
+    let other = other_account(world).await;
+    let bound = store.bind_node(node(1), Testnet, other, world.now()).await;
+    assert!(
+        bound.expect("an answer").is_some() && !is_trusted(world).await,
+        "bound by the server"
+    );
+}
+
+async fn a_new_key_of_an_account_is_no_new_beginning(world: &World) {
+    bound(world).await;
+    let account = world.key.account;
+    for _ in 0..2 {
+        checked(world, check(world, 6_000)).await;
+    }
+    let other = node(2);
+    let store = &world.store;
+    store
+        .register_node(other, Testnet, world.now())
+        .await
+        .expect("an answer");
+    store
+        .bind_node(other, Testnet, account, world.now())
+        .await
+        .expect("an answer");
+    let of_other = |world: &World| NewCheck {
+        node: other,
+        ..check(world, 6_000)
+    };
+    checked(world, of_other(world)).await;
+    let penalty = checked(world, of_other(world)).await.1.expect("a penalty");
+    let lasts = penalty.until.map(|until| until.since(penalty.created).as_secs() / 3600);
+    assert_eq!(lasts, Some(24));
 }
 
 async fn checks_are_paid_from_fees_and_issued_in_testnet_alone(world: &World) {

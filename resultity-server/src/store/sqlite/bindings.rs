@@ -1,6 +1,7 @@
 //! Who owns a node: bound by a code that the node signs, or by a wallet of the account; given up.
 
 use resultity_core::B256;
+use resultity_core::api::gate::NodeFlag;
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
@@ -145,6 +146,7 @@ fn take(
         &[&offer.hash.as_slice()],
     )?;
     let is_moved = before.account.is_some() && !is_own;
+    let was_trusted = !is_own && distrust(connection, node, offer.environment)?;
     if is_moved {
         subclouds::leave_all(connection, node, offer.environment)?;
     }
@@ -175,6 +177,11 @@ fn take(
         let was = before
             .account
             .map(|account| json!({ "account": account, "name": before.name, "by": was_bound_by.map(BoundBy::as_str) }));
+        let was = if was_trusted {
+            with_trust(was.unwrap_or_else(|| json!({})))
+        } else {
+            was
+        };
         let line = AuditEntry {
             actor: Actor::Account(offer.account),
             subject: format!("node:{node}"),
@@ -195,6 +202,22 @@ fn take(
         account: offer.account,
         name,
     })
+}
+
+/// Whom the network trusts is its owner: whoever has it next has to be trusted anew. Whether it was trusted.
+pub(super) fn distrust(connection: &Connection, node: NodeId, environment: Environment) -> Result<bool, StoreError> {
+    let taken = execute(
+        connection,
+        "DELETE FROM node_flags WHERE node = ?1 AND environment = ?2 AND flag = ?3",
+        &[&node.to_string(), &environment.as_str(), &NodeFlag::Trusted.as_str()],
+    )?;
+    Ok(taken > 0)
+}
+
+/// As the audit log tells it.
+fn with_trust(mut was: serde_json::Value) -> Option<serde_json::Value> {
+    was["trusted"] = true.into();
+    Some(was)
 }
 
 /// Gives a node up.
@@ -232,7 +255,12 @@ pub(super) fn unbind(
         &[&node.to_string(), &environment.as_str()],
     )?;
     subclouds::leave_all(connection, node, environment)?;
-    audit.before = Some(json!({ "account": account, "name": record.standing.name }));
+    let was = json!({ "account": account, "name": record.standing.name });
+    audit.before = if distrust(connection, node, environment)? {
+        with_trust(was)
+    } else {
+        Some(was)
+    };
     audit_log::append(connection, &audit)?;
     tell_owner(connection, &record.standing, Some(notice), audit.now)?;
     Ok(Unbound::Done)

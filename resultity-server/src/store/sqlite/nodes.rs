@@ -5,6 +5,7 @@ use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, NodeId};
 use rusqlite::Connection;
 
+use super::bindings;
 use super::rows::{execute, first, parsed, parsed_if_any};
 use crate::store::{NodeRecord, StoreError};
 
@@ -72,7 +73,7 @@ pub(super) fn bind(
     account: AccountId,
     now: Timestamp,
 ) -> Result<Option<NodeRecord>, StoreError> {
-    execute(
+    let bound = execute(
         connection,
         "UPDATE nodes SET account = ?3, bound_at = ?4 WHERE id = ?1 AND environment = ?2 AND account IS NULL",
         &[
@@ -82,6 +83,9 @@ pub(super) fn bind(
             &now.as_millis(),
         ],
     )?;
+    if bound > 0 {
+        bindings::distrust(connection, node, environment)?;
+    }
     read(connection, node, environment)
 }
 

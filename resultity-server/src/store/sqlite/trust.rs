@@ -10,10 +10,11 @@ use rusqlite::{Connection, Row};
 use serde_json::json;
 
 use super::ledger::About;
+use super::movements::Posted;
 use super::rows::{all, execute, first, json_if_any, parsed, parsed_if_any};
 use super::{SqliteStore, fleet, movements, penalties};
 use crate::store::fleet::{NewPenalty, OwnerNotice, PenaltyRecord};
-use crate::store::trust::{CheckRecord, Checked, FundChecks, NewCheck, TrustStore};
+use crate::store::trust::{CheckKind, CheckRecord, Checked, FundChecks, NewCheck, TrustStore};
 use crate::store::{Actor, AuditEntry, StoreError};
 use crate::trust::reputation::{cooldown, told};
 use crate::trust::{Aspect, MilliNats, Reputation, Verdict};
@@ -41,7 +42,11 @@ fn record(connection: &Connection, check: &NewCheck) -> Result<Checked, StoreErr
     if known.is_some() {
         return Ok(Checked::Nothing(reputation));
     }
-    let verdict = reputation.observe(&check.rules, &check.evidence, check.ended, check.now);
+    // Where nobody is trusted, nobody is believed so much that it comes to an exclusion: whoever the others are, and however many.
+    let verdict = match check.kind {
+        CheckKind::Agreement => reputation.compared(&check.rules, &check.evidence, check.ended),
+        _ => reputation.observe(&check.rules, &check.evidence, check.ended, check.now),
+    };
     let penalty = match &verdict {
         Verdict::TooOld => return Ok(Checked::Nothing(reputation)),
         Verdict::Stays => None,
@@ -79,7 +84,8 @@ fn record(connection: &Connection, check: &NewCheck) -> Result<Checked, StoreErr
     Ok(Checked::Done(reputation, penalty.map(Box::new)))
 }
 
-/// Excludes a node, longer each time. Exclusions that were lifted don't count.
+/// Excludes a node, longer each time: those of the other nodes of its account count too, so that a new key is no new beginning.
+/// Exclusions that were lifted don't count.
 fn exclude(
     connection: &Connection,
     check: &NewCheck,
@@ -87,8 +93,13 @@ fn exclude(
 ) -> Result<Option<PenaltyRecord>, StoreError> {
     let before = first(
         connection,
-        "SELECT count(*) FROM checks JOIN penalties ON penalties.id = checks.penalty
-         WHERE checks.node = ?1 AND checks.environment = ?2 AND checks.penalty IS NOT NULL AND penalties.lifted_at IS NULL",
+        "SELECT count(*) FROM penalties p
+         WHERE p.id IN (SELECT id FROM penalties WHERE node = ?1 AND environment = ?2
+                        UNION
+                        SELECT id FROM penalties WHERE environment = ?2 AND account =
+                            (SELECT account FROM nodes WHERE id = ?1 AND environment = ?2))
+           AND p.lifted_at IS NULL
+           AND EXISTS (SELECT 1 FROM checks c WHERE c.node = p.node AND c.environment = p.environment AND c.penalty = p.id)",
         &[&check.node.to_string(), &check.environment.as_str()],
         |row| row.get::<_, u32>(0),
     )?;
@@ -164,7 +175,11 @@ fn fund(connection: &Connection, fund: &FundChecks) -> Result<Credits, StoreErro
             now: fund.now,
         };
         let posting = Posting::between(PostingKind::Grant, from, to, amount)?;
-        movements::post(connection, &posting, &about)?;
+        match movements::post(connection, &posting, &about)? {
+            Posted::Now => {}
+            // Somebody else has moved the same, or what was there: what the namespace has now is the answer.
+            Posted::Before { .. } | Posted::Insufficient { .. } => break,
+        }
     }
     movements::balance(connection, to)
 }

@@ -13,6 +13,10 @@ use crate::trust::evidence::{Aspect, Finding};
 /// How much an honest token may surprise more or less than it should, in nats: other hardware and quantisation.
 const DRIFT: f64 = 0.02;
 
+/// How much less it may surprise: engines leave out what is unlikely (the 40 likeliest, those with a twentieth of the likeliest one's
+/// share) where nothing in a request can tell them not to.
+const CUT_OFF: f64 = 0.25;
+
 /// What is added to the variance of a text, in nats squared: a few tokens of a sure model say little.
 const LEAST_VARIANCE: f64 = 4.0;
 
@@ -38,8 +42,14 @@ pub struct Claim {
     pub at_limit: u32,
     /// Whether the request names texts that end the answer: what was cut off there can't be counted.
     pub has_stops: bool,
-    /// Whether more was counted than is shown, such as what a model thinks.
+    /// Whether more was counted than could be read, such as what a model thinks, or the rest of a very long text.
     pub has_hidden: bool,
+    /// Whether the network itself found more tokens claimed than can be.
+    pub is_outlier: bool,
+    /// Whether engines are known to draw the tokens of such a request alike, so that their likelihood says something.
+    pub is_calibrated: bool,
+    /// Whether what came is of a kind that was not asked for: calls of functions without functions, nothing at all for an odd reason.
+    pub is_odd: bool,
 }
 
 /// What the score of an answer says of the node that gave it. Nothing if the score is none of this answer.
@@ -49,20 +59,27 @@ pub fn findings(score: &Score, claim: &Claim) -> Vec<Finding> {
     }
     let mut findings = Vec::new();
     let tokens: u64 = score.answers.iter().map(|answer| answer.tokens() as u64).sum();
-    if tokens > 0 {
+    if tokens > 0 && claim.is_calibrated {
         findings.push(if score.greedy {
             likeliest(&score.answers)
         } else {
             drawn(&score.answers)
         });
     }
-    if !claim.has_stops {
+    if !claim.has_stops && claim.is_calibrated {
         findings.extend(ends(score));
     }
+    findings.push(token_count(score, claim, tokens));
     if !claim.has_hidden {
-        findings.extend(counts(score, claim, tokens));
+        findings.extend(length(score, claim, tokens));
     }
+    findings.push(form(claim.is_odd));
     findings
+}
+
+/// Whether an answer is of a kind that was asked for. What is not can't be read again, so it must not be a way around that.
+pub fn form(is_odd: bool) -> Finding {
+    Finding::of_event(Aspect::Form, is_odd, 0.005, 0.9)
 }
 
 /// Whether the tokens surprise as much as drawn ones do.
@@ -75,7 +92,8 @@ fn drawn(answers: &[AnswerScore]) -> Finding {
             tokens += 1.0;
         }
     }
-    let beyond = excess.signum() * (excess.abs() - DRIFT * tokens).max(0.0);
+    let drift = if excess < 0.0 { CUT_OFF } else { DRIFT };
+    let beyond = excess.signum() * (excess.abs() - drift * tokens).max(0.0);
     let z = beyond / f64::sqrt(variance);
     Finding::new(Aspect::Text, e_value_of(z))
 }
@@ -139,20 +157,34 @@ fn e_value_of_end(end: EndScore, tokens: usize, greedy: bool) -> f64 {
     calibrated((-nats(end.surprisal)).exp() * places)
 }
 
-/// Whether there are as many tokens as is said, and as many as there should be.
-fn counts(score: &Score, claim: &Claim, tokens: u64) -> Vec<Finding> {
+/// A text can be cut into tokens in more than one way, and ends are tokens too.
+fn room(counted: u64, choices: u64) -> u64 {
+    counted.saturating_add(counted / 10).saturating_add(4 * choices)
+}
+
+/// Whether there are as many tokens as is said.
+fn token_count(score: &Score, claim: &Claim, tokens: u64) -> Finding {
     let choices = score.answers.len() as u64;
-    // A text can be cut into tokens in more than one way, and ends are tokens too.
-    let room = |counted: u64| counted + counted / 10 + 4 * choices;
-    let inflated =
-        claim.completion_tokens > room(tokens) && !claim.has_stops || claim.prompt_tokens > room(score.prompt_tokens);
-    let mut findings = vec![Finding::of_event(Aspect::TokenCount, inflated, 0.005, 0.9)];
-    if claim.at_limit > 0 && u64::from(claim.at_limit) == choices {
+    let is_uncounted = claim.has_stops || claim.has_hidden;
+    let is_inflated = claim.is_outlier
+        || claim.completion_tokens > room(tokens, choices) && !is_uncounted
+        || claim.prompt_tokens > room(score.prompt_tokens, choices);
+    Finding::of_event(Aspect::TokenCount, is_inflated, 0.005, 0.9)
+}
+
+/// Whether a prompt, or so many texts together, has as many tokens as is said.
+pub fn prompt_count(claimed: u64, counted: u64, texts: u64) -> Finding {
+    Finding::of_event(Aspect::TokenCount, claimed > room(counted, texts), 0.005, 0.9)
+}
+
+/// Whether answers that are said to be as long as they may be are that long.
+fn length(score: &Score, claim: &Claim, tokens: u64) -> Option<Finding> {
+    let choices = score.answers.len() as u64;
+    (claim.at_limit > 0 && u64::from(claim.at_limit) == choices).then(|| {
         let due = claim.limit.saturating_mul(choices);
-        let is_short = room(tokens) < due.min(claim.completion_tokens.max(1).saturating_mul(2));
-        findings.push(Finding::of_event(Aspect::Length, is_short, 0.005, 0.9));
-    }
-    findings
+        let is_short = room(tokens, choices) < due.min(claim.completion_tokens.max(1).saturating_mul(2));
+        Finding::of_event(Aspect::Length, is_short, 0.005, 0.9)
+    })
 }
 
 fn nats(thousandths: u32) -> f64 {

@@ -49,6 +49,9 @@ fn claim(score: &Score) -> Claim {
         at_limit: 0,
         has_stops: false,
         has_hidden: false,
+        is_outlier: false,
+        is_calibrated: true,
+        is_odd: false,
     }
 }
 
@@ -58,6 +61,7 @@ fn claim(score: &Score) -> Claim {
 #[case::few_tokens(drawn_with(2, 900), None)]
 #[case::a_smaller_model(drawn_with(100, 400), Some(Aspect::Text))]
 #[case::junk(drawn_with(50, 8_000), Some(Aspect::Text))]
+#[case::a_tail_that_the_engine_leaves_out(drawn_with(400, -200), None)]
 #[case::colder_than_asked(drawn_with(200, -700), Some(Aspect::Text))]
 #[case::the_likeliest(greedy_with(100, 0), None)]
 #[case::a_near_tie(greedy_with(60, 2), None)]
@@ -95,6 +99,31 @@ fn counts_have_to_be_right(
     };
     let evidence = Evidence::new(findings(&score, &claim));
     assert_eq!(evidence.against().next(), expected, "{evidence:?}");
+}
+
+#[rstest]
+#[case::an_outlier(|claim: &mut Claim| claim.is_outlier = true, Some(Aspect::TokenCount))]
+#[case::prompt_inflated_behind_thoughts(|claim: &mut Claim| { claim.has_hidden = true; claim.prompt_tokens = 60 }, Some(Aspect::TokenCount))]
+#[case::thoughts(|claim: &mut Claim| { claim.has_hidden = true; claim.completion_tokens = 500 }, None)]
+#[case::odd(|claim: &mut Claim| claim.is_odd = true, Some(Aspect::Form))]
+fn what_can_not_be_read_is_no_way_around_the_rest(#[case] change: fn(&mut Claim), #[case] expected: Option<Aspect>) {
+    let score = drawn_with(100, 0);
+    let mut claim = claim(&score);
+    change(&mut claim);
+    let evidence = Evidence::new(findings(&score, &claim));
+    assert_eq!(evidence.against().next(), expected, "{evidence:?}");
+    assert_eq!(evidence.speaks_against(), expected.is_some(), "{evidence:?}");
+}
+
+#[test]
+fn where_engines_may_differ_the_text_says_nothing_and_the_rest_does() {
+    let score = ended(drawn_with(50, 8_000), 20_000);
+    let claim = Claim {
+        is_calibrated: false,
+        ..claim(&score)
+    };
+    let found: Vec<Aspect> = findings(&score, &claim).iter().map(|finding| finding.aspect).collect();
+    assert_eq!(found, [Aspect::TokenCount, Aspect::Form]);
 }
 
 #[test]
@@ -156,7 +185,7 @@ proptest! {
             end: Some(EndScore { surprisal: claimed as u32, gap: prompt as u32 }),
         };
         let score = Score { prompt_tokens: prompt / 2, greedy, answers: vec![answer] };
-        let claim = Claim { prompt_tokens: prompt, completion_tokens: claimed, limit: claimed, at_limit, has_stops: false, has_hidden: false };
+        let claim = Claim { prompt_tokens: prompt, completion_tokens: claimed, limit: claimed, at_limit, has_stops: false, has_hidden: false, is_outlier: greedy, is_calibrated: !greedy, is_odd: false };
         for finding in findings(&score, &claim) {
             prop_assert!((MilliNats::LEAST..=MilliNats::MOST).contains(&finding.weight));
         }

@@ -9,9 +9,10 @@ use crate::id::PenaltyId;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct NodeReputation {
-    /// From 0 (excluded) over 500 (nothing is known) to 1000, by the model that it does worst with.
+    /// From 500 (nothing is known) to 1000, by the model that it does worst with; half of that after an exclusion. It does not move with
+    /// a single check.
     pub score: u16,
-    /// How many of its answers were checked, over all models.
+    /// How many of its answers were checked, over all models: roughly.
     pub checks: u64,
 }
 

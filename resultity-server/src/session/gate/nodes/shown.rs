@@ -89,14 +89,8 @@ pub(super) fn flagged(flag: &FlagRecord) -> NodeFlagged {
 
 /// How honest the network thinks it is.
 fn reputation(flow: &Flow, node: NodeId) -> NodeReputation {
-    let by_model = flow.checks.reputations(node);
-    NodeReputation {
-        score: flow.checks.score(node),
-        checks: by_model
-            .iter()
-            .map(|(_, reputation)| u64::from(reputation.checks))
-            .sum(),
-    }
+    let (score, checks) = flow.checks.shown(node);
+    NodeReputation { score, checks }
 }
 
 /// A check without its job.
