@@ -45,13 +45,24 @@ pub(super) enum Behaviour {
     Sleeper,
     /// The smaller model in three jobs of ten.
     SmallerSometimes,
+    /// Junk, with the call of a function that nobody asked for, so that it is no text.
+    HidesBehindCalls,
+    /// Nothing, for a reason that is neither the end nor the limit.
+    Empty,
+    /// Junk, but only while there is no doubt about it: it knows all that the network thinks of it.
+    InGoodRepute,
+    /// Junk, and other nodes of its owner praise it in one comparison of ten jobs.
+    Praised,
+    /// Honest, and nodes of somebody else part from it in one comparison of ten jobs.
+    HonestSlandered,
 }
 
 impl Behaviour {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Honest,
         Self::HonestQuantised,
         Self::HonestBusy,
+        Self::HonestSlandered,
         Self::Junk,
         Self::Truncates,
         Self::SmallerModel,
@@ -63,10 +74,17 @@ impl Behaviour {
         Self::OneInTen,
         Self::Sleeper,
         Self::SmallerSometimes,
+        Self::HidesBehindCalls,
+        Self::Empty,
+        Self::InGoodRepute,
+        Self::Praised,
     ];
 
     pub(super) const fn is_honest(self) -> bool {
-        matches!(self, Self::Honest | Self::HonestQuantised | Self::HonestBusy)
+        matches!(
+            self,
+            Self::Honest | Self::HonestQuantised | Self::HonestBusy | Self::HonestSlandered
+        )
     }
 
     pub(super) const fn shown(self) -> &'static str {
@@ -85,13 +103,28 @@ impl Behaviour {
             Self::OneInTen => "junk in 1 job of 10",
             Self::Sleeper => "honest for 500 jobs",
             Self::SmallerSometimes => "smaller model in 3 of 10",
+            Self::HidesBehindCalls => "junk behind calls",
+            Self::Empty => "nothing, oddly",
+            Self::InGoodRepute => "junk while not in doubt",
+            Self::Praised => "junk, praised by its own",
+            Self::HonestSlandered => "honest, slandered",
         }
     }
 
-    /// Whether it lies in this job: its `number` from 0 on.
-    pub(super) fn lies(self, number: u64, is_blind: bool, luck: &mut Luck) -> bool {
+    /// What nodes that nobody trusts say of it in a comparison, in thousandths of a nat.
+    pub(super) const fn said_of_it(self) -> Option<i64> {
         match self {
-            Self::Honest | Self::HonestQuantised | Self::HonestBusy => false,
+            Self::Praised => Some(-2_000),
+            Self::HonestSlandered => Some(6_000),
+            _ => None,
+        }
+    }
+
+    /// Whether it lies in this job: its `number` from 0 on. `is_clean`: nothing speaks against it so far.
+    pub(super) fn lies(self, number: u64, is_blind: bool, is_clean: bool, luck: &mut Luck) -> bool {
+        match self {
+            _ if self.is_honest() => false,
+            Self::InGoodRepute => is_clean,
             Self::HonestWhenProbed => !luck.happens(if is_blind { 0.8 } else { 0.2 }),
             Self::OneInTen => luck.happens(0.1),
             Self::Sleeper => number >= 500,
@@ -120,6 +153,8 @@ pub(super) struct Answered {
     pub(super) claimed: u64,
     pub(super) took: Duration,
     pub(super) model: ToyModel,
+    /// Whether it is of a kind that nobody asked for.
+    pub(super) is_odd: bool,
 }
 
 /// How long a job may take.
@@ -136,7 +171,16 @@ pub(super) fn answered(behaviour: Behaviour, lies: bool, asked: Asked, machine: 
             };
             model.answer(other, luck)
         }
-        Behaviour::Junk | Behaviour::OneInTen | Behaviour::Sleeper | Behaviour::HonestWhenProbed if lies => {
+        Behaviour::Empty => Text::default(),
+        Behaviour::Junk
+        | Behaviour::OneInTen
+        | Behaviour::Sleeper
+        | Behaviour::HonestWhenProbed
+        | Behaviour::HidesBehindCalls
+        | Behaviour::InGoodRepute
+        | Behaviour::Praised
+            if lies =>
+        {
             junk(luck.between(10, 80).min(asked.limit as u64), luck)
         }
         _ => model.answer(asked, luck),
@@ -159,6 +203,7 @@ pub(super) fn answered(behaviour: Behaviour, lies: bool, asked: Asked, machine: 
         } else {
             honest
         },
+        is_odd: matches!(behaviour, Behaviour::HidesBehindCalls | Behaviour::Empty),
         text,
         took,
         model,

@@ -3,7 +3,7 @@
 //! The comparators, the sampling with its budget and the reputation are those that the server runs (`resultity_server::trust`).
 //! Simulated are the nodes, their models and the trusted node: a toy language model with hundreds of tokens a job. All nodes work
 //! at once, one job each in a round. Some jobs are blind ones of the network (1 %); some ask for log-probabilities; four in ten are
-//! at temperature 0.
+//! at temperature 0. Some nodes are compared with others that nobody trusts, who say what suits their owner.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use resultity_core::score::Score;
 use resultity_server::trust::compare::text::Claim;
 use resultity_server::trust::compare::{logprobs, text};
 use resultity_server::trust::latency::{self, Taken};
-use resultity_server::trust::{Evidence, Reputation, Rules, Verdict, sampling};
+use resultity_server::trust::{Aspect, Evidence, Finding, MilliNats, Reputation, Rules, Verdict, sampling};
 use serde::Serialize;
 
 use super::behaviour::{ALLOWED, Answered, Behaviour, answered};
@@ -23,6 +23,9 @@ use super::toy_model::{Asked, ToyModel};
 
 /// The share of jobs that are the network's own.
 const BLIND: f64 = 0.01;
+
+/// The share of jobs after which a node is compared with others, where it is at all.
+const COMPARED: f64 = 0.1;
 
 /// Tokens that a prompt has.
 const PROMPT: u64 = 40;
@@ -68,6 +71,8 @@ pub struct Row {
     pub checks_p95: Option<u64>,
     /// Dishonest answers that a node gave before it was excluded: half gave no more.
     pub lies_p50: Option<u64>,
+    /// Of the answers of nodes that were not excluded, the dishonest ones, in parts per thousand.
+    pub lies_left_per_mille: u64,
 }
 
 /// What came of a simulation.
@@ -199,7 +204,8 @@ impl Network {
     /// A node does a job, which may be checked.
     fn job(&mut self, node: &mut Node) {
         let is_blind = node.luck.happens(BLIND);
-        let lies = node.behaviour.lies(node.jobs, is_blind, &mut node.luck);
+        let is_clean = node.reputation.evidence().max(node.reputation.doubt()) == MilliNats::ZERO;
+        let lies = node.behaviour.lies(node.jobs, is_blind, is_clean, &mut node.luck);
         if lies {
             node.lies += 1;
             node.before.get_or_insert((node.jobs, node.checks));
@@ -212,6 +218,14 @@ impl Network {
             let verdict = node.reputation.observe(&self.rules, &Evidence::violation(), now, now);
             node.is_excluded = matches!(verdict, Verdict::Excluded(_));
             return;
+        }
+        if let Some(said) = node.behaviour.said_of_it()
+            && node.luck.happens(COMPARED)
+        {
+            let weight = MilliNats::new(said);
+            let aspect = Aspect::Agreement;
+            let said = Evidence::new(vec![Finding { aspect, weight }]);
+            node.reputation.compared(&self.rules, &said, now);
         }
         // A job that nobody looks at need not be made: this many tokens, about.
         let tokens = PROMPT + 45;
@@ -228,7 +242,7 @@ impl Network {
         }
         let asked = asked(&mut node.luck);
         let answered = answered(node.behaviour, lies, asked, node.machine, &mut node.luck);
-        let is_doubtful = node.reputation.doubt() > self.rules.threshold.half();
+        let is_doubtful = node.reputation.is_doubtful(&self.rules);
         let cost = PROMPT + answered.text.tokens.len() as u64 + if is_blind { tokens } else { 0 };
         if !self.budget.spend(cost, is_doubtful) {
             self.costs.skipped += 1;
@@ -273,6 +287,9 @@ fn evidence(asked: Asked, answered: &Answered, luck: &mut Luck) -> Evidence {
         at_limit: u32::from(!answered.text.ended),
         has_stops: false,
         has_hidden: false,
+        is_outlier: false,
+        is_calibrated: true,
+        is_odd: answered.is_odd,
     };
     let told = with_logprobs.then(|| answered.model.told(asked, &answered.text));
     let about_logprobs = told.and_then(|told| logprobs::against_score(&told, &answer.plain));
@@ -313,6 +330,11 @@ fn row(behaviour: Behaviour, nodes: &[Node]) -> Row {
         checks_p50: quantile(&checks, 50),
         checks_p95: quantile(&checks, 95),
         lies_p50: quantile(&of(&|node| node.lies), 50),
+        lies_left_per_mille: {
+            let left = || all.iter().filter(|node| !node.is_excluded);
+            let jobs: u64 = left().map(|node| node.jobs).sum();
+            left().map(|node| node.lies).sum::<u64>() * 1000 / jobs.max(1)
+        },
     }
 }
 
@@ -325,18 +347,19 @@ fn quantile(sorted: &[u64], percent: usize) -> Option<u64> {
 fn print(outcome: &Outcome, took: Duration) {
     let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     println!(
-        "{:<26}{:>6}{:>10}{:>14}{:>16}{:>10}",
-        "node", "nodes", "excluded", "jobs p50/p95", "checks p50/p95", "lies p50"
+        "{:<26}{:>6}{:>10}{:>14}{:>16}{:>10}{:>11}",
+        "node", "nodes", "excluded", "jobs p50/p95", "checks p50/p95", "lies p50", "lies left"
     );
     for row in &outcome.rows {
         println!(
-            "{:<26}{:>6}{:>9.1}%{:>14}{:>16}{:>10}",
+            "{:<26}{:>6}{:>9.1}%{:>14}{:>16}{:>10}{:>10.1}%",
             row.kind,
             row.nodes,
             f64::from(row.excluded) * 100.0 / f64::from(row.nodes.max(1)),
             format!("{}/{}", number(row.jobs_p50), number(row.jobs_p95)),
             format!("{}/{}", number(row.checks_p50), number(row.checks_p95)),
             number(row.lies_p50),
+            row.lies_left_per_mille as f64 / 10.0,
         );
     }
     let wronged: u32 = outcome
@@ -376,6 +399,9 @@ mod tests {
         for row in &outcome.rows {
             if row.honest {
                 assert_eq!(row.excluded, 0, "{row:?}");
+            } else if row.kind == Behaviour::InGoodRepute.shown() {
+                // Who knew all that the network thinks of it could lie now and then; no node is told.
+                assert!(row.excluded > 0 || row.lies_left_per_mille < 300, "{row:?}");
             } else {
                 assert!(row.excluded + 1 >= row.nodes, "{row:?}");
             }
