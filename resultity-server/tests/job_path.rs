@@ -355,7 +355,7 @@ async fn an_idle_node_gets_work_once_an_account_has_bound_it() {
         "idle: no readiness job"
     );
     let account = server.store.account("tester").await.unwrap().unwrap();
-    let now = resultity_core::clock::Timestamp::from_millis(0);
+    let now = resultity_core::clock::Clock::now(&resultity_core::clock::SystemClock);
     let environment = resultity_core::environment::Environment::Testnet;
     let store = &server.store;
     store.register_node(node.id(), environment, now).await.unwrap();
