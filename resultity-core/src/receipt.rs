@@ -7,9 +7,9 @@ use crate::clock::Timestamp;
 use crate::credits::Credits;
 use crate::environment::Environment;
 use crate::id::JobId;
-use crate::signing::{Domain, InvalidSignature, KeyChain, Keypair, ReceiptData, Signature, TypedData};
+use crate::signing::{Domain, InvalidSignature, KeyChain, Keypair, NodeReceiptData, ReceiptData, Signature, TypedData};
 
-/// What became of a job, for whoever paid for it. It holds hashes, no text, and nothing of the node.
+/// What became of a job, for whoever paid for it. It holds hashes, no text, and of the node no more than its pseudonym.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Receipt {
@@ -39,11 +39,41 @@ pub struct Receipt {
     /// When it was settled: milliseconds since the Unix epoch.
     #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub finished_at: Timestamp,
+    /// The pseudonym of the node that answered: another one in each week (from Monday 00:00 UTC), and in each environment.
+    /// Only the network can tell whose it is, or which of two weeks are one node's. Receipts of old have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub node: Option<B256>,
+}
+
+impl TypedData for Receipt {
+    /// That of [`NodeReceiptData`]; without a pseudonym, of [`ReceiptData`].
+    fn signing_hash(&self, domain: &Domain) -> B256 {
+        let data = self.signed_data();
+        let Some(node) = self.node else {
+            return data.signing_hash(domain);
+        };
+        NodeReceiptData {
+            jobId: data.jobId,
+            environment: data.environment,
+            model: data.model,
+            modelVersion: data.modelVersion,
+            requestHash: data.requestHash,
+            outputHash: data.outputHash,
+            promptTokens: data.promptTokens,
+            completionTokens: data.completionTokens,
+            finishReason: data.finishReason,
+            costMicros: data.costMicros,
+            finishedAt: data.finishedAt,
+            node,
+        }
+        .signing_hash(domain)
+    }
 }
 
 impl Receipt {
-    /// What is signed.
-    pub fn signed_data(&self) -> ReceiptData {
+    /// What is signed, but for the pseudonym.
+    fn signed_data(&self) -> ReceiptData {
         ReceiptData {
             jobId: self.job_id.to_string(),
             environment: self.environment.as_str().to_owned(),
@@ -76,7 +106,7 @@ impl Receipt {
 /// #     model_version: "1".into(), request_hash: B256::ZERO, output_hash: output_hash([(0, "Paris.")]),
 /// #     prompt_tokens: 9, completion_tokens: 2, finish_reason: "stop".into(),
 /// #     cost: resultity_core::credits::Credits::from_micros(13),
-/// #     finished_at: resultity_core::clock::Timestamp::from_millis(1_700_000_000_000),
+/// #     finished_at: resultity_core::clock::Timestamp::from_millis(1_700_000_000_000), node: None,
 /// # };
 /// # let signed = SignedReceipt::sign(receipt, &Domain::new(Environment::Testnet, genesis), &key);
 /// # let file = serde_json::to_string(&signed)?;
@@ -96,7 +126,7 @@ pub struct SignedReceipt {
     /// The address of the key that signed it. It says where to look, and proves nothing.
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub network_key: Address,
-    /// Over [`ReceiptData`].
+    /// Over [`NodeReceiptData`]; without a pseudonym, over [`ReceiptData`].
     #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub signature: Signature,
 }
@@ -104,7 +134,7 @@ pub struct SignedReceipt {
 impl SignedReceipt {
     /// Signs a receipt with the network's key.
     pub fn sign(receipt: Receipt, domain: &Domain, key: &Keypair) -> Self {
-        let signature = receipt.signed_data().sign(domain, key);
+        let signature = receipt.sign(domain, key);
         Self {
             receipt,
             network_key: key.address(),
@@ -117,10 +147,7 @@ impl SignedReceipt {
         if self.network_key != network_key {
             return Err(InvalidSignature::Mismatch);
         }
-        self.receipt
-            .signed_data()
-            .verify(domain, &self.signature, network_key)
-            .map(|_| ())
+        self.receipt.verify(domain, &self.signature, network_key).map(|_| ())
     }
 
     /// The same for a network that has changed its key: it was signed by the key that counted when the job was settled.
@@ -157,6 +184,7 @@ mod tests {
             finish_reason: "stop".into(),
             cost: Credits::from_micros(30),
             finished_at: Timestamp::from_millis(1_700_000_000_000),
+            node: Some(B256::repeat_byte(3)),
         };
         (SignedReceipt::sign(receipt, &domain, &key), domain, key)
     }
@@ -171,6 +199,22 @@ mod tests {
         assert_eq!(read.verify(&domain, key.address()), Ok(()));
     }
 
+    #[test]
+    fn a_receipt_of_before_there_were_pseudonyms_still_verifies() {
+        let (_, domain, key) = signed();
+        let old = r#"{"job_id": "01890a5d-ac96-774b-bcce-b302099a8057", "environment": "testnet", "model": "demo",
+            "model_version": "1", "request_hash": "0x0101010101010101010101010101010101010101010101010101010101010101",
+            "output_hash": "0x0202020202020202020202020202020202020202020202020202020202020202", "prompt_tokens": 10,
+            "completion_tokens": 20, "finish_reason": "stop", "cost": 30, "finished_at": 1700000000000,
+            "network_key": "0xc1362572be4839b5c4b74ea01a338d1cbd4b4b67",
+            "signature": "0xc4c51b37c3cb886360d3c469412b30745f1ff9ef6a7610371298f1d7def684657f3b2742567a7e0bc9c9d3441f83580e457fda6481d12f32bbfd0d183bcce3871c"}"#;
+        let mut old: SignedReceipt = serde_json::from_str(old).unwrap();
+        assert_eq!((old.receipt.node, old.verify(&domain, key.address())), (None, Ok(())));
+        // Nobody can give it a node.
+        old.receipt.node = Some(B256::ZERO);
+        assert_eq!(old.verify(&domain, key.address()), Err(InvalidSignature::Mismatch));
+    }
+
     #[rstest]
     #[case("job_id", json!("01890a5d-ac96-774b-bcce-b302099a8058"))]
     #[case("environment", json!("mainnet"))]
@@ -183,6 +227,8 @@ mod tests {
     #[case("finish_reason", json!("length"))]
     #[case("cost", json!(29))]
     #[case("finished_at", json!(1_700_000_000_001i64))]
+    #[case("node", json!(B256::ZERO))]
+    #[case("node", json!(null))]
     #[case("network_key", json!(Address::ZERO))]
     fn no_field_can_be_changed(#[case] field: &str, #[case] value: Value) {
         let (signed, domain, key) = signed();

@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::{CurrentSnapshot, Flow, FlowParts, Flows, checks};
+use crate::flow::{CurrentSnapshot, Flow, FlowParts, Flows, KeptLimits, checks};
 use crate::http::serve::{self, Gatekeeper};
 use crate::http::{self, App, Patience, Role};
 use crate::link::{ConnectionLimits, Entrance, Fallback, LinkPolicy};
@@ -107,6 +107,8 @@ pub struct ServerOptions {
     pub allow_private_webhooks: bool,
     /// The pauses after each failed attempt to send a webhook.
     pub webhook_backoff: Vec<Duration>,
+    /// How much may be kept for a namespace.
+    pub kept: KeptLimits,
     /// Whether the network asks nodes by itself, to see whether they are honest.
     pub own_jobs: bool,
     /// The time.
@@ -138,6 +140,7 @@ impl ServerOptions {
             connections: ConnectionLimits::default(),
             allow_private_webhooks: false,
             webhook_backoff: WebhookOptions::default().backoff,
+            kept: KeptLimits::default(),
             own_jobs: false,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
@@ -208,6 +211,7 @@ impl Server {
                     ..WebhookOptions::default()
                 },
                 own_jobs: options.own_jobs,
+                kept: options.kept,
             });
             flow.load_intake().await?;
             let resumed = flow.resume().await?;

@@ -216,6 +216,7 @@ async fn serve(arguments: ServeArguments) -> Result<ExitCode, CommandError> {
     options.allow_private_webhooks = config.allow_private_webhooks;
     options.own_jobs = config.own_jobs;
     options.limits = config.limits;
+    options.kept = config.kept;
     options.connections = config.connections;
     options.trusted_proxies = config.trusted_proxies;
     options.keystore_password = std::env::var(PASSWORD_VARIABLE).ok().map(SecretString::from);

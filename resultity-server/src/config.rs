@@ -12,6 +12,7 @@ use resultity_core::snapshot::JobParameters;
 use serde::Deserialize;
 
 use crate::assemble::Offer;
+use crate::flow::KeptLimits;
 use crate::http::Role;
 use crate::link::ConnectionLimits;
 use crate::session::LimitParameters;
@@ -109,6 +110,9 @@ pub struct ServerConfig {
     /// How much may be asked.
     #[serde(default)]
     pub limits: LimitParameters,
+    /// How much may be kept for a namespace.
+    #[serde(default)]
+    pub kept: KeptLimits,
     /// Accounts.
     #[serde(default)]
     pub gate: GateConfig,
@@ -247,6 +251,7 @@ mod tests {
         assert_eq!(config.jobs, JobParameters::default());
         assert_eq!(config.roles, default_roles());
         assert_eq!(config.connections, ConnectionLimits::default());
+        assert_eq!(config.kept, KeptLimits::default());
         for (environment, offer) in config.networks() {
             let snapshot = Snapshot::of(offer, environment, 1, Timestamp::from_millis(0));
             assert_eq!(snapshot.validate(), Ok(()));
@@ -276,6 +281,11 @@ mod tests {
             "[limits.network]",
             "burst_seconds",
             "[limits.endpoints.",
+            "[kept]",
+            "answer_bytes",
+            "file_bytes",
+            "all_file_bytes",
+            "files",
             "[connections]",
             "total",
             "per_address",

@@ -3,6 +3,7 @@
 
 mod harness;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use harness::batches::{Api, chat_line, jsonl};
@@ -363,6 +364,52 @@ async fn without_credits_lines_fail() {
 }
 
 #[tokio::test]
+async fn lines_keep_to_the_rates_of_the_key() {
+    let server = TestServer::start().await;
+    let mut node = TestNode::ready(&server.io_url(), "m", 4).await;
+    server.until_served("m").await;
+    let slow = KeyLimits {
+        requests_per_minute: NonZeroU32::new(2),
+        ..KeyLimits::default()
+    };
+    let key = server.another_key("slow", slow).await;
+    let api = Api::at(&format!("{}/v1", server.base_url()), key.expose_secret());
+    let lines: Vec<Value> = (0..4).map(|n| chat_line(&format!("{n}"), "m")).collect();
+    let id = api.batch(&lines, CHAT).await;
+    for _ in 0..2 {
+        let job = node.next_job().await;
+        node.answer(&job, "yes").await;
+    }
+    let batch = api.until(&id, |batch| batch["request_counts"]["completed"] == 2).await;
+    assert_eq!(
+        (&batch["status"], &batch["request_counts"]["failed"]),
+        (&json!("in_progress"), &json!(0))
+    );
+    // The others wait for their time, which is half a minute away.
+    let (status, said) = api.post("/chat/completions", chat_line("x", "m")["body"].clone()).await;
+    assert_eq!(status, 429, "{said}");
+    api.post(&format!("/batches/{id}/cancel"), json!({})).await;
+    api.until_status(&id, "cancelled").await;
+}
+
+#[tokio::test]
+async fn a_line_that_is_larger_than_any_rate_lets_through_fails() {
+    let server = TestServer::start().await;
+    let small = KeyLimits {
+        tokens_per_minute: NonZeroU32::new(5),
+        ..KeyLimits::default()
+    };
+    let _node = TestNode::ready(&server.io_url(), "m", 1).await;
+    server.until_served("m").await;
+    let key = server.another_key("small", small).await;
+    let api = Api::at(&format!("{}/v1", server.base_url()), key.expose_secret());
+    let id = api.batch(&[chat_line("a", "m")], CHAT).await;
+    let batch = api.until_status(&id, "completed").await;
+    let errors = api.lines(&batch["error_file_id"]).await;
+    assert_eq!(errors[0]["response"]["status_code"], 429);
+}
+
+#[tokio::test]
 async fn what_is_done_when_a_batch_is_cancelled_stays_done() {
     let (server, mut node, api) = started(2).await;
     let lines: Vec<Value> = ["a", "b", "c", "d"].iter().map(|id| chat_line(id, "m")).collect();
@@ -427,6 +474,7 @@ async fn what_has_not_run_when_the_window_ends_is_expired() {
         most_open: 10,
         most_files: u64::MAX,
         most_bytes: u64::MAX,
+        most_kept: u64::MAX,
         idempotency: None,
     };
     let id = batch.id.to_string();

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use resultity_core::api::gate::{
     AdminNode, AdminNodesApi, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeCheck,
-    NodeChecksQuery, NodeFlag, NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
+    NodeChecksQuery, NodeFlag, NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, PseudonymResolved,
+    ResolvePseudonym, UnflagNode,
 };
 use resultity_core::api::page::Page;
 use resultity_core::error::ApiError;
@@ -62,6 +63,11 @@ impl AdminNodesApi for GateClient {
             .transport
             .post(&["admin", "nodes", &id.to_string(), "penalties"], &request)?
             .with_query(&place)?;
+        Ok(self.transport.json(call).await?.body)
+    }
+
+    async fn resolve_pseudonym(&self, request: ResolvePseudonym) -> Result<PseudonymResolved, ApiError> {
+        let call = self.transport.post(&["admin", "pseudonyms"], &request)?;
         Ok(self.transport.json(call).await?.body)
     }
 

@@ -110,7 +110,11 @@ pub struct Job {
     /// Why it has no answer.
     #[serde(default)]
     pub error: Option<ErrorDetail>,
-    /// The answer, as its endpoint gives it; only of a detached job that is asked for by its id, while it is kept.
+    /// What was asked, as far as it is kept; only of a job that is asked for by its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<serde_json::Value>))]
+    pub request: Option<RawJson>,
+    /// The answer, as its endpoint gives it; only of a job that is asked for by its id, while it is kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "openapi", schema(value_type = Option<serde_json::Value>))]
     pub result: Option<RawJson>,

@@ -13,5 +13,5 @@ pub use replay::{MAX_CLOCK_SKEW_MS, Replay, ReplayWindow, check_skew};
 pub use siwe::{InvalidSiwe, MAX_SIWE_BYTES, SiweMessage, SiweTime, SiweTimeError, eip191_hash};
 pub use typed_data::{
     BindConsentData, ControlData, DeliveryData, Domain, FailureData, HeartbeatData, HelloData, KeyRotationData,
-    LogBatchData, Outcome, ReceiptData, ResultData, SnapshotData, StatusRequestData, TypedData,
+    LogBatchData, NodeReceiptData, Outcome, ReceiptData, ResultData, SnapshotData, StatusRequestData, TypedData,
 };

@@ -110,13 +110,28 @@ mod structs {
             int64 costMicros;
             uint64 finishedAt;
         }
+        struct NodeReceipt {
+            string jobId;
+            string environment;
+            string model;
+            string modelVersion;
+            bytes32 requestHash;
+            bytes32 outputHash;
+            uint64 promptTokens;
+            uint64 completionTokens;
+            string finishReason;
+            int64 costMicros;
+            uint64 finishedAt;
+            bytes32 node;
+        }
     }
 }
 
 pub use structs::{
     BindConsent as BindConsentData, Control as ControlData, Delivery as DeliveryData, Failure as FailureData,
     Heartbeat as HeartbeatData, Hello as HelloData, KeyRotation as KeyRotationData, LogBatch as LogBatchData,
-    Receipt as ReceiptData, Result as ResultData, Snapshot as SnapshotData, StatusRequest as StatusRequestData,
+    NodeReceipt as NodeReceiptData, Receipt as ReceiptData, Result as ResultData, Snapshot as SnapshotData,
+    StatusRequest as StatusRequestData,
 };
 
 /// Where a signature counts: one network, one environment.
@@ -196,6 +211,7 @@ typed_data!(
     SnapshotData,
     KeyRotationData,
     ReceiptData,
+    NodeReceiptData,
     ControlData,
     BindConsentData,
     StatusRequestData,
@@ -276,6 +292,7 @@ mod tests {
             SnapshotData::eip712_encode_type(),
             KeyRotationData::eip712_encode_type(),
             ReceiptData::eip712_encode_type(),
+            NodeReceiptData::eip712_encode_type(),
             ControlData::eip712_encode_type(),
             BindConsentData::eip712_encode_type(),
             StatusRequestData::eip712_encode_type(),

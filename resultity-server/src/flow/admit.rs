@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use resultity_core::B256;
+use resultity_core::api::gate::Retention;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{LeaseToken, NodeId};
 use resultity_core::job::Attempt;
 use tokio::time::Instant;
 
 use crate::bus::{JobMessage, TopicLease};
-use crate::flow::end::{End, again_if_refused, idempotency_clash, internal, no_capacity, tries};
+use crate::flow::end::{End, again_if_refused, idempotency_clash, internal, keeps_nothing, no_capacity, tries};
 use crate::flow::job::{Accepted, JobTask, Origin};
 use crate::flow::schedule::{Decision, Ended, Waiting, work};
 use crate::flow::{Asking, JobEvent};
@@ -60,7 +62,10 @@ impl JobTask {
             model_version: self.request.model.version.clone(),
             stream: self.request.stream,
             hold: self.request.ceiling,
-            request_hash: self.work.request_hash,
+            request_hash: match self.principal.retention {
+                Retention::None => B256::ZERO,
+                _ => self.work.request_hash,
+            },
             now: self.created,
             deadline: self
                 .created
@@ -97,6 +102,14 @@ impl JobTask {
                 format!(
                     "this request can cost up to {} credits, but this key may only spend {left} more: raise the key's limit, or lower max_tokens",
                     self.request.ceiling
+                ),
+            )),
+            Ok(Admission::NotKept) => Ok(keeps_nothing("ask again without what has to be kept")),
+            Ok(Admission::NoRoom) => Ok(ApiError::new(
+                ErrorCode::PayloadTooLarge,
+                format!(
+                    "with this request more than {} bytes of requests and answers would be kept for this namespace, which is the most: delete some responses, wait until the time of others is over, or lower retention_days",
+                    self.flow.kept.answer_bytes
                 ),
             )),
             Ok(Admission::KeyRevoked) => Ok(ApiError::new(ErrorCode::InvalidApiKey, "this API key was revoked")),

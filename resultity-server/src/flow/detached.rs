@@ -144,6 +144,7 @@ impl Flow {
             request: detached.request.get().to_owned(),
             work,
             expires_at: created.after(detached.retain),
+            most_bytes: Some(self.kept.answer_bytes),
             detached: detached.survives,
             events: detached.events,
             idempotency: detached.idempotency.map(|(key, request_hash)| Idempotency {
@@ -358,6 +359,16 @@ impl Flow {
         };
         self.store.release(release).await.map_err(internal)?;
         Ok(())
+    }
+
+    /// Deletes what is kept no longer, at once: beside [`keep_tidy`](Self::keep_tidy), after something was decided.
+    pub fn tidy_now(self: &Arc<Self>) {
+        let flow = Arc::clone(self);
+        self.background.spawn(async move {
+            if let Err(error) = flow.store.purge(flow.clock.now()).await {
+                tracing::warn!(%error, "what is kept no longer could not be deleted; it is tried again");
+            }
+        });
     }
 
     /// Deletes what is kept no longer, for as long as the server takes jobs.

@@ -174,6 +174,14 @@ pub(crate) fn idempotency_clash() -> ApiError {
     )
 }
 
+/// The namespace keeps nothing, and this can't be done without.
+pub(crate) fn keeps_nothing(what: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::PermissionDenied,
+        format!("this namespace keeps nothing of requests and answers (its retention is none): {what}"),
+    )
+}
+
 /// The task that owns the job always says how it ended; should it have been lost, the next start releases the hold.
 pub(crate) fn lost() -> ApiError {
     ApiError::new(

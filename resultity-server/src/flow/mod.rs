@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use resultity_core::B256;
+use resultity_core::api::gate::Retention;
 use resultity_core::clock::{Clock, Entropy, Timestamp};
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
@@ -25,6 +26,7 @@ use resultity_core::raw_json::RawJson;
 use resultity_core::signing::Domain;
 use resultity_core::wire::Reason;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,13 +39,14 @@ use crate::flow::fleet::{Fleet, Network, reasons};
 use crate::flow::intake::Intake;
 use crate::flow::job::{JobTask, NewTask, Origin};
 use crate::flow::live::LiveJobs;
+use crate::flow::pseudonym::Pseudonyms;
 use crate::flow::room::{Room, Rooms};
 use crate::flow::schedule::Scheduler;
 use crate::flow::stats::Stats;
 use crate::flow::tally::Tally;
 use crate::flow::validate::ValidJob;
 use crate::store::fleet::NodeStanding;
-use crate::store::{KeyLimits, Resumable, Store};
+use crate::store::{KeyLimits, KeyRecord, NewPayload, Resumable, Store};
 use crate::webhook::{WebhookOptions, Webhooks};
 
 mod admit;
@@ -54,18 +57,21 @@ mod configuration;
 pub use configuration::{CurrentSnapshot, Snapshotted};
 pub mod detached;
 mod end;
-pub(crate) use end::{idempotency_clash, internal, lost};
+pub(crate) use end::{idempotency_clash, internal, keeps_nothing, lost};
 pub mod estimate;
 pub mod fleet;
 mod flows;
 pub use flows::Flows;
 mod intake;
 mod job;
+mod kept;
+pub use kept::KeptLimits;
 mod live;
 pub mod readiness;
 mod room;
 mod scheduling;
 pub use scheduling::{Asking, Outlook};
+pub mod pseudonym;
 pub mod schedule;
 mod settle;
 pub mod stats;
@@ -91,6 +97,21 @@ pub struct Principal {
     pub environment: Environment,
     /// What the key may do.
     pub limits: Arc<KeyLimits>,
+    /// What is kept of its requests and answers.
+    pub retention: Retention,
+}
+
+impl From<KeyRecord> for Principal {
+    fn from(key: KeyRecord) -> Self {
+        Self {
+            key: key.id,
+            namespace: key.namespace,
+            account: key.account,
+            environment: key.environment,
+            limits: key.limits,
+            retention: key.retention,
+        }
+    }
 }
 
 impl Principal {
@@ -102,7 +123,14 @@ impl Principal {
             account: job.account,
             environment: job.environment,
             limits: Arc::default(),
+            // What a job in the background needs is kept: so much is known.
+            retention: Retention::default(),
         }
+    }
+
+    /// Whether its requests may be shown to another node, to see whether the one that answered is honest.
+    pub fn may_be_checked(&self) -> bool {
+        self.retention != Retention::None
     }
 
     /// Whether the key may ask this model.
@@ -183,6 +211,8 @@ pub struct FlowParts {
     pub webhooks: WebhookOptions,
     /// Whether the network asks nodes by itself, to see whether they are honest.
     pub own_jobs: bool,
+    /// How much may be kept for a namespace.
+    pub kept: KeptLimits,
 }
 
 /// One environment's jobs, nodes and money in motion.
@@ -206,6 +236,8 @@ pub struct Flow {
     pub genesis: resultity_core::Address,
     /// How webhooks are made and sent.
     pub webhooks: Arc<Webhooks>,
+    /// What receipts call nodes.
+    pub pseudonyms: Pseudonyms,
     /// The tasks that own jobs: a stop waits for them.
     pub tasks: TaskTracker,
     /// Tasks that end with the links of nodes.
@@ -226,6 +258,8 @@ pub struct Flow {
     pub tally: Tally,
     /// Which nodes are honest.
     pub checks: Checks,
+    /// How much may be kept for a namespace.
+    pub kept: KeptLimits,
     intake: Intake,
     live: LiveJobs,
     rooms: Rooms,
@@ -246,6 +280,7 @@ impl Flow {
             bus: LocalBus::default(),
             fleet: Fleet::default(),
             webhooks: Arc::new(Webhooks::new(parts.webhooks, keys.first())),
+            pseudonyms: Pseudonyms::new(keys.first(), parts.environment),
             genesis: keys.genesis(),
             tasks: TaskTracker::new(),
             background: TaskTracker::new(),
@@ -258,6 +293,7 @@ impl Flow {
             stats: Stats::default(),
             tally: Tally::default(),
             checks: Checks::new(parts.own_jobs),
+            kept: parts.kept,
             intake: Intake::default(),
             live: LiveJobs::default(),
             rooms: Rooms::default(),
@@ -282,12 +318,13 @@ impl Flow {
         !self.intake_ended.is_cancelled() && self.intake_stop().is_none()
     }
 
-    /// Takes a job: from here on a task owns it.
+    /// Takes a job: from here on a task owns it. What was asked is given where the retention of its namespace keeps it.
     pub fn submit(
         self: &Arc<Self>,
         principal: Principal,
         endpoint: Endpoint,
         mut request: ValidJob,
+        asked: Option<Box<RawValue>>,
     ) -> Result<JobHandle, ApiError> {
         request.node_share = Some(self.current.load().snapshot.jobs.node_share);
         request.weight = principal.limits.namespace.weight.get();
@@ -302,7 +339,7 @@ impl Flow {
             request,
             created,
             events: sender,
-            payload: None,
+            payload: asked.map(|asked| self.payload_of(&asked, created)),
             accepted: None,
             origin: Origin::Asked,
         };
@@ -312,6 +349,20 @@ impl Flow {
             drop(room);
         });
         Ok(JobHandle { id, created, events })
+    }
+
+    /// What is kept of a job that somebody waits for, because its namespace keeps everything.
+    fn payload_of(&self, asked: &RawValue, now: Timestamp) -> NewPayload {
+        NewPayload {
+            request: asked.get().to_owned(),
+            // Nobody takes it up again.
+            work: String::new(),
+            expires_at: now,
+            most_bytes: Some(self.kept.answer_bytes),
+            detached: false,
+            events: None,
+            idempotency: None,
+        }
     }
 
     /// Runs a job to its end, unless all are cut off before: the next start puts right what is left.

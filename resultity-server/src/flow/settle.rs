@@ -165,7 +165,9 @@ impl JobTask {
     pub(super) fn draw(&mut self, lease: &TopicLease) -> bool {
         let flow = &self.flow;
         let is_drawn = flow.checks.is_own(self.principal.namespace)
-            || may_be_checked(&self.request) && flow.checks.draws(lease.node, &self.work.model, &*flow.entropy);
+            || self.principal.may_be_checked()
+                && may_be_checked(&self.request)
+                && flow.checks.draws(lease.node, &self.work.model, &*flow.entropy);
         self.work.keeps_chunks = self.work.stream && (self.is_kept || is_drawn);
         is_drawn
     }
@@ -174,6 +176,7 @@ impl JobTask {
     pub(super) fn sketch(&self) {
         let checks = &self.flow.checks;
         if checks.sketches(&*self.flow.entropy)
+            && self.principal.may_be_checked()
             && may_be_checked(&self.request)
             && !checks.is_own(self.principal.namespace)
         {

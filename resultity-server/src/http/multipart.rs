@@ -11,7 +11,8 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::openai::file::{ExpiresAfter, ExpiryAnchor, File, FilePurpose};
 use tokio::time::timeout;
 
-use crate::session::{CloudSession, FileLimits, Upload};
+use crate::flow::KeptLimits;
+use crate::session::{CloudSession, Upload, too_large};
 
 /// What the parts beside the file, and all the heads of parts, may have in bytes.
 const MAX_REST: u64 = 64 * 1024;
@@ -30,12 +31,13 @@ const UNUSED_PURPOSES: [&str; 4] = ["assistants", "fine-tune", "vision", "evals"
 
 /// Reads an upload and stores it.
 pub(super) async fn upload(session: &CloudSession, headers: &HeaderMap, body: Body) -> Result<Reply<File>, ApiError> {
-    let most = FileLimits::DEFAULT.file_bytes;
+    let limits = session.kept_limits();
+    let most = limits.file_bytes;
     let declared = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if declared.is_some_and(|length| length > most + MAX_REST) {
-        return Err(FileLimits::DEFAULT.too_large());
+        return Err(too_large(&limits));
     }
     let boundary = headers
         .get(CONTENT_TYPE)
@@ -71,6 +73,8 @@ struct Form {
 }
 
 async fn read(session: &CloudSession, mut parts: Multipart<'_>) -> Result<Reply<File>, ApiError> {
+    let limits = session.kept_limits();
+    let broken = |error| broken(error, &limits);
     let mut form = Form::default();
     let mut count = 0;
     while let Some(part) = parts.next_field().await.map_err(broken)? {
@@ -96,6 +100,8 @@ async fn read(session: &CloudSession, mut parts: Multipart<'_>) -> Result<Reply<
 
 impl Form {
     async fn take(&mut self, session: &CloudSession, mut part: Field<'_>) -> Result<(), ApiError> {
+        let limits = session.kept_limits();
+        let broken = |error| broken(error, &limits);
         let name = part.name().unwrap_or_default().to_owned();
         match name.as_str() {
             "file" => {
@@ -155,11 +161,11 @@ fn once(name: &str, is_there: bool) -> Result<(), ApiError> {
 }
 
 /// The form is not one, or broke off.
-fn broken(error: multer::Error) -> ApiError {
+fn broken(error: multer::Error, limits: &KeptLimits) -> ApiError {
     match error {
-        multer::Error::StreamSizeExceeded { .. } => FileLimits::DEFAULT.too_large(),
+        multer::Error::StreamSizeExceeded { .. } => too_large(limits),
         multer::Error::FieldSizeExceeded { field_name, .. } if field_name.as_deref() == Some("file") => {
-            FileLimits::DEFAULT.too_large()
+            too_large(limits)
         }
         multer::Error::FieldSizeExceeded { field_name, .. } => {
             let name = field_name.unwrap_or_default();

@@ -13,10 +13,10 @@ use resultity_core::id::BatchId;
 use resultity_core::openai::batch::{Batch, BatchErrors, BatchRequest, BatchStatus, COMPLETION_WINDOW};
 
 use crate::flow::detached::RETENTION;
-use crate::flow::{idempotency_clash, internal};
+use crate::flow::{idempotency_clash, internal, keeps_nothing};
+use crate::session::CloudSession;
 use crate::session::files::check_expiry;
 use crate::session::run::encode;
-use crate::session::{CloudSession, FileLimits};
 use crate::store::Idempotency;
 use crate::store::batches::{BatchCreation, BatchRecord, BatchStep, NewBatch};
 
@@ -34,6 +34,7 @@ impl BatchesApi for CloudSession {
     async fn create_batch(&self, request: BatchRequest) -> Result<Reply<Batch>, ApiError> {
         self.touch()?;
         self.check_no_subcloud()?;
+        self.check_keeps("there can be no batches in it")?;
         check(&request)?;
         let metadata = request.metadata.as_ref().map(serde_json::to_string).transpose();
         let metadata = metadata.map_err(|error| invalid("metadata", error.to_string()))?;
@@ -56,8 +57,9 @@ impl BatchesApi for CloudSession {
             now,
             expires_at: now.after(WINDOW),
             most_open: MOST_OPEN,
-            most_files: FileLimits::DEFAULT.namespace_files,
-            most_bytes: FileLimits::DEFAULT.namespace_bytes,
+            most_files: self.flow.kept.files,
+            most_bytes: self.flow.kept.all_file_bytes,
+            most_kept: self.flow.kept.answer_bytes,
             idempotency,
         };
         match self.flow.store.create_batch(batch).await.map_err(internal)? {
@@ -82,8 +84,9 @@ impl BatchesApi for CloudSession {
             )),
             BatchCreation::NoRoom => Err(ApiError::new(
                 ErrorCode::PayloadTooLarge,
-                "there is no room for the files of another batch: delete some files first",
+                "there is no room for the files and answers of another batch: delete some files or responses first",
             )),
+            BatchCreation::NotKept => Err(keeps_nothing("there can be no batches in it")),
             BatchCreation::TooMany => Err(ApiError::new(
                 ErrorCode::RateLimitExceeded,
                 format!("{MOST_OPEN} batches have not ended, which is the most: wait until one has"),

@@ -9,7 +9,7 @@ use resultity_core::model::{ModelKind, ModelSpec};
 use resultity_core::openai::model::{Model, ModelList};
 use serde_json::json;
 
-use crate::flow::{Flow, Principal};
+use crate::flow::{Flow, KeptLimits, Principal};
 use crate::session::Limits;
 
 /// The Cloud API, bound to the holder of a key.
@@ -37,6 +37,11 @@ impl CloudSession {
     pub fn with_options(mut self, options: CallOptions) -> Self {
         self.options = options;
         self
+    }
+
+    /// How much may be kept for the caller's namespace.
+    pub fn kept_limits(&self) -> KeptLimits {
+        self.flow.kept
     }
 
     /// The model that a name means, if the key may ask it.

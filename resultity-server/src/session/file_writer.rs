@@ -7,36 +7,16 @@ use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{FileId, NamespaceId};
 use resultity_core::openai::file::FilePurpose;
 
-use crate::flow::{Flow, internal};
+use crate::flow::{Flow, KeptLimits, internal, keeps_nothing};
 use crate::store::files::{FILE_CHUNK, FileWrite, FinishedFile, NewChunk, NewFile};
 
 /// The most characters of a file's name.
 const MAX_FILENAME: usize = 200;
 
-/// How much may be stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileLimits {
-    /// The longest file that may be uploaded: bytes.
-    pub file_bytes: u64,
-    /// The most bytes that a namespace may have in all its files.
-    pub namespace_bytes: u64,
-    /// The most files that a namespace may have.
-    pub namespace_files: u64,
-}
-
-impl FileLimits {
-    /// What everybody may store.
-    pub const DEFAULT: Self = Self {
-        file_bytes: 64 * 1024 * 1024,
-        namespace_bytes: 1024 * 1024 * 1024,
-        namespace_files: 10_000,
-    };
-
-    /// The error for a file that is longer than a file may be.
-    pub fn too_large(&self) -> ApiError {
-        let message = format!("the file is larger than {} bytes", self.file_bytes);
-        ApiError::new(ErrorCode::PayloadTooLarge, message).with_param("file")
-    }
+/// The error for a file that is longer than a file may be.
+pub(crate) fn too_large(limits: &KeptLimits) -> ApiError {
+    let message = format!("the file is larger than {} bytes", limits.file_bytes);
+    ApiError::new(ErrorCode::PayloadTooLarge, message).with_param("file")
 }
 
 /// A file that is being written. Dropped before it is finished, it leaves nothing behind.
@@ -45,7 +25,7 @@ pub(crate) struct FileWriter {
     flow: Arc<Flow>,
     id: FileId,
     /// None: what the network writes itself is not limited.
-    limits: Option<FileLimits>,
+    limits: Option<KeptLimits>,
     buffer: BytesMut,
     place: u32,
     bytes: u64,
@@ -57,21 +37,25 @@ impl FileWriter {
     pub(crate) async fn begin(
         flow: &Arc<Flow>,
         namespace: NamespaceId,
-        limits: Option<FileLimits>,
+        limits: Option<KeptLimits>,
     ) -> Result<Self, ApiError> {
         let id = FileId::new(&*flow.clock, &*flow.entropy);
         let file = NewFile {
             id,
             namespace,
             now: flow.clock.now(),
-            most_files: limits.map(|limits| limits.namespace_files),
+            most_files: limits.map(|limits| limits.files),
         };
-        if flow.store.begin_file(file).await.map_err(internal)? != FileWrite::Written {
-            let most = limits.map_or(0, |limits| limits.namespace_files);
-            return Err(ApiError::new(
-                ErrorCode::PayloadTooLarge,
-                format!("there are {most} files already, which is the most: delete some first"),
-            ));
+        match flow.store.begin_file(file).await.map_err(internal)? {
+            FileWrite::Written => {}
+            FileWrite::NotKept => return Err(keeps_nothing("there can be no files in it")),
+            FileWrite::AboveLimit | FileWrite::NotOpen => {
+                let most = limits.map_or(0, |limits| limits.files);
+                return Err(ApiError::new(
+                    ErrorCode::PayloadTooLarge,
+                    format!("there are {most} files already, which is the most: delete some first"),
+                ));
+            }
         }
         Ok(Self {
             flow: Arc::clone(flow),
@@ -90,7 +74,7 @@ impl FileWriter {
         if let Some(limits) = self.limits
             && self.bytes > limits.file_bytes
         {
-            return Err(limits.too_large());
+            return Err(too_large(&limits));
         }
         let mut rest = piece;
         while !rest.is_empty() {
@@ -119,20 +103,20 @@ impl FileWriter {
             place: self.place,
             content,
             now: self.flow.clock.now(),
-            most_bytes: self.limits.map(|limits| limits.namespace_bytes),
+            most_bytes: self.limits.map(|limits| limits.all_file_bytes),
         };
         self.place += 1;
         match self.flow.store.append_to_file(chunk).await.map_err(internal)? {
             FileWrite::Written => Ok(()),
             FileWrite::AboveLimit => {
-                let most = self.limits.map_or(0, |limits| limits.namespace_bytes);
+                let most = self.limits.map_or(0, |limits| limits.all_file_bytes);
                 Err(ApiError::new(
                     ErrorCode::PayloadTooLarge,
                     format!("with this file there would be more than {most} bytes in all files: delete some first"),
                 )
                 .with_param("file"))
             }
-            FileWrite::NotOpen => Err(ApiError::new(
+            FileWrite::NotOpen | FileWrite::NotKept => Err(ApiError::new(
                 ErrorCode::InvalidValue,
                 "the file took too long to arrive: please send it again",
             )

@@ -14,7 +14,7 @@ use resultity_core::openai::file::{ExpiresAfter, File, FileDeleted, FilePurpose}
 
 use crate::flow::internal;
 use crate::session::CloudSession;
-use crate::session::file_writer::{FileLimits, FileWriter};
+use crate::session::file_writer::FileWriter;
 use crate::store::files::{FILE_CHUNK, FileDeletion, FileFilter, FileRecord};
 
 /// How long a batch's file is kept, unless somebody says otherwise.
@@ -41,7 +41,8 @@ impl CloudSession {
     /// Begins a file.
     pub async fn begin_upload(&self) -> Result<Upload, ApiError> {
         self.touch()?;
-        let writer = FileWriter::begin(&self.flow, self.principal.namespace, Some(FileLimits::DEFAULT)).await?;
+        self.check_keeps("there can be no files in it")?;
+        let writer = FileWriter::begin(&self.flow, self.principal.namespace, Some(self.flow.kept)).await?;
         Ok(Upload(writer))
     }
 

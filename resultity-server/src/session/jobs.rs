@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use resultity_core::B256;
 use resultity_core::api::cloud::Reply;
 use resultity_core::api::jobs::{Feedback, Job, JobAttempt, JobQuery, JobRequest, JobsApi, Quote};
 use resultity_core::api::page::{DEFAULT_PAGE, MAX_PAGE, Order, Page};
@@ -20,10 +21,12 @@ use serde_json::{Map, Value};
 
 use crate::flow::detached::{Detached, answer_of};
 use crate::flow::validate::ValidJob;
+use crate::flow::verify::shown_finish_reason;
 use crate::flow::{Asking, Outlook, internal};
 use crate::session::render::{encoded, render};
 use crate::session::run::encode;
 use crate::session::{CloudSession, parsers, responses};
+use crate::store::epochs::epoch_of;
 use crate::store::{AttemptView, DetachedRecord, EventSource, JobFilter, JobView};
 
 /// The longest category of feedback: characters.
@@ -52,6 +55,7 @@ impl CloudSession {
         let mut job = self.view(view, attempts);
         if let Some(kept) = self.flow.store.detached_job(namespace, id).await.map_err(internal)? {
             job.expires_at = Some(kept.expires_at.as_seconds());
+            job.request = RawValue::from_string(kept.request.clone()).ok().map(RawJson::from);
             if kept.view.state == JobState::Succeeded {
                 job.result = Some(result(&kept)?);
             }
@@ -71,6 +75,7 @@ pub(super) fn result(kept: &DetachedRecord) -> Result<RawJson, ApiError> {
 #[async_trait]
 impl JobsApi for CloudSession {
     async fn create_job(&self, request: JobRequest) -> Result<Reply<Job>, ApiError> {
+        self.check_keeps("ask the endpoint itself, and wait for its answer")?;
         let body = unstreamed(&request)?;
         let valid = self
             .valid_body(request.endpoint, body.get().as_bytes())
@@ -113,7 +118,7 @@ impl JobsApi for CloudSession {
         if job.status.is_final() {
             return Ok(Reply::of(job));
         }
-        if job.expires_at.is_none() {
+        if !job.detached && self.flow.follow(id).is_none() {
             return Err(ApiError::new(
                 ErrorCode::Conflict,
                 "somebody waits for this job: it is cancelled by closing that connection",
@@ -136,6 +141,10 @@ impl JobsApi for CloudSession {
             );
             return Err(ApiError::new(ErrorCode::NotFound, message));
         };
+        if record.request_hash == B256::ZERO {
+            let message = "nothing was kept of this job, since that was its namespace's retention: it has no receipt";
+            return Err(ApiError::new(ErrorCode::NotFound, message));
+        }
         let receipt = Receipt {
             job_id: id,
             environment: self.flow.environment,
@@ -145,9 +154,10 @@ impl JobsApi for CloudSession {
             output_hash: record.output_hash,
             prompt_tokens: record.usage.prompt_tokens,
             completion_tokens: record.usage.completion_tokens,
-            finish_reason: record.finish_reason,
+            finish_reason: shown_finish_reason(record.kind, &record.finish_reason).to_owned(),
             cost: record.cost,
             finished_at: record.finished,
+            node: Some(self.flow.pseudonyms.of(record.node, epoch_of(record.finished))),
         };
         Ok(Reply::of(SignedReceipt::sign(
             receipt,
@@ -317,6 +327,7 @@ fn job(view: JobView, attempts: Vec<AttemptView>, outlook: Option<Outlook>) -> J
         cost: view.cost,
         usage: view.usage,
         error,
+        request: None,
         result: None,
         expires_at: None,
     }

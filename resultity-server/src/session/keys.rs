@@ -112,13 +112,7 @@ impl Keys {
         if record.limits.is_expired(now) {
             return Err(invalid("this API key has expired: make a new one"));
         }
-        Ok(Principal {
-            key: record.id,
-            namespace: record.namespace,
-            account: record.account,
-            environment: record.environment,
-            limits: record.limits,
-        })
+        Ok(record.into())
     }
 
     /// The record of the key with this hash, as it was at most some seconds ago. When a job is admitted, it is seen anew

@@ -26,7 +26,7 @@ mod webhooks;
 
 pub use batch::Batches;
 pub use cloud::CloudSession;
-pub use file_writer::FileLimits;
+pub(crate) use file_writer::too_large;
 pub use files::Upload;
 pub use gate::write_alerts;
 pub use gate::{

@@ -3,6 +3,7 @@
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use resultity_core::api::cloud::ReplyMeta;
+use resultity_core::api::gate::Retention;
 use resultity_core::canonical::sha256;
 use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
@@ -13,7 +14,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use crate::flow::detached::{Detached, DetachedJob};
 use crate::flow::validate::ValidJob;
-use crate::flow::{Answer, JobEvent, lost};
+use crate::flow::{Answer, JobEvent, keeps_nothing, lost};
 use crate::session::CloudSession;
 
 /// The longest idempotency key: characters.
@@ -45,9 +46,15 @@ pub(super) struct Running {
 impl CloudSession {
     /// The request as it was asked, if it has to be kept: it is to be given to [`Self::run`].
     pub(super) fn original(&self, request: &impl Serialize) -> Result<Option<Box<RawValue>>, ApiError> {
-        match self.options.idempotency_key {
-            Some(_) => encode(request).map(Some),
-            None => Ok(None),
+        let is_kept = self.options.idempotency_key.is_some() || self.principal.retention == Retention::Full;
+        is_kept.then(|| encode(request)).transpose()
+    }
+
+    /// Refuses what can't be done without keeping something, where the namespace keeps nothing.
+    pub(super) fn check_keeps(&self, what: &str) -> Result<(), ApiError> {
+        match self.principal.retention {
+            Retention::None => Err(keeps_nothing(what)),
+            _ => Ok(()),
         }
     }
 
@@ -85,7 +92,9 @@ impl CloudSession {
         valid: ValidJob,
     ) -> Result<Running, ApiError> {
         let (valid, mut meta) = self.admit(endpoint, valid).await?;
-        if let Some(original) = original {
+        let is_named = self.options.idempotency_key.is_some();
+        let (named, asked) = if is_named { (original, None) } else { (None, original) };
+        if let Some(original) = named {
             let stream = valid.stream;
             let mut detached = Detached::kept(endpoint, original);
             detached.survives = true;
@@ -103,7 +112,7 @@ impl CloudSession {
                 events,
             });
         }
-        let job = self.flow.submit(self.principal.clone(), endpoint, valid)?;
+        let job = self.flow.submit(self.principal.clone(), endpoint, valid, asked)?;
         meta.job_id = Some(job.id);
         let events = stream::unfold(job.events, |mut events| async move {
             let event = events.recv().await?;
@@ -171,6 +180,8 @@ impl CloudSession {
         let Some(key) = &self.options.idempotency_key else {
             return Ok(None);
         };
+        self.check_keeps("no request can be repeated by its Idempotency-Key")
+            .map_err(|error| error.with_param("Idempotency-Key"))?;
         let is_good = !key.is_empty()
             && key.len() <= MAX_IDEMPOTENCY_KEY
             && key.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');

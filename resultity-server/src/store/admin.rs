@@ -224,6 +224,9 @@ pub struct Totals {
 /// What administrators see and do.
 #[async_trait]
 pub trait AdminStore: AdminAccountStore + LetterStore + PlanStore + Send + Sync {
+    /// Writes a line of something that changes nothing else, and that has to be known all the same.
+    async fn keep_audit_line(&self, line: AuditEntry) -> Result<(), StoreError>;
+
     /// Lines of the audit log.
     async fn audit_lines(&self, filter: AuditFilter) -> Result<Vec<AuditEntry>, StoreError>;
 

@@ -41,6 +41,8 @@ pub struct NewBatch {
     pub most_files: u64,
     /// As many bytes in all files as keep a namespace from another batch.
     pub most_bytes: u64,
+    /// The most bytes of requests and answers that may be kept for the namespace.
+    pub most_kept: u64,
     /// Makes a repeat find this batch.
     pub idempotency: Option<Idempotency>,
 }
@@ -60,8 +62,10 @@ pub enum BatchCreation {
     WrongPurpose(FilePurpose),
     /// Too many of the namespace have not ended.
     TooMany,
-    /// The namespace has as many files, or bytes in them, as it may have.
+    /// The namespace has as many files, or bytes in them, as it may have; or as many bytes of requests and answers.
     NoRoom,
+    /// The namespace keeps nothing.
+    NotKept,
 }
 
 /// A batch.
@@ -127,6 +131,8 @@ pub enum BatchStep {
     Finalize,
     /// `validating` or `in_progress` → `cancelling`.
     Cancel,
+    /// Any that is not an end → `failed`: it can't be carried on. What has run keeps its outcome and price, but no file tells of it.
+    GiveUp(Vec<BatchError>),
     /// `finalizing` → `completed`, or `expired` if requests did not run; `cancelling` → `cancelled`. Its files become
     /// visible, and requests that did not run count as failed, in the same transaction.
     Finish {

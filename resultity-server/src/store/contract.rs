@@ -18,6 +18,7 @@ mod network;
 mod node_logs;
 mod plans;
 mod publication;
+mod retention;
 mod statements;
 mod subclouds;
 mod tenancy;
@@ -138,6 +139,7 @@ where
         .chain(mail_codes::SCENARIOS)
         .chain(publication::SCENARIOS)
         .chain(batches::SCENARIOS)
+        .chain(retention::SCENARIOS)
         .chain(trust::SCENARIOS)
         .chain(wallets::SCENARIOS)
     {

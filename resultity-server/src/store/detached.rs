@@ -16,8 +16,11 @@ pub struct NewPayload {
     pub request: String,
     /// As it was checked: JSON of all that is needed to run it (again). Forgotten when it has ended.
     pub work: String,
-    /// Until when both and the answer are kept.
+    /// Until when whoever asked wants both and the answer kept; not after the job was made: only for as long as the namespace's
+    /// retention keeps everything.
     pub expires_at: Timestamp,
+    /// The most bytes that the namespace may have kept, request and work included. None: no limit.
+    pub most_bytes: Option<u64>,
     /// Whether the job goes on without whoever asked, and survives a restart.
     pub detached: bool,
     /// Whose events its end makes.
@@ -67,6 +70,8 @@ pub struct DetachedRecord {
     pub answer: Option<String>,
     /// Until when it is kept.
     pub expires_at: Timestamp,
+    /// Whether whoever asked wanted it kept, rather than its namespace.
+    pub is_asked: bool,
 }
 
 /// A job that an earlier process left and that goes on.
@@ -111,6 +116,7 @@ pub trait DetachedStore {
     /// Jobs that are queued and go on without whoever asked: to be taken up again after a start, oldest first.
     async fn resumable(&self) -> Result<Vec<Resumable>, StoreError>;
 
-    /// Deletes what is kept no longer, some of it at a time; how much it was. Jobs that have not ended keep theirs.
+    /// Deletes what is kept no longer, also by what namespaces say since it was asked, some of it at a time; how much it was.
+    /// Jobs that have not ended keep theirs.
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreError>;
 }

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use resultity_core::B256;
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
+use resultity_core::id::NodeId;
 
 use crate::store::StoreError;
 
@@ -47,6 +48,9 @@ pub trait EpochStore: Send + Sync {
 
     /// The newest snapshots of an environment, newest first: the JSON of each signed one.
     async fn last_snapshots(&self, environment: Environment, most: u32) -> Result<Vec<String>, StoreError>;
+
+    /// The nodes that earned points in an epoch, or in the one after it, to which those of its last moments may count.
+    async fn nodes_of_epoch(&self, environment: Environment, epoch: u64) -> Result<Vec<NodeId>, StoreError>;
 
     /// Closes the epochs before this one that are open still; how many. Points that are earned later count for a later
     /// one, even if the clock goes back.

@@ -48,6 +48,8 @@ pub enum FileWrite {
     AboveLimit,
     /// There is no such file that is being written, or this is not its next chunk: nothing was changed.
     NotOpen,
+    /// Its namespace keeps nothing: nothing was changed.
+    NotKept,
 }
 
 /// What a file is, once its content is complete.

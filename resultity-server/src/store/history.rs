@@ -5,7 +5,7 @@ use resultity_core::B256;
 use resultity_core::api::jobs::Feedback;
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
-use resultity_core::id::{JobId, KeyId, NamespaceId};
+use resultity_core::id::{JobId, KeyId, NamespaceId, NodeId};
 use resultity_core::job::{Endpoint, JobKind, JobState, Priority};
 use resultity_core::openai::chat::Usage;
 
@@ -95,12 +95,16 @@ pub struct ReceiptRecord {
     pub output_hash: B256,
     /// Token counts, as billed.
     pub usage: Usage,
-    /// Why the first choice ended.
+    /// What was asked of the node.
+    pub kind: JobKind,
+    /// Why the first choice ended, in the node's words.
     pub finish_reason: String,
     /// What was paid.
     pub cost: Credits,
     /// When it was settled.
     pub finished: Timestamp,
+    /// Who answered.
+    pub node: NodeId,
 }
 
 /// Whose usage is counted, and of when.

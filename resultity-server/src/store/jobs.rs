@@ -32,7 +32,8 @@ pub struct NewJob {
     pub stream: bool,
     /// The most that it can cost.
     pub hold: Credits,
-    /// SHA-256 of the body that goes to the node.
+    /// SHA-256 of the body that goes to the node. Zero: nothing is to be kept of it, nor will its settlement keep what the node
+    /// signs about it.
     pub request_hash: B256,
     /// When.
     pub now: Timestamp,
@@ -82,6 +83,10 @@ pub enum Admission {
     Existing(JobId),
     /// The idempotency key stands for another request: nothing was changed.
     IdempotencyClash,
+    /// Something would have to be kept of it, and its namespace keeps nothing: nothing was changed.
+    NotKept,
+    /// With it, more would be kept for the namespace than may be: nothing was changed.
+    NoRoom,
 }
 
 /// What became of a lease.

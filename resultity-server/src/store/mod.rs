@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use resultity_core::B256;
+use resultity_core::api::gate::Retention;
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
@@ -110,6 +111,8 @@ pub struct KeyRecord {
     pub replaced_at: Option<Timestamp>,
     /// What it may do.
     pub limits: Arc<KeyLimits>,
+    /// What is kept of its requests and answers.
+    pub retention: Retention,
 }
 
 /// An account with its first namespace and key, made in one step if it is not there.

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use async_trait::async_trait;
-use resultity_core::api::gate::{Change, KeyStatus};
+use resultity_core::api::gate::{Change, KeyStatus, Retention};
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
@@ -39,6 +39,12 @@ pub struct NamespaceRecord {
     pub environment: Environment,
     /// How many of its keys were not revoked and have not ended.
     pub keys: u32,
+    /// What is kept of its requests and answers.
+    pub retention: Retention,
+    /// For how many days, where that is everything.
+    pub retention_days: u32,
+    /// How many bytes of requests and answers are kept for it, without its files.
+    pub kept_bytes: u64,
     /// When it was made.
     pub created: Timestamp,
 }
@@ -56,11 +62,24 @@ pub enum NamespaceMade {
     UnknownAccount,
 }
 
-/// What became of a namespace that was to have another name.
+/// What is to be changed about a namespace.
+#[derive(Debug, Clone, Default)]
+pub struct NamespaceChange {
+    /// What its owner calls it.
+    pub name: Option<String>,
+    /// What is kept of its requests and answers.
+    pub retention: Option<Retention>,
+    /// For how many days, where that is everything.
+    pub retention_days: Option<u32>,
+}
+
+/// What became of a namespace that was to be changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NamespaceRenamed {
-    /// It has it.
-    Renamed(NamespaceRecord),
+pub enum NamespaceChanged {
+    /// How it is now.
+    Changed(NamespaceRecord),
+    /// Nothing is to be kept, but a job in the background or a batch is under way: nothing was changed.
+    Busy,
     /// The account has another one of this name in this environment.
     NameTaken,
     /// No such namespace of this account.
@@ -273,16 +292,18 @@ pub trait TenancyStore: Send + Sync {
         name: &str,
     ) -> Result<Option<NamespaceId>, StoreError>;
 
-    /// Gives a namespace another name.
-    async fn rename_namespace(
+    /// Changes a namespace. What is kept beyond a stricter retention is deleted by the next
+    /// [`purge`](crate::store::DetachedStore::purge); its files at once, where nothing is to be kept.
+    async fn update_namespace(
         &self,
         account: AccountId,
         id: NamespaceId,
-        name: String,
+        change: NamespaceChange,
         audit: AuditEntry,
-    ) -> Result<NamespaceRenamed, StoreError>;
+    ) -> Result<NamespaceChanged, StoreError>;
 
-    /// Deletes a namespace that has nothing: its keys are revoked, its webhooks disabled, its files deleted.
+    /// Deletes a namespace that has nothing: its keys are revoked, its webhooks disabled, its files deleted; what is kept of
+    /// its requests and answers goes with the next [`purge`](crate::store::DetachedStore::purge).
     async fn delete_namespace(
         &self,
         account: AccountId,

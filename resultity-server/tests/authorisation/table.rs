@@ -197,6 +197,10 @@ fn bodies() -> Vec<(&'static str, Value)> {
         ),
         ("POST /gate/v1/admin/nodes/{node}/penalties", json!({"reason": "r"})),
         (
+            "POST /gate/v1/admin/pseudonyms",
+            json!({"pseudonym": format!("0x{}", "11".repeat(32)), "environment": "testnet", "reason": "r"}),
+        ),
+        (
             "POST /gate/v1/admin/appeals/{penalty}",
             json!({"decision": "lift", "reason": "r"}),
         ),

@@ -59,14 +59,18 @@ pub use grant::{CreditGrant, CreditGranted, GrantApi};
 pub use intake::{Intake, IntakeApi, SetIntake};
 pub use keys::{ApiKey, ApiKeyWithSecret, CreateKey, KeyQuery, KeyStatus, KeysApi, RotateKey, UpdateKey};
 pub use logins::{Login, LoginKind, LoginsApi, LoginsEnded, Session, SignInMethod, SwitchEnvironment, UnknownName};
-pub use namespaces::{CreateNamespace, Namespace, NamespaceDeleted, NamespaceQuery, NamespacesApi, UpdateNamespace};
+pub use namespaces::{
+    CreateNamespace, Namespace, NamespaceDeleted, NamespaceQuery, NamespacesApi, Retention, UnknownRetention,
+    UpdateNamespace,
+};
 pub use nodes::{
     AdminNode, AdminNodesApi, AdminNodesQuery, Appeal, AppealDecision, AppealPenalty, AppealsQuery, AskBinding,
     BindChallenge, BindNode, CheckFinding, ControlNode, CreateJoinCode, DayOfNode, DecideAppeal, FlagNode, JoinCode,
     ModelOfNode, ModelOnNode, Node, NodeAction, NodeCheck, NodeChecksQuery, NodeEarnings, NodeFlag, NodeFlagged,
-    NodeGpu, NodeHardware, NodeJob, NodeJobsQuery, NodeLoad, NodeLog, NodeLogsQuery, NodePaidOut, NodeReputation,
-    NodeRuntime, NodeUnbound, NodeWhy, NodeWork, NodeWorkQuery, NodesApi, NodesQuery, PayOutNode, PenaliseNode,
-    PenaltiesQuery, Penalty, PenaltyState, UnflagNode, UpdateNode, join_code_hash, new_join_code,
+    NodeGpu, NodeHardware, NodeJob, NodeJobsQuery, NodeLoad, NodeLog, NodeLogsQuery, NodePaidOut, NodePseudonym,
+    NodeReputation, NodeRuntime, NodeUnbound, NodeWhy, NodeWork, NodeWorkQuery, NodesApi, NodesQuery, PayOutNode,
+    PenaliseNode, PenaltiesQuery, Penalty, PenaltyState, PseudonymResolved, ResolvePseudonym, UnflagNode, UpdateNode,
+    join_code_hash, new_join_code,
 };
 pub use notifications::{Notification, NotificationQuery, NotificationsApi, ReadNotifications, UnreadNotifications};
 pub use overview::{AccountCounts, CreditTotals, Overview, OverviewApi};

@@ -1,5 +1,8 @@
 //! Namespaces: each has credits and API keys of its own, in one environment.
 
+use std::fmt;
+use std::str::FromStr;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -23,8 +26,74 @@ pub struct Namespace {
     pub environment: Environment,
     /// How many of its API keys work.
     pub keys: u32,
+    /// What is kept of its requests and answers.
+    #[serde(default)]
+    pub retention: Retention,
+    /// For how many days, where that is `full`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
+    /// How many bytes of requests and answers are kept for it now, without its files.
+    #[serde(default)]
+    pub kept_bytes: u64,
     /// When it was made: seconds since the Unix epoch.
     pub created_at: i64,
+}
+
+/// What is kept of the requests and answers of a namespace, beyond what is under way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Retention {
+    /// Nothing, not even hashes: counts, times and prices alone. What needs more is refused (jobs in the background, files,
+    /// batches, `background` of a response, `Idempotency-Key`), `store` of a response counts as false, and there are no
+    /// receipts.
+    None,
+    /// Hashes and counts; texts only where a request asks for that, and for as long as it says.
+    #[default]
+    Metadata,
+    /// Every request with its answer, for some days: `GET /v1/jobs/{id}` shows them.
+    Full,
+}
+
+impl Retention {
+    /// All of them, the strictest first.
+    pub const ALL: [Self; 3] = [Self::None, Self::Metadata, Self::Full];
+
+    /// For how many days `full` keeps requests and answers, unless something else is said.
+    pub const USUAL_DAYS: u32 = 30;
+
+    /// The most days.
+    pub const MOST_DAYS: u32 = 365;
+
+    /// `none`, `metadata` or `full`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Metadata => "metadata",
+            Self::Full => "full",
+        }
+    }
+}
+
+impl fmt::Display for Retention {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that names no retention.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected `none`, `metadata` or `full`")]
+pub struct UnknownRetention;
+
+impl FromStr for Retention {
+    type Err = UnknownRetention;
+    fn from_str(text: &str) -> Result<Self, UnknownRetention> {
+        Self::ALL
+            .into_iter()
+            .find(|retention| retention.as_str() == text)
+            .ok_or(UnknownRetention)
+    }
 }
 
 /// Which namespaces to list.
@@ -104,6 +173,13 @@ pub struct UpdateNamespace {
     /// What to call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// What to keep of its requests and answers from now on. A stricter one deletes what is kept beyond it: at once, or where
+    /// that is much, within minutes. `none` is refused while a job in the background or a batch is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Retention>,
+    /// For how many days `full` keeps them: 1 to 365; 30 where nothing was ever said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
 }
 
 impl UpdateNamespace {
@@ -111,7 +187,23 @@ impl UpdateNamespace {
     pub fn name(name: impl Into<String>) -> Self {
         Self {
             name: Some(name.into()),
+            ..Self::default()
         }
+    }
+
+    /// Another retention.
+    pub fn retention(retention: Retention) -> Self {
+        Self {
+            retention: Some(retention),
+            ..Self::default()
+        }
+    }
+
+    /// For so many days.
+    #[must_use]
+    pub const fn days(mut self, days: u32) -> Self {
+        self.retention_days = Some(days);
+        self
     }
 }
 
@@ -142,7 +234,8 @@ pub trait NamespacesApi: Send + Sync {
     /// One of them.
     async fn namespace(&self, id: NamespaceId, within: InEnvironment) -> Result<Namespace, ApiError>;
 
-    /// Changes one. Errors: `conflict`, if there is another one of this name.
+    /// Changes one. Errors: `conflict`, if there is another one of this name, or nothing is to be kept while a job in the
+    /// background or a batch is under way.
     async fn update_namespace(
         &self,
         id: NamespaceId,

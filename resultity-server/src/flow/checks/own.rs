@@ -147,11 +147,5 @@ async fn made(flow: &Flow) -> Result<Principal, StoreError> {
         now: clock.now(),
     };
     let key = flow.store.ensure_tenant(tenant).await?;
-    Ok(Principal {
-        key: key.id,
-        namespace: key.namespace,
-        account: key.account,
-        environment: key.environment,
-        limits: key.limits,
-    })
+    Ok(key.into())
 }

@@ -19,6 +19,11 @@ mod shown;
 pub use received::Received;
 use received::Whole;
 
+/// Why an answer ended, as askers are told it: one of OpenAI's reasons, whatever the node calls it.
+pub fn shown_finish_reason(kind: JobKind, reason: &str) -> &str {
+    shown::finish_reason(kind, reason)
+}
+
 /// Bytes that a token can stand for at the most; what is beyond is no answer to this request.
 const MAX_BYTES_PER_TOKEN: u64 = 256;
 

@@ -22,6 +22,7 @@ pub(super) fn routes(table: Table) -> Table {
         .get("/gate/v1/admin/nodes/{node}/checks", checks)
         .get("/gate/v1/admin/nodes/{node}/penalties", penalties)
         .post("/gate/v1/admin/nodes/{node}/penalties", penalise)
+        .post("/gate/v1/admin/pseudonyms", resolve)
         .get("/gate/v1/admin/appeals", appeals)
         .post("/gate/v1/admin/appeals/{penalty}", decide)
 }
@@ -82,6 +83,11 @@ async fn penalise(
     let (node, place) = (node_id(&node)?, query::read(&uri)?);
     let request = body::json(&headers, body).await?;
     Ok(encode(&session.penalise_node(node, place, request).await?))
+}
+
+async fn resolve(Gated(session): Gated, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let request = body::json(&headers, body).await?;
+    Ok(encode(&session.resolve_pseudonym(request).await?))
 }
 
 async fn appeals(Gated(session): Gated, uri: Uri) -> Result<Response, Problem> {

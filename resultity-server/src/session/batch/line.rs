@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use resultity_core::api::gate::Retention;
 use resultity_core::canonical::sha256;
 use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
@@ -105,6 +106,7 @@ impl Context {
         let body: Box<RawValue> = request.body.clone();
         let mut valid = valid_body(&self.session, self.endpoint, &body)?;
         valid.priority = Priority::Bulk;
+        self.pass_limits(&valid)?;
         let hash = sha256(format!("{}\n{}", self.endpoint, body.get()));
         let mut detached = Detached::background(self.endpoint, body);
         detached.idempotency = Some((key, hash));
@@ -112,6 +114,15 @@ impl Context {
         let principal = self.session.principal.clone();
         let job = self.session.flow.submit_detached(principal, valid, detached).await?;
         Ok(job.id)
+    }
+
+    /// The rates of whoever made the batch count for each of its requests.
+    fn pass_limits(&self, valid: &ValidJob) -> Result<(), ApiError> {
+        let (limits, principal) = (&self.session.limits, &self.session.principal);
+        let tokens = valid.max_prompt_tokens.saturating_add(valid.max_completion_tokens);
+        let (key, namespace) = (principal.key, principal.namespace);
+        limits.admit(key, namespace, &principal.limits, self.endpoint, tokens)?;
+        Ok(())
     }
 
     /// Waits until the job has ended. None: it goes on in the next process.
@@ -148,7 +159,9 @@ impl Context {
         tries: u32,
     ) -> Result<Tried, ApiError> {
         let may_succeed = match error.code {
-            ErrorCode::NoCapacity | ErrorCode::RateLimitExceeded => true,
+            ErrorCode::NoCapacity => true,
+            // One that is larger than what is ever let through has no time after which it would be.
+            ErrorCode::RateLimitExceeded => error.retry_after.is_some(),
             ErrorCode::NodeFailed | ErrorCode::DeadlineExceeded | ErrorCode::Internal => tries + 1 < MAX_TRIES,
             // Of what other jobs hold, most comes back: lines that run beside this one, say.
             ErrorCode::InsufficientQuota => tries + 1 < MAX_TRIES && self.has_holds().await?,
@@ -158,7 +171,8 @@ impl Context {
             return self.failed(line, custom_id, job, error).await;
         }
         tracing::debug!(batch.id = %self.batch, line = line.number, tries, code = %error.code, "a line of a batch is tried again");
-        Ok(Tried::Again(pause_after(tries)))
+        let pause = error.retry_after.unwrap_or_default().max(pause_after(tries));
+        Ok(Tried::Again(pause.min(LONGEST_PAUSE)))
     }
 
     async fn has_holds(&self) -> Result<bool, ApiError> {
@@ -224,10 +238,12 @@ impl Context {
         let store = Arc::clone(&self.session.flow.store);
         store.record_line(outcome).await.map_err(internal)?;
         // The outcome has the answer now. That of a response can still be asked for by its own id.
+        let principal = &self.session.principal;
         if let Some(job) = job
             && self.endpoint != Endpoint::Responses
+            && principal.retention != Retention::Full
         {
-            let namespace = self.session.principal.namespace;
+            let namespace = principal.namespace;
             store.forget_payload(namespace, job).await.map_err(internal)?;
         }
         Ok(Tried::Done)

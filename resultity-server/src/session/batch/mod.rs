@@ -8,15 +8,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use resultity_core::error::ApiError;
+use resultity_core::clock::Timestamp;
+use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{BatchId, NamespaceId};
-use resultity_core::openai::batch::BatchStatus;
+use resultity_core::openai::batch::{BatchError, BatchStatus};
 use tokio::sync::Semaphore;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::flow::{Flow, Principal, internal, lost};
+use crate::flow::{Flow, internal, lost};
 use crate::session::batch::check::{Checked, check};
 use crate::session::batch::line::Context;
 use crate::session::batch::lines::{Ran, Slots, run};
@@ -31,11 +32,19 @@ mod line;
 mod lines;
 mod source;
 
-/// How many batches run at once, and how many of them may be of one namespace. Others wait in the order in which they came.
+/// How many batches run at once before each namespace has one, and how many of one namespace. Others wait in the order in which
+/// they came, but none of them for those of another namespace.
 const AT_ONCE: (usize, usize) = (64, 8);
 
-/// How many requests of batches may be under way at once for one model.
+/// How many run at once in any case.
+const MOST_AT_ONCE: usize = 1024;
+
+/// How many requests of a namespace's batches may be under way at once for one model.
 const REQUESTS_A_MODEL: usize = 64;
+
+/// How often in a row a batch may fail to be carried on, each time after a rest: an hour in all; once its window is over: some
+/// minutes. Then it ends as failed.
+const MOST_FAILURES: (u32, u32) = (120, 10);
 
 /// How often to look for batches, should nobody have said that there is one.
 const LOOK: Duration = Duration::from_secs(30);
@@ -51,13 +60,14 @@ const ABANDONED: Duration = Duration::from_mins(15);
 pub struct Batches {
     flow: Arc<Flow>,
     limits: Arc<Limits>,
-    slots: Mutex<HashMap<String, Arc<Semaphore>>>,
+    slots: Mutex<HashMap<(NamespaceId, String), Arc<Semaphore>>>,
 }
 
 /// A batch that has a task.
 struct Running {
     batch: BatchId,
     namespace: NamespaceId,
+    window_ends: Timestamp,
     halt: CancellationToken,
 }
 
@@ -78,6 +88,8 @@ impl Batches {
         let mut running: HashMap<Id, Running> = HashMap::new();
         // Those that could not be carried on, until when.
         let mut resting: HashMap<BatchId, Instant> = HashMap::new();
+        // How often in a row.
+        let mut failures: HashMap<BatchId, u32> = HashMap::new();
         let mut tidied: Option<Instant> = None;
         loop {
             resting.retain(|_, until| *until > Instant::now());
@@ -107,9 +119,17 @@ impl Batches {
                     (error.id(), false)
                 }
             };
-            if let Some(ended) = running.remove(&id)
-                && !is_well
-            {
+            if let Some(ended) = running.remove(&id) {
+                if is_well {
+                    failures.remove(&ended.batch);
+                    continue;
+                }
+                let count = failures.entry(ended.batch).or_default();
+                *count += 1;
+                if is_hopeless(*count, self.flow.clock.now() >= ended.window_ends) {
+                    failures.remove(&ended.batch);
+                    self.give_up(ended.batch).await;
+                }
                 resting.insert(ended.batch, Instant::now() + LOOK);
             }
         }
@@ -142,7 +162,8 @@ impl Batches {
             }
             let of_namespace = of_namespace.entry(record.namespace).or_default();
             // One that is cancelled has little to do.
-            let has_room = (running.len() < most && *of_namespace < most_of_namespace) || is_cancelled;
+            let has_room = *of_namespace == 0 || (running.len() < most && *of_namespace < most_of_namespace);
+            let has_room = (has_room && running.len() < MOST_AT_ONCE) || is_cancelled;
             if !has_room || resting.contains_key(&record.id) {
                 continue;
             }
@@ -152,7 +173,7 @@ impl Batches {
             if is_cancelled {
                 halt.cancel();
             }
-            let (batch, namespace) = (record.id, record.namespace);
+            let (batch, namespace, window_ends) = (record.id, record.namespace, record.expires_at);
             let (batches, for_task) = (Arc::clone(self), halt.clone());
             let task = tasks.spawn(async move {
                 let driven = batches.drive(record, key, for_task).await;
@@ -161,7 +182,12 @@ impl Batches {
                 }
                 driven.is_ok()
             });
-            let entry = Running { batch, namespace, halt };
+            let entry = Running {
+                batch,
+                namespace,
+                window_ends,
+                halt,
+            };
             running.insert(task.id(), entry);
         }
     }
@@ -169,8 +195,9 @@ impl Batches {
     /// Brings a batch from where it stands to its end.
     async fn drive(&self, mut record: BatchRecord, key: KeyRecord, halt: CancellationToken) -> Result<(), ApiError> {
         let store = &self.flow.store;
+        // Whether the key was revoked or has expired is seen when its jobs are admitted.
         let context = Context {
-            session: CloudSession::new(Arc::clone(&self.flow), Arc::clone(&self.limits), principal(key)),
+            session: CloudSession::new(Arc::clone(&self.flow), Arc::clone(&self.limits), key.into()),
             batch: record.id,
             endpoint: record.endpoint,
             halt,
@@ -250,11 +277,28 @@ impl Batches {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         slots.retain(|_, permits| Arc::strong_count(permits) > 1);
         let permits = slots
-            .entry(model.clone().unwrap_or(asked))
+            .entry((record.namespace, model.clone().unwrap_or(asked)))
             .or_insert_with(|| Arc::new(Semaphore::new(REQUESTS_A_MODEL)));
         Slots {
             permits: Arc::clone(permits),
             model,
+        }
+    }
+
+    /// Ends a batch that can't be carried on.
+    async fn give_up(&self, batch: BatchId) {
+        let error = BatchError {
+            code: ErrorCode::Internal.as_str().to_owned(),
+            message:
+                "the server could not carry the batch on; what was not answered was not charged: please make it anew"
+                    .into(),
+            param: None,
+            line: None,
+        };
+        let step = BatchStep::GiveUp(vec![error]);
+        match self.flow.store.step_batch(batch, step, self.flow.clock.now()).await {
+            Ok(_) => tracing::error!(batch.id = %batch, "a batch was given up: it could not be carried on"),
+            Err(error) => tracing::warn!(batch.id = %batch, %error, "a batch could not be given up"),
         }
     }
 
@@ -264,8 +308,7 @@ impl Batches {
         let store = &self.flow.store;
         let tidying = async {
             let now = self.flow.clock.now();
-            let abandoned_before =
-                resultity_core::clock::Timestamp::from_millis(now.as_millis() - ABANDONED.as_millis() as i64);
+            let abandoned_before = Timestamp::from_millis(now.as_millis() - ABANDONED.as_millis() as i64);
             while store.purge_files(now, abandoned_before).await? > 0 {}
             while store.purge_line_outcomes().await? > 0 {}
             Ok::<(), crate::store::StoreError>(())
@@ -276,13 +319,23 @@ impl Batches {
     }
 }
 
-/// Whoever made a batch. Whether the key was revoked or has expired is seen when its jobs are admitted.
-fn principal(key: KeyRecord) -> Principal {
-    Principal {
-        key: key.id,
-        namespace: key.namespace,
-        account: key.account,
-        environment: key.environment,
-        limits: key.limits,
+/// Whether a batch that failed so often in a row is given up.
+const fn is_hopeless(failures: u32, is_late: bool) -> bool {
+    let (most, most_when_late) = MOST_FAILURES;
+    failures >= if is_late { most_when_late } else { most }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::a_moment(9, true, false)]
+    #[case::late(10, true, true)]
+    #[case::a_long_time(119, false, false)]
+    #[case::too_long(120, false, true)]
+    fn a_batch_that_always_fails_comes_to_an_end(#[case] failures: u32, #[case] is_late: bool, #[case] ends: bool) {
+        assert_eq!(is_hopeless(failures, is_late), ends);
     }
 }

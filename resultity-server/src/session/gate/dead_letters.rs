@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use resultity_core::api::gate::{
-    DeadLetter, DeadLetterAction, DeadLetterDropped, DeadLetterQuery, DeadLettersApi, Requeued,
+    DeadLetter, DeadLetterAction, DeadLetterDropped, DeadLetterQuery, DeadLettersApi, Requeued, Retention,
 };
 use resultity_core::api::page::{Order, Page};
 use resultity_core::canonical::sha256;
@@ -96,6 +96,7 @@ impl GateSession {
             environment: letter.environment,
             // What the key may do was looked at when the job was asked.
             limits: Arc::default(),
+            retention: Retention::default(),
         };
         let mut detached = Detached::background(letter.endpoint, asked);
         detached.retain = work.retain;

@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use resultity_core::api::gate::{
-    CreateNamespace, InEnvironment, Namespace, NamespaceDeleted, NamespaceQuery, NamespacesApi, Scope, UpdateNamespace,
+    CreateNamespace, InEnvironment, Namespace, NamespaceDeleted, NamespaceQuery, NamespacesApi, Retention, Scope,
+    UpdateNamespace,
 };
 use resultity_core::api::page::Page;
 use resultity_core::credits::Credits;
@@ -12,7 +13,9 @@ use resultity_core::id::{AccountId, NamespaceId};
 
 use super::{GateSession, failed, not_found};
 use crate::session::webhooks::page_of;
-use crate::store::tenancy::{NamespaceDeletion, NamespaceMade, NamespaceRecord, NamespaceRenamed, NewNamespace};
+use crate::store::tenancy::{
+    NamespaceChange, NamespaceChanged, NamespaceDeletion, NamespaceMade, NamespaceRecord, NewNamespace,
+};
 use crate::store::{Actor, AuditEntry};
 
 /// The most namespaces of an account in one environment.
@@ -56,29 +59,47 @@ impl NamespacesApi for GateSession {
     ) -> Result<Namespace, ApiError> {
         let account = self.account(Scope::Keys)?;
         let namespace = self.own_namespace(account, id, within).await?;
-        let Some(name) = request.name else {
-            return Ok(shown(namespace));
+        check_days(&request, namespace.retention)?;
+        let change = NamespaceChange {
+            name: request.name.map(checked_name).transpose()?,
+            retention: request.retention,
+            retention_days: request.retention_days,
         };
-        let audit = self.audit_of_namespace(account, "namespace.rename", id);
-        let renamed = self
-            .gate
-            .store
-            .rename_namespace(account, id, checked_name(name)?, audit);
-        match renamed.await.map_err(failed)? {
-            NamespaceRenamed::Renamed(namespace) => Ok(shown(namespace)),
-            NamespaceRenamed::NameTaken => Err(name_taken()),
-            NamespaceRenamed::Unknown => Err(not_found("namespace")),
+        let keeps_otherwise = change.retention.is_some() || change.retention_days.is_some();
+        let action = if keeps_otherwise {
+            "namespace.retention"
+        } else {
+            "namespace.rename"
+        };
+        let audit = self.audit_of_namespace(account, action, id);
+        let changed = self.gate.store.update_namespace(account, id, change, audit);
+        let changed = match changed.await.map_err(failed)? {
+            NamespaceChanged::Changed(namespace) => namespace,
+            NamespaceChanged::Busy => {
+                let message = "the namespace has a job in the background or a batch under way, which has to be kept until it \
+                               ends: wait for it, or cancel it";
+                return Err(ApiError::new(ErrorCode::Conflict, message).with_param("retention"));
+            }
+            NamespaceChanged::NameTaken => return Err(name_taken()),
+            NamespaceChanged::Unknown => return Err(not_found("namespace")),
+        };
+        if keeps_otherwise {
+            self.gate.keys.forget_account(account);
+            self.flow(Some(changed.environment))?.tidy_now();
+            tracing::info!(namespace.id = %id, retention = %changed.retention, "retention was set");
         }
+        Ok(shown(changed))
     }
 
     async fn delete_namespace(&self, id: NamespaceId, within: InEnvironment) -> Result<NamespaceDeleted, ApiError> {
         let account = self.account(Scope::Keys)?;
-        self.own_namespace(account, id, within).await?;
+        let known = self.own_namespace(account, id, within).await?;
         let audit = self.audit_of_namespace(account, "namespace.delete", id);
         let deleted = self.gate.store.delete_namespace(account, id, audit).await;
         match deleted.map_err(failed)? {
             NamespaceDeletion::Deleted { keys, hashes } => {
                 self.gate.keys.forget_all(hashes);
+                self.flow(Some(known.environment))?.tidy_now();
                 tracing::info!(namespace.id = %id, "namespace deleted");
                 Ok(NamespaceDeleted {
                     id,
@@ -181,6 +202,9 @@ fn shown(record: NamespaceRecord) -> Namespace {
         name: record.name,
         environment: record.environment,
         keys: record.keys,
+        retention: record.retention,
+        retention_days: (record.retention == Retention::Full).then_some(record.retention_days),
+        kept_bytes: record.kept_bytes,
         created_at: record.created.as_seconds(),
     }
 }
@@ -196,6 +220,24 @@ fn checked_name(name: String) -> Result<String, ApiError> {
         "name must have 1 to {LONGEST_NAME} letters (a to z), digits, dots, hyphens or underscores, a letter or digit first"
     );
     Err(ApiError::new(ErrorCode::InvalidValue, message).with_param("name"))
+}
+
+/// Days count where everything is kept, and there are bounds for them.
+fn check_days(request: &UpdateNamespace, known: Retention) -> Result<(), ApiError> {
+    let Some(days) = request.retention_days else {
+        return Ok(());
+    };
+    let message = if request.retention.unwrap_or(known) != Retention::Full {
+        "retention_days counts only where retention is full".to_owned()
+    } else if !(1..=Retention::MOST_DAYS).contains(&days) {
+        format!(
+            "retention_days must be from 1 to {}, but is {days}",
+            Retention::MOST_DAYS
+        )
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::new(ErrorCode::InvalidValue, message).with_param("retention_days"))
 }
 
 fn name_taken() -> ApiError {

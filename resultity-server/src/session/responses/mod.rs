@@ -3,6 +3,7 @@
 
 use async_trait::async_trait;
 use resultity_core::api::cloud::{Reply, ReplyMeta};
+use resultity_core::api::gate::Retention;
 use resultity_core::api::page::{Page, PageQuery};
 use resultity_core::api::responses::{ResponseStream, ResponsesApi};
 use resultity_core::error::{ApiError, ErrorCode};
@@ -12,6 +13,7 @@ use resultity_core::model::ModelSpec;
 use resultity_core::openai::response::{DeletedResponse, InputItem, Response, ResponseRequest};
 
 use crate::flow::detached::{Detached, DetachedJob};
+use crate::flow::keeps_nothing;
 use crate::flow::validate::{self, ValidJob};
 use crate::json::parse;
 use crate::session::CloudSession;
@@ -62,6 +64,15 @@ impl CloudSession {
     /// Checks a request for this caller.
     async fn prepare(&self, mut request: ResponseRequest, stream: bool) -> Result<Prepared, ApiError> {
         request.stream = Some(stream);
+        if self.principal.retention == Retention::None {
+            if request.is_background() {
+                return Err(
+                    keeps_nothing("make the response without background, and wait for it").with_param("background")
+                );
+            }
+            // As OpenAI has it where no data is retained.
+            request.store = Some(false);
+        }
         let inherited = self.expand(&mut request).await?;
         let Translated { chat, origins } = translate(&request, inherited)?;
         let valid = self
@@ -81,7 +92,8 @@ impl CloudSession {
             tracing::error!(%error, "a kept response could not be read");
             ApiError::new(ErrorCode::Internal, "the response could not be read")
         })?;
-        record.map_or(Ok(None), Kept::read)
+        // One that only its namespace keeps is for whoever looks at its job.
+        record.filter(|record| record.is_asked).map_or(Ok(None), Kept::read)
     }
 
     async fn kept(&self, id: ResponseId) -> Result<Kept, ApiError> {

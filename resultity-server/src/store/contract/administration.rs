@@ -209,6 +209,7 @@ fn kept(world: &World, events: Option<EventSource>, key: Option<&str>) -> NewJob
             request: r#"{"asked":1}"#.into(),
             work: r#"{"work":1}"#.into(),
             expires_at,
+            most_bytes: None,
             detached: true,
             events,
             idempotency: key.map(|key| Idempotency {

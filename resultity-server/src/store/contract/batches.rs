@@ -51,6 +51,7 @@ fn new_batch(world: &World, file: FileId) -> NewBatch {
         most_open: 10,
         most_files: 1_000,
         most_bytes: 1_000,
+        most_kept: 1_000,
         idempotency: None,
     }
 }
@@ -192,6 +193,8 @@ async fn a_batch_takes_its_steps_in_order(world: &World) {
     let errors: Vec<BatchError> = serde_json::from_str(&record.errors.expect("errors")).expect("a list");
     assert_eq!(errors, [error]);
 
+    // What has ended can't be given up.
+    assert_eq!(step(world, failed, BatchStep::GiveUp(Vec::new())).await, None);
     let cancelled = batch(world).await.id;
     assert!(step(world, cancelled, begin(3)).await.is_some());
     let mut changes = store.batch_changes();
@@ -347,6 +350,7 @@ async fn the_end_of_a_batch_is_an_event(world: &World) {
         (vec![begin(0), BatchStep::Finalize, NO_FILES], EventType::BatchCompleted),
         (vec![begin(1), BatchStep::Finalize, NO_FILES], EventType::BatchExpired),
         (vec![BatchStep::Cancel, NO_FILES], EventType::BatchCancelled),
+        (vec![begin(1), BatchStep::GiveUp(Vec::new())], EventType::BatchFailed),
     ] {
         let id = batch(world).await.id;
         for next in steps {

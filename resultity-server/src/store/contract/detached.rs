@@ -46,6 +46,7 @@ fn payload(world: &World, key: Option<&str>) -> NewPayload {
         request: r#"{"asked":1}"#.into(),
         work: r#"{"work":1}"#.into(),
         expires_at,
+        most_bytes: None,
         detached: true,
         events: None,
         idempotency: key.map(|key| Idempotency {

@@ -11,8 +11,8 @@ use resultity_core::networks::Networks;
 use super::Scenario;
 use super::world::{START, World, micros};
 use crate::store::tenancy::{
-    KeyChange, KeyChanged, KeyDetails, KeyFilter, KeyMade, KeyRotated, NamespaceDeletion, NamespaceMade,
-    NamespaceRenamed, NewKey, NewNamespace, NewSecret,
+    KeyChange, KeyChanged, KeyDetails, KeyFilter, KeyMade, KeyRotated, NamespaceChange, NamespaceChanged,
+    NamespaceDeletion, NamespaceMade, NewKey, NewNamespace, NewSecret,
 };
 use crate::store::webhooks::PageOf;
 use crate::store::{Actor, Admission, AuditEntry, Grant, Granted, KeyHash, KeyLimits, NewJob};
@@ -38,6 +38,13 @@ pub(super) const SCENARIOS: [(&str, Scenario); 7] = [
         Box::pin(a_limit_that_comes_later_counts_from_then_on(world))
     }),
 ];
+
+fn named(name: &str) -> NamespaceChange {
+    NamespaceChange {
+        name: Some(name.to_owned()),
+        ..NamespaceChange::default()
+    }
+}
 
 fn audit(world: &World, action: &str) -> AuditEntry {
     AuditEntry {
@@ -156,15 +163,15 @@ async fn namespaces_have_names_of_their_own(world: &World) {
     assert_eq!(listed.len(), 1);
     assert_eq!(listed[0].name, "b");
 
-    let renamed = |id, name: &str| store.rename_namespace(account, id, name.to_owned(), audit(world, "rename"));
+    let renamed = |id, name: &str| store.update_namespace(account, id, named(name), audit(world, "rename"));
     assert_eq!(
         renamed(first.id, "b").await.expect("an answer"),
-        NamespaceRenamed::NameTaken
+        NamespaceChanged::NameTaken
     );
     let same = renamed(first.id, "a").await.expect("an answer");
-    assert!(matches!(same, NamespaceRenamed::Renamed(_)), "{same:?}");
+    assert!(matches!(same, NamespaceChanged::Changed(_)), "{same:?}");
     let changed = renamed(first.id, "z").await.expect("an answer");
-    assert!(matches!(changed, NamespaceRenamed::Renamed(record) if record.name == "z"));
+    assert!(matches!(changed, NamespaceChanged::Changed(record) if record.name == "z"));
     let found = store
         .namespace_named(account, Environment::Testnet, "z")
         .await
@@ -245,9 +252,9 @@ async fn what_belongs_to_another_account_is_not_there(world: &World) {
         None
     );
     let renamed = store
-        .rename_namespace(account, other.namespace, "x".to_owned(), audit())
+        .update_namespace(account, other.namespace, named("x"), audit())
         .await;
-    assert_eq!(renamed.expect("an answer"), NamespaceRenamed::Unknown);
+    assert_eq!(renamed.expect("an answer"), NamespaceChanged::Unknown);
     let deleted = store.delete_namespace(account, other.namespace, audit()).await;
     assert_eq!(deleted.expect("an answer"), NamespaceDeletion::Unknown);
     let made = store

@@ -6,7 +6,7 @@ use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
 use resultity_core::id::AccountId;
 
-use super::{SqliteStore, administration};
+use super::{SqliteStore, administration, audit_log};
 use crate::store::StoreError;
 use crate::store::admin::{
     AdminStore, AuditEntry, AuditFilter, IntakeStop, NotificationFilter, NotificationRecord, OpenJobs, Read, Totals,
@@ -14,6 +14,12 @@ use crate::store::admin::{
 
 #[async_trait]
 impl AdminStore for SqliteStore {
+    async fn keep_audit_line(&self, line: AuditEntry) -> Result<(), StoreError> {
+        self.writer
+            .call(move |connection| audit_log::append(connection, &line))
+            .await
+    }
+
     async fn audit_lines(&self, filter: AuditFilter) -> Result<Vec<AuditEntry>, StoreError> {
         self.readers
             .call_long(move |connection| administration::audit_lines(connection, &filter))

@@ -105,7 +105,16 @@ const CHECKS: &[&str] = &[
      FROM idempotency_keys AS known LEFT JOIN jobs ON jobs.id = known.job WHERE jobs.namespace IS NOT known.namespace
        AND NOT EXISTS (SELECT 1 FROM batches
                        WHERE batches.id = 'batch_' || replace(known.job, '-', '') AND batches.namespace = known.namespace)",
+    "SELECT 'what is kept of job ' || payloads.job || ' counts for another namespace than its own'
+     FROM payloads JOIN jobs ON jobs.id = payloads.job WHERE payloads.namespace <> jobs.namespace",
     // Counts are those of what they count.
+    "SELECT 'namespace ' || id || ' keeps ' || kept_bytes || ' bytes, but there are ' || there
+     FROM (SELECT id, kept_bytes,
+                  coalesce((SELECT sum(octet_length(request) + octet_length(work) + coalesce(octet_length(answer), 0))
+                            FROM payloads WHERE payloads.namespace = namespaces.id), 0)
+                  + coalesce((SELECT sum(octet_length(text)) FROM batches JOIN batch_lines ON batch_lines.batch = batches.id
+                              WHERE batches.namespace = namespaces.id), 0) AS there FROM namespaces)
+     WHERE kept_bytes <> there",
     "SELECT 'webhook ' || id || ' has ' || pending || ' pending deliveries, but there are ' || there
      FROM (SELECT id, pending, (SELECT count(*) FROM webhook_deliveries
                                 WHERE webhook = webhooks.id AND state = 'pending') AS there FROM webhooks)

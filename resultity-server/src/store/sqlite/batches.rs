@@ -9,7 +9,7 @@ use resultity_core::webhook::EventType;
 use rusqlite::{Connection, Row};
 
 use super::rows::{all, behind, count, counted, execute, first, parsed, parsed_if_any};
-use super::{detached, files, tenants, webhooks};
+use super::{detached, files, retention, tenants, webhooks};
 use crate::store::batches::{BatchCreation, BatchRecord, BatchStep, LineOutcome, NewBatch};
 use crate::store::files::FinishedFile;
 use crate::store::{KeyHash, KeyRecord, StoreError};
@@ -36,6 +36,9 @@ pub(super) fn create(connection: &Connection, batch: &NewBatch) -> Result<BatchC
             BatchCreation::Existing(Box::new(record))
         }));
     }
+    if retention::keeps_nothing(connection, &batch.namespace.to_string())? {
+        return Ok(BatchCreation::NotKept);
+    }
     let Some(file) = files::read(connection, batch.namespace, batch.input_file, batch.now)? else {
         return Ok(BatchCreation::UnknownFile);
     };
@@ -60,7 +63,14 @@ pub(super) fn create(connection: &Connection, batch: &NewBatch) -> Result<BatchC
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     )?;
     let (files, bytes) = stored.unwrap_or_default();
-    if files >= count(batch.most_files) || bytes >= count(batch.most_bytes) {
+    let kept = first(
+        connection,
+        "SELECT kept_bytes FROM namespaces WHERE id = ?1",
+        &[&namespace],
+        |row| row.get::<_, i64>(0),
+    )?;
+    let is_full = kept.unwrap_or_default() >= count(batch.most_kept);
+    if is_full || files >= count(batch.most_files) || bytes >= count(batch.most_bytes) {
         return Ok(BatchCreation::NoRoom);
     }
     let sql = format!(
@@ -174,6 +184,7 @@ pub(super) fn step(
              WHERE id = ?1 AND (status = 'validating' OR status = 'in_progress')",
             &[&id, &at],
         )?,
+        BatchStep::GiveUp(errors) => give_up(connection, &id, errors, at)?,
         BatchStep::Finish { output, errors } => finish(connection, &id, [output.as_ref(), errors.as_ref()], at)?,
     };
     if changed == 0 {
@@ -191,6 +202,15 @@ fn fail(connection: &Connection, id: &str, errors: &[BatchError], at: i64) -> Re
     execute(
         connection,
         "UPDATE batches SET status = 'failed', errors = ?2, ended_at = ?3 WHERE id = ?1 AND status = 'validating'",
+        &[&id, &errors, &at],
+    )
+}
+
+fn give_up(connection: &Connection, id: &str, errors: &[BatchError], at: i64) -> Result<usize, StoreError> {
+    let errors = serde_json::to_string(errors).map_err(|error| StoreError::Invalid(error.to_string()))?;
+    execute(
+        connection,
+        "UPDATE batches SET status = 'failed', errors = ?2, ended_at = ?3 WHERE id = ?1 AND ended_at IS NULL",
         &[&id, &errors, &at],
     )
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Row};
 
 use super::history::{VIEW_COLUMNS, view};
 use super::rows::{all, execute, first, parsed};
-use super::{SqliteStore, letters};
+use super::{SqliteStore, letters, retention};
 use crate::store::{
     Admission, DetachedRecord, DetachedStore, Idempotency, NewJob, NewPayload, Release, Resumable, StoreError,
 };
@@ -55,6 +55,7 @@ impl DetachedStore for SqliteStore {
     }
 
     async fn purge(&self, now: Timestamp) -> Result<u64, StoreError> {
+        while self.writer.call(retention::sweep).await? {}
         let mut purged = 0;
         loop {
             let some = self.writer.call(move |connection| purge(connection, now)).await?;
@@ -102,11 +103,19 @@ pub(super) fn keep(
     job: &str,
     namespace: &str,
     payload: &NewPayload,
+    until: i64,
 ) -> Result<(), StoreError> {
     execute(
         connection,
-        "INSERT INTO payloads (job, request, work, expires_at) VALUES (?1, ?2, ?3, ?4)",
-        &[&job, &payload.request, &payload.work, &payload.expires_at.as_millis()],
+        "INSERT INTO payloads (job, request, work, expires_at, namespace, asked_until) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        &[
+            &job,
+            &payload.request,
+            &payload.work,
+            &until,
+            &namespace,
+            &payload.expires_at.as_millis(),
+        ],
     )?;
     match &payload.idempotency {
         Some(idempotency) => keep_key(connection, job, namespace, idempotency),
@@ -165,12 +174,12 @@ pub(super) fn ended_without_answer(connection: &Connection, job: &str, release: 
 }
 
 /// Forgets what was asked: the job will not run again, and only a response shows it. What cost nothing should take no room
-/// either.
+/// either, unless its namespace keeps everything.
 pub(super) fn forget_request(connection: &Connection, job: &str) -> Result<(), StoreError> {
     execute(
         connection,
         "UPDATE payloads SET work = '', request = CASE (SELECT endpoint FROM jobs WHERE id = ?1)
-             WHEN '/v1/responses' THEN request ELSE '' END
+             WHEN '/v1/responses' THEN request ELSE CASE WHEN expires_at > asked_until THEN request ELSE '' END END
          WHERE job = ?1",
         &[&job],
     )?;
@@ -191,7 +200,8 @@ pub(super) fn read(
     first(
         connection,
         &format!(
-            "SELECT {VIEW_COLUMNS}, payloads.request, payloads.answer, payloads.expires_at
+            "SELECT {VIEW_COLUMNS}, payloads.request, payloads.answer, payloads.expires_at,
+                    payloads.asked_until > jobs.created_at
              FROM jobs JOIN payloads ON payloads.job = jobs.id WHERE jobs.id = ?1 AND jobs.namespace = ?2"
         ),
         &[&job.to_string(), &namespace.to_string()],
@@ -202,6 +212,7 @@ pub(super) fn read(
                 request: row.get(next)?,
                 answer: row.get(next + 1)?,
                 expires_at: Timestamp::from_millis(row.get(next + 2)?),
+                is_asked: row.get(next + 3)?,
             })
         },
     )

@@ -1,5 +1,6 @@
 //! How a job ends: settled, released, or put right after a crash. Each end is one operation with all that belongs to it.
 
+use resultity_core::B256;
 use resultity_core::clock::Timestamp;
 use resultity_core::credits::Credits;
 use resultity_core::environment::Environment;
@@ -60,7 +61,8 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
     let payer = first(
         connection,
         "SELECT environment, namespace, held, key, events,
-                EXISTS (SELECT 1 FROM credit_alerts WHERE credit_alerts.namespace = jobs.namespace AND armed = 1)
+                EXISTS (SELECT 1 FROM credit_alerts WHERE credit_alerts.namespace = jobs.namespace AND armed = 1),
+                request_hash = zeroblob(32)
          FROM jobs WHERE id = ?1",
         &[&id],
         |row| {
@@ -71,10 +73,11 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
                 row.get::<_, String>(3)?,
                 row.get::<_, Option<String>>(4)?,
                 row.get::<_, bool>(5)?,
+                row.get::<_, bool>(6)?,
             ))
         },
     )?;
-    let Some((environment, namespace, held, key, events, has_alert)) = payer else {
+    let Some((environment, namespace, held, key, events, has_alert, is_private)) = payer else {
         return Err(StoreError::Corrupt(format!(
             "the job {id} vanished while it was settled"
         )));
@@ -100,6 +103,14 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
     if has_alert {
         alerts::lowered(connection, namespace, environment, settle.now)?;
     }
+    // Of a job of which nothing is kept, not even its hashes stay, nor a signature over them.
+    let signed = [settle.request_hash, settle.transcript_hash, settle.output_hash];
+    let [request_hash, transcript_hash, output_hash] = if is_private { [B256::ZERO; 3] } else { signed };
+    let signature = if is_private {
+        &[0; 65]
+    } else {
+        settle.signature.as_bytes()
+    };
     execute(
         connection,
         "INSERT INTO receipts (job, node, attempt, request_hash, transcript_hash, output_hash, prompt_tokens,
@@ -109,15 +120,15 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
             &id,
             &node,
             &attempt,
-            &settle.request_hash.as_slice(),
-            &settle.transcript_hash.as_slice(),
-            &settle.output_hash.as_slice(),
+            &request_hash.as_slice(),
+            &transcript_hash.as_slice(),
+            &output_hash.as_slice(),
             &prompt,
             &completion,
             &settle.finish_reason,
             &settle.outcome.as_str(),
             &settle.cost.micros(),
-            &settle.signature.as_bytes().as_slice(),
+            &signature.as_slice(),
             &now,
         ],
     )?;

@@ -7,10 +7,11 @@ use resultity_core::B256;
 use resultity_core::canonical::sha256;
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
+use resultity_core::id::NodeId;
 use rusqlite::Connection;
 
 use super::SqliteStore;
-use super::rows::{all, count, execute};
+use super::rows::{all, count, execute, parsed};
 use crate::store::StoreError;
 use crate::store::epochs::{EpochRecord, EpochStore, epoch_of};
 
@@ -94,6 +95,14 @@ impl EpochStore for SqliteStore {
     async fn epochs(&self, environment: Environment, most: u32) -> Result<Vec<EpochRecord>, StoreError> {
         self.readers
             .call(move |connection| list(connection, environment, most))
+            .await
+    }
+
+    async fn nodes_of_epoch(&self, environment: Environment, epoch: u64) -> Result<Vec<NodeId>, StoreError> {
+        let sql = "SELECT DISTINCT node FROM epoch_points WHERE environment = ?1 AND epoch BETWEEN ?2 AND ?2 + 1";
+        let params = (environment, count(epoch));
+        self.readers
+            .call(move |connection| all(connection, sql, &[&params.0.as_str(), &params.1], |row| parsed(row, 0)))
             .await
     }
 

@@ -6,6 +6,7 @@ use resultity_core::id::{FileId, NamespaceId};
 use resultity_core::openai::file::FilePurpose;
 use rusqlite::{Connection, Row};
 
+use super::retention;
 use super::rows::{all, behind, count, counted, execute, first, parsed};
 use crate::store::StoreError;
 use crate::store::files::{FileDeletion, FileFilter, FileRecord, FileWrite, FinishedFile, NewChunk, NewFile};
@@ -19,6 +20,9 @@ const FILE: &str = "id, namespace, filename, purpose, bytes, created_at, expires
 /// Begins a file, unless the namespace has as many as it may.
 pub(super) fn begin(connection: &Connection, file: &NewFile) -> Result<FileWrite, StoreError> {
     let namespace = file.namespace.to_string();
+    if retention::keeps_nothing(connection, &namespace)? {
+        return Ok(FileWrite::NotKept);
+    }
     if let Some(most) = file.most_files {
         let there = first(
             connection,

@@ -163,7 +163,7 @@ pub(super) fn receipt(
         connection,
         "SELECT coalesce(jobs.asked_model, jobs.model), jobs.model_version, receipts.request_hash,
                 receipts.output_hash, receipts.prompt_tokens, receipts.completion_tokens, receipts.finish_reason,
-                receipts.cost, receipts.finished_at
+                receipts.cost, receipts.finished_at, receipts.node, jobs.kind
          FROM jobs JOIN receipts ON receipts.job = jobs.id WHERE jobs.id = ?1 AND jobs.namespace = ?2",
         &[&job.to_string(), &namespace.to_string()],
         |row| {
@@ -177,6 +177,8 @@ pub(super) fn receipt(
                 finish_reason: row.get(6)?,
                 cost: credits(row, 7)?,
                 finished: Timestamp::from_millis(row.get(8)?),
+                node: parsed(row, 9)?,
+                kind: parsed(row, 10)?,
             })
         },
     )

@@ -7,9 +7,10 @@ use resultity_core::job::{Attempt, JobState};
 use resultity_core::ledger::{LedgerAccount, Posting};
 use rusqlite::{Connection, Row};
 
-use super::detached;
 use super::ledger::{self, About};
+use super::retention::Keeping;
 use super::rows::{count, credits, execute, first, parsed, parsed_if_any};
+use super::{detached, retention};
 use crate::store::{Admission, EventSource, JobRecord, LeaseRef, Leased, NewJob, NewLease, StoreError};
 
 /// Holds the ceiling and queues or leases the job.
@@ -23,6 +24,14 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
     if let Some(known) = detached::repeated(connection, job)? {
         return Ok(known);
     }
+    let payload = match &job.payload {
+        None => None,
+        Some(payload) => match retention::keeping(connection, job, payload)? {
+            Keeping::Until(until) => Some((payload, until)),
+            Keeping::Not => None,
+            Keeping::Refused(refusal) => return Ok(refusal),
+        },
+    };
     // Whatever stands against it is a condition here, so that a refusal has nothing to undo.
     let held = execute(
         connection,
@@ -78,8 +87,8 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
                 .map(EventSource::as_str),
         ],
     )?;
-    if let Some(payload) = &job.payload {
-        detached::keep(connection, &id, &namespace, payload)?;
+    if let Some((payload, until)) = payload {
+        detached::keep(connection, &id, &namespace, payload, until)?;
     }
     let about = About {
         reference: &id,

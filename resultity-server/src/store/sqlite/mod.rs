@@ -39,6 +39,7 @@ mod plans;
 mod publication_verbs;
 mod publications;
 mod readers;
+mod retention;
 mod rows;
 mod schema;
 mod second_factors;

@@ -1,5 +1,6 @@
 //! Namespaces, as their owners manage them.
 
+use resultity_core::api::gate::Retention;
 use resultity_core::clock::Timestamp;
 use resultity_core::environment::Environment;
 use resultity_core::id::{AccountId, NamespaceId};
@@ -7,10 +8,12 @@ use resultity_core::ledger::LedgerAccount;
 use rusqlite::{Connection, Row};
 use serde_json::json;
 
-use super::rows::{all, execute, first, parsed};
+use super::rows::{all, counted, execute, first, parsed};
 use super::webhooks::cursor;
-use super::{audit_log, deliveries, tenants};
-use crate::store::tenancy::{NamespaceDeletion, NamespaceMade, NamespaceRecord, NamespaceRenamed, NewNamespace};
+use super::{audit_log, deliveries, retention, tenants};
+use crate::store::tenancy::{
+    NamespaceChange, NamespaceChanged, NamespaceDeletion, NamespaceMade, NamespaceRecord, NewNamespace,
+};
 use crate::store::webhooks::PageOf;
 use crate::store::{AuditEntry, KeyHash, StoreError};
 
@@ -19,7 +22,8 @@ fn columns(now: Timestamp) -> String {
     format!(
         "n.id, n.name, n.environment, n.created_at,
          (SELECT count(*) FROM keys WHERE keys.namespace = n.id AND keys.revoked_at IS NULL
-            AND (keys.expires_at IS NULL OR keys.expires_at > {}))",
+            AND (keys.expires_at IS NULL OR keys.expires_at > {})),
+         n.retention, n.retention_days, n.kept_bytes",
         now.as_millis()
     )
 }
@@ -31,6 +35,9 @@ fn record(row: &Row<'_>) -> rusqlite::Result<NamespaceRecord> {
         environment: parsed(row, 2)?,
         created: Timestamp::from_millis(row.get(3)?),
         keys: row.get(4)?,
+        retention: parsed(row, 5)?,
+        retention_days: row.get(6)?,
+        kept_bytes: counted(row, 7)?,
     })
 }
 
@@ -88,6 +95,9 @@ pub(super) fn create(
         name: namespace.name.clone(),
         environment: namespace.environment,
         keys: 0,
+        retention: Retention::default(),
+        retention_days: Retention::USUAL_DAYS,
+        kept_bytes: 0,
         created: namespace.now,
     }))
 }
@@ -144,36 +154,66 @@ pub(super) fn named(
     )
 }
 
-/// Gives one another name.
-pub(super) fn rename(
+/// Changes one.
+pub(super) fn update(
     connection: &Connection,
     account: AccountId,
     id: NamespaceId,
-    name: &str,
+    change: &NamespaceChange,
     audit: AuditEntry,
-) -> Result<NamespaceRenamed, StoreError> {
+) -> Result<NamespaceChanged, StoreError> {
     let Some(before) = read(connection, account, id, audit.now)? else {
-        return Ok(NamespaceRenamed::Unknown);
+        return Ok(NamespaceChanged::Unknown);
     };
-    match named(connection, account, before.environment, name)? {
-        Some(there) if there == id => return Ok(NamespaceRenamed::Renamed(before)),
-        Some(_) => return Ok(NamespaceRenamed::NameTaken),
-        None => {}
+    let after = NamespaceRecord {
+        name: change.name.clone().unwrap_or_else(|| before.name.clone()),
+        retention: change.retention.unwrap_or(before.retention),
+        retention_days: change.retention_days.unwrap_or(before.retention_days),
+        ..before.clone()
+    };
+    if after == before {
+        return Ok(NamespaceChanged::Changed(before));
+    }
+    if after.name != before.name && named(connection, account, before.environment, &after.name)?.is_some() {
+        return Ok(NamespaceChanged::NameTaken);
+    }
+    let namespace = id.to_string();
+    let is_none = after.retention == Retention::None && before.retention != Retention::None;
+    if is_none && retention::is_busy(connection, &namespace)? {
+        return Ok(NamespaceChanged::Busy);
     }
     execute(
         connection,
-        "UPDATE namespaces SET name = ?2 WHERE id = ?1",
-        &[&id.to_string(), &name],
+        "UPDATE namespaces SET name = ?2, retention = ?3, retention_days = ?4 WHERE id = ?1",
+        &[
+            &namespace,
+            &after.name,
+            &after.retention.as_str(),
+            &after.retention_days,
+        ],
     )?;
+    if is_none {
+        retention::give_up(connection, &namespace)?;
+    }
+    let keeps_otherwise = (after.retention, after.retention_days) != (before.retention, before.retention_days);
+    if keeps_otherwise {
+        retention::begin_sweep(connection, &namespace)?;
+    }
+    let shown = |record: &NamespaceRecord| {
+        if keeps_otherwise {
+            json!({"name": record.name, "retention": record.retention, "retention_days": record.retention_days})
+        } else {
+            json!({"name": record.name})
+        }
+    };
     let audit = AuditEntry {
         environment: Some(before.environment),
-        before: Some(json!({"name": before.name})),
-        after: Some(json!({"name": name})),
+        before: Some(shown(&before)),
+        after: Some(shown(&after)),
         ..audit
     };
     audit_log::append(connection, &audit)?;
-    let name = name.to_owned();
-    Ok(NamespaceRenamed::Renamed(NamespaceRecord { name, ..before }))
+    Ok(NamespaceChanged::Changed(after))
 }
 
 /// Deletes one that has nothing.
@@ -220,14 +260,11 @@ pub(super) fn delete(
     for webhook in webhooks {
         deliveries::fail_pending(connection, &webhook)?;
     }
+    retention::give_up(connection, &namespace)?;
+    retention::begin_sweep(connection, &namespace)?;
     execute(
         connection,
-        "UPDATE files SET state = 'deleted' WHERE namespace = ?1 AND state <> 'deleted'",
-        &[&namespace],
-    )?;
-    execute(
-        connection,
-        "UPDATE namespaces SET deleted_at = ?2, name = name || ' (' || id || ')' WHERE id = ?1",
+        "UPDATE namespaces SET deleted_at = ?2, retention = 'none', name = name || ' (' || id || ')' WHERE id = ?1",
         &[&namespace, &now.as_millis()],
     )?;
     let audit = AuditEntry {

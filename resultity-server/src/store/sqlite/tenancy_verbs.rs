@@ -7,8 +7,8 @@ use resultity_core::id::{AccountId, KeyId, NamespaceId};
 
 use super::{SqliteStore, api_keys, namespaces};
 use crate::store::tenancy::{
-    KeyChange, KeyChanged, KeyDetails, KeyFilter, KeyMade, KeyRotated, NamespaceDeletion, NamespaceMade,
-    NamespaceRecord, NamespaceRenamed, NewKey, NewNamespace, NewSecret, TenancyStore,
+    KeyChange, KeyChanged, KeyDetails, KeyFilter, KeyMade, KeyRotated, NamespaceChange, NamespaceChanged,
+    NamespaceDeletion, NamespaceMade, NamespaceRecord, NewKey, NewNamespace, NewSecret, TenancyStore,
 };
 use crate::store::webhooks::PageOf;
 use crate::store::{AuditEntry, StoreError};
@@ -61,15 +61,15 @@ impl TenancyStore for SqliteStore {
             .await
     }
 
-    async fn rename_namespace(
+    async fn update_namespace(
         &self,
         account: AccountId,
         id: NamespaceId,
-        name: String,
+        change: NamespaceChange,
         audit: AuditEntry,
-    ) -> Result<NamespaceRenamed, StoreError> {
+    ) -> Result<NamespaceChanged, StoreError> {
         self.writer
-            .call(move |connection| namespaces::rename(connection, account, id, &name, audit.clone()))
+            .call(move |connection| namespaces::update(connection, account, id, &change, audit.clone()))
             .await
     }
 

@@ -84,7 +84,7 @@ pub(super) fn account(connection: &Connection, name: &str) -> Result<Option<Acco
 /// The key with this hash: that of its secret, or of the one before.
 pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRecord>, StoreError> {
     let columns = "SELECT keys.id, keys.namespace, namespaces.account, namespaces.environment,
-                          keys.revoked_at IS NOT NULL, keys.suspended";
+                          keys.revoked_at IS NOT NULL, keys.suspended, namespaces.retention";
     let from = "FROM keys JOIN namespaces ON namespaces.id = keys.namespace
          LEFT JOIN account_plans ON account_plans.account = namespaces.account
              AND account_plans.environment = namespaces.environment
@@ -104,11 +104,11 @@ pub(super) fn key(connection: &Connection, hash: KeyHash) -> Result<Option<KeyRe
 
 fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
     let rate = |column| Ok::<_, rusqlite::Error>(row.get::<_, Option<u32>>(column)?.and_then(NonZeroU32::new));
-    let mut limits = api_keys::limits(row, 10)?;
+    let mut limits = api_keys::limits(row, 11)?;
     limits.namespace = NamespaceRates {
-        requests_per_minute: rate(7)?,
-        tokens_per_minute: rate(8)?,
-        weight: rate(9)?.unwrap_or(NonZeroU32::MIN),
+        requests_per_minute: rate(8)?,
+        tokens_per_minute: rate(9)?,
+        weight: rate(10)?.unwrap_or(NonZeroU32::MIN),
     };
     Ok(KeyRecord {
         id: parsed(row, 0)?,
@@ -117,8 +117,9 @@ fn key_record(row: &Row<'_>) -> rusqlite::Result<KeyRecord> {
         environment: parsed(row, 3)?,
         revoked: row.get(4)?,
         suspended: row.get(5)?,
-        replaced_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_millis),
+        replaced_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_millis),
         limits: Arc::new(limits),
+        retention: parsed(row, 6)?,
     })
 }
 

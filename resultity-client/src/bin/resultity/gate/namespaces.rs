@@ -1,7 +1,9 @@
 //! `resultity namespaces`.
 
 use clap::{Args, Subcommand};
-use resultity_client::core::api::gate::{CreateNamespace, Namespace, NamespaceQuery, NamespacesApi, UpdateNamespace};
+use resultity_client::core::api::gate::{
+    CreateNamespace, Namespace, NamespaceQuery, NamespacesApi, Retention, UpdateNamespace,
+};
 
 use super::{Gate, GateArguments};
 use crate::connection::ConnectionArguments;
@@ -14,7 +16,9 @@ Examples:
   resultity namespaces
   resultity namespaces create staging
   resultity namespaces rename staging production
-  resultity namespaces delete staging     only when nothing is in it")]
+  resultity namespaces retention staging full --days 7     keep every request and answer for a week
+  resultity namespaces retention staging none              keep nothing
+  resultity namespaces delete staging                      only when nothing is in it")]
 pub(crate) struct NamespacesArguments {
     #[command(subcommand)]
     action: Option<Action>,
@@ -34,6 +38,16 @@ enum Action {
         namespace: String,
         /// The new name
         name: String,
+    },
+    /// Say what is kept of its requests and answers; what is kept beyond that is deleted
+    Retention {
+        /// Its name or id
+        namespace: String,
+        /// none, metadata (hashes and counts; texts only where a request asks for that) or full
+        retention: Retention,
+        /// With full: for how many days [default: 30]
+        #[arg(long, value_name = "DAYS")]
+        days: Option<u32>,
     },
     /// Delete one that has no credits left; its keys are revoked
     Delete {
@@ -75,11 +89,12 @@ async fn act(arguments: NamespacesArguments, gate: &Gate, output: &mut Output) -
                     one.name.clone(),
                     one.environment.to_string(),
                     one.keys.to_string(),
+                    kept(one),
                     age(one.created_at),
                     one.id.to_string(),
                 ]
             });
-            output.write_line(&list(&["NAMESPACE", "ENVIRONMENT", "KEYS", "AGE", "ID"], rows))
+            output.write_line(&list(&["NAMESPACE", "ENVIRONMENT", "KEYS", "KEEPS", "AGE", "ID"], rows))
         }
         Action::Create { name } => {
             let mut request = CreateNamespace::new(name);
@@ -90,6 +105,17 @@ async fn act(arguments: NamespacesArguments, gate: &Gate, output: &mut Output) -
         Action::Rename { namespace, name } => {
             let known = gate.namespace(Some(&namespace), environment).await?;
             let request = UpdateNamespace::name(name);
+            let changed = gate.client.update_namespace(known.id, within, request).await;
+            show(&changed.map_err(|error| gate.explain(error))?, as_json, output)
+        }
+        Action::Retention {
+            namespace,
+            retention,
+            days,
+        } => {
+            let known = gate.namespace(Some(&namespace), environment).await?;
+            let mut request = UpdateNamespace::retention(retention);
+            request.retention_days = days;
             let changed = gate.client.update_namespace(known.id, within, request).await;
             show(&changed.map_err(|error| gate.explain(error))?, as_json, output)
         }
@@ -108,6 +134,14 @@ async fn act(arguments: NamespacesArguments, gate: &Gate, output: &mut Output) -
     }
 }
 
+/// What is kept of its requests and answers.
+fn kept(namespace: &Namespace) -> String {
+    match namespace.retention_days {
+        Some(days) => format!("{} ({days} days)", namespace.retention),
+        None => namespace.retention.to_string(),
+    }
+}
+
 fn show(namespace: &Namespace, as_json: bool, output: &mut Output) -> Result<(), Failure> {
     if as_json {
         return output.write_line(&json(namespace)?);
@@ -116,6 +150,8 @@ fn show(namespace: &Namespace, as_json: bool, output: &mut Output) -> Result<(),
         ("namespace", namespace.name.clone()),
         ("environment", namespace.environment.to_string()),
         ("keys", namespace.keys.to_string()),
+        ("keeps", kept(namespace)),
+        ("kept now", format!("{} bytes", namespace.kept_bytes)),
         ("id", namespace.id.to_string()),
     ]))
 }

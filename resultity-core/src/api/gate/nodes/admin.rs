@@ -1,5 +1,6 @@
 //! Nodes as administrators see them and decide about them.
 
+use alloy_primitives::B256;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -191,6 +192,55 @@ impl DecideAppeal {
     }
 }
 
+/// `POST /gate/v1/admin/pseudonyms`: whose pseudonym it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ResolvePseudonym {
+    /// As it is in `node` of a receipt.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub pseudonym: B256,
+    /// Where the receipt counts; where the session looks if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Environment>,
+    /// When the job ended, as the receipt says: milliseconds since the Unix epoch. Without it the last quarter of a year is
+    /// looked through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<i64>,
+    /// Why, for the audit log: 1 to 500 characters.
+    pub reason: String,
+}
+
+impl ResolvePseudonym {
+    /// Of a receipt in this environment.
+    pub fn new(environment: Environment, pseudonym: B256, reason: impl Into<String>) -> Self {
+        Self {
+            pseudonym,
+            environment: Some(environment),
+            finished_at: None,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// Whose pseudonym it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PseudonymResolved {
+    /// Always `node.pseudonym`.
+    pub object: String,
+    /// The pseudonym.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub pseudonym: B256,
+    /// Where.
+    pub environment: Environment,
+    /// In which week.
+    pub epoch: u64,
+    /// The node.
+    pub node: NodeId,
+}
+
 /// Nodes, for administrators.
 #[async_trait]
 pub trait AdminNodesApi: Send + Sync {
@@ -218,6 +268,9 @@ pub trait AdminNodesApi: Send + Sync {
     /// Gives a node a penalty: it gets no new jobs from now on, and its owner is told.
     async fn penalise_node(&self, id: NodeId, place: InEnvironment, request: PenaliseNode)
     -> Result<Penalty, ApiError>;
+
+    /// Says which node a receipt is of. It is written down who asked, and why.
+    async fn resolve_pseudonym(&self, request: ResolvePseudonym) -> Result<PseudonymResolved, ApiError>;
 
     /// A page of the penalties that somebody appealed against.
     async fn appeals(&self, query: AppealsQuery) -> Result<Page<Penalty>, ApiError>;

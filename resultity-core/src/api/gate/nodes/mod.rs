@@ -10,7 +10,8 @@ mod penalties;
 mod work;
 
 pub use admin::{
-    AdminNode, AdminNodesApi, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, PenaliseNode, UnflagNode,
+    AdminNode, AdminNodesApi, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, PenaliseNode, PseudonymResolved,
+    ResolvePseudonym, UnflagNode,
 };
 pub use checks::{CheckFinding, NodeCheck, NodeChecksQuery, NodeReputation};
 pub use code::{join_code_hash, new_join_code};
@@ -18,8 +19,8 @@ pub use flags::{NodeAction, NodeFlag};
 pub use logs::{NodeLog, NodeLogsQuery};
 pub use node::{
     AskBinding, BindChallenge, BindNode, ControlNode, CreateJoinCode, JoinCode, ModelOnNode, Node, NodeFlagged,
-    NodeGpu, NodeHardware, NodeLoad, NodeRuntime, NodeUnbound, NodeWhy, NodesApi, NodesQuery, PenaltiesQuery,
-    UpdateNode,
+    NodeGpu, NodeHardware, NodeLoad, NodePseudonym, NodeRuntime, NodeUnbound, NodeWhy, NodesApi, NodesQuery,
+    PenaltiesQuery, UpdateNode,
 };
 pub use penalties::{Appeal, AppealDecision, AppealPenalty, Penalty, PenaltyState};
 pub use work::{

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use alloy_primitives::B256;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,19 @@ use crate::error::ApiError;
 use crate::id::{NodeId, PenaltyId};
 use crate::model::ModelState;
 use crate::wire::{Readiness, Reason};
+
+/// What the receipts of a week call a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct NodePseudonym {
+    /// The number of the week; see `GET /status/v1/epochs`.
+    pub epoch: u64,
+    /// When it began: seconds since the Unix epoch.
+    pub begins_at: i64,
+    /// As it is in `node` of a receipt.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub pseudonym: B256,
+}
 
 /// `POST /gate/v1/nodes/codes`: a code for a node to join with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,6 +195,10 @@ pub struct Node {
     pub config_current: Option<bool>,
     /// When it was heard of last: seconds since the Unix epoch.
     pub last_seen_at: Option<i64>,
+    /// What receipts call it, the newest week first: since it was bound, and for a quarter of a year. Only of a node that is
+    /// asked for by its id.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pseudonyms: Vec<NodePseudonym>,
     /// When it was bound: seconds since the Unix epoch.
     pub bound_at: Option<i64>,
     /// When it came to the network first: seconds since the Unix epoch.

@@ -2,7 +2,7 @@
 
 use resultity_core::api::gate::{
     AdminNode, AdminNodesQuery, AppealsQuery, DecideAppeal, FlagNode, InEnvironment, NodeCheck, NodeChecksQuery,
-    NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
+    NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, PseudonymResolved, ResolvePseudonym, UnflagNode,
 };
 use resultity_core::error::ErrorCode;
 use utoipa::openapi::path::HttpMethod::{self, Delete, Get, Post};
@@ -78,6 +78,15 @@ pub(super) fn operations() -> Vec<Operation> {
         .query::<InEnvironment>()
         .takes::<PenaliseNode>()
         .gives::<Penalty>("The penalty."),
+        operation(
+            Post,
+            "/gate/v1/admin/pseudonyms",
+            "resolvePseudonym",
+            "Whose pseudonym a receipt has",
+        )
+        .about("The audit log keeps who found it out, and why.")
+        .takes::<ResolvePseudonym>()
+        .gives::<PseudonymResolved>("The node."),
         operation(Get, "/gate/v1/admin/appeals", "appeals", "Appeals against penalties")
             .query::<AppealsQuery>()
             .gives_page::<Penalty>("A page of penalties with an appeal."),

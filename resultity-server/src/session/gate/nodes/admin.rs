@@ -5,7 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use resultity_core::api::gate::{
     AdminNode, AdminNodesApi, AdminNodesQuery, AppealDecision, AppealsQuery, DecideAppeal, FlagNode, InEnvironment,
-    NodeCheck, NodeChecksQuery, NodeFlag, NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty, UnflagNode,
+    NodeCheck, NodeChecksQuery, NodeFlag, NodeLog, NodeLogsQuery, PenaliseNode, PenaltiesQuery, Penalty,
+    PseudonymResolved, ResolvePseudonym, UnflagNode,
 };
 use resultity_core::api::page::Page;
 use resultity_core::clock::Timestamp;
@@ -187,6 +188,10 @@ impl AdminNodesApi for GateSession {
         tracing::info!(node.id = %id, penalty.id = %penalty, "a node got a penalty");
         flow.fleet_changed(id);
         Ok(shown::penalty(record, self.gate.clock.now()))
+    }
+
+    async fn resolve_pseudonym(&self, request: ResolvePseudonym) -> Result<PseudonymResolved, ApiError> {
+        self.resolved(request).await
     }
 
     async fn appeals(&self, query: AppealsQuery) -> Result<Page<Penalty>, ApiError> {

@@ -24,6 +24,7 @@ use crate::store::webhooks::PageOf;
 mod admin;
 mod binding;
 mod logs;
+mod pseudonyms;
 mod shown;
 mod strangers;
 mod work;
@@ -71,7 +72,10 @@ impl NodesApi for GateSession {
 
     async fn node(&self, id: NodeId, place: InEnvironment) -> Result<Node, ApiError> {
         let (flow, _, record) = self.own_node(Scope::Read, id, place.environment).await?;
-        Ok(shown::node(flow, &record, self.gate.clock.now()))
+        let now = self.gate.clock.now();
+        let mut node = shown::node(flow, &record, now);
+        node.pseudonyms = pseudonyms::of(flow, &record, now);
+        Ok(node)
     }
 
     async fn update_node(&self, id: NodeId, place: InEnvironment, request: UpdateNode) -> Result<Node, ApiError> {

@@ -59,6 +59,7 @@ pub(super) fn node(flow: &Flow, record: &FleetRecord, now: Timestamp) -> Node {
         config_digest: digest.map(|digest| digest.to_string()),
         config_current: digest.map(|digest| digest == flow.current().digest),
         last_seen_at: seen.map(Timestamp::as_seconds),
+        pseudonyms: Vec::new(),
         bound_at: record.bound.map(Timestamp::as_seconds),
         created_at: record.created.as_seconds(),
     }

@@ -120,6 +120,7 @@ async fn keep_more(world: &World) {
         request: "{}".into(),
         work: "{}".into(),
         expires_at: now,
+        most_bytes: None,
         detached: true,
         events: None,
         idempotency: None,
@@ -179,6 +180,7 @@ async fn keep_more(world: &World) {
         most_open: 1,
         most_files: u64::MAX,
         most_bytes: u64::MAX,
+        most_kept: u64::MAX,
         idempotency: Some(Idempotency {
             key: "key:b".into(),
             request_hash: B256::ZERO,
@@ -238,6 +240,8 @@ async fn keep_more(world: &World) {
 #[case::what_a_job_needs("UPDATE payloads SET work = ''", &["is not kept"])]
 #[case::a_key_of_no_job("INSERT INTO idempotency_keys SELECT namespace, 'k', request_hash, 'x', 1 FROM jobs LIMIT 1", &["stands for no job"])]
 #[case::a_key_of_another_namespaces_job("INSERT INTO idempotency_keys SELECT 'x', 'k', request_hash, id, 1 FROM jobs LIMIT 1", &["stands for no job"])]
+#[case::kept_for_somebody_else("UPDATE payloads SET namespace = 'x'", &["counts for another namespace", "bytes, but there are 0"])]
+#[case::kept_bytes("UPDATE namespaces SET kept_bytes = 1", &["keeps 1 bytes, but there are"])]
 #[case::pending_deliveries("UPDATE webhooks SET pending = 7", &["has 7 pending deliveries, but there are 0"])]
 #[case::a_file_cut_short("UPDATE files SET bytes = 9", &["has 9 bytes in 1 chunks, but there are 3 in 1"])]
 #[case::a_file_of_somebody_else("UPDATE files SET namespace = 'x'", &["of another one"])]

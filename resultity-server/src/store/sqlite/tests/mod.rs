@@ -4,6 +4,7 @@ mod audit;
 mod file;
 mod funds_sequences;
 mod plans;
+mod retention;
 mod sequences;
 
 use std::path::Path;
