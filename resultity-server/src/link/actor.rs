@@ -85,6 +85,8 @@ pub(super) struct Actor {
     pub(super) testing: HashMap<String, ModelSpec>,
     /// What was wrong when they were tested last.
     pub(super) failed: HashMap<String, String>,
+    /// When those that are ready are tested again.
+    pub(super) test_at: HashMap<String, Timestamp>,
     pub(super) tested: mpsc::Sender<(String, Tested)>,
     tested_inbox: mpsc::Receiver<(String, Tested)>,
     /// Something was decided about the node.
@@ -197,6 +199,7 @@ impl Actor {
             configurations,
             snapshot,
             failed: HashMap::new(),
+            test_at: HashMap::new(),
             tested,
             tested_inbox,
             wake,

@@ -4,8 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use resultity_core::clock::Timestamp;
 use resultity_core::model::{ModelSpec, ModelState};
 use resultity_core::wire::{EngineInfo, NodeModel, Readiness};
+use tokio::sync::Semaphore;
 
 use crate::flow::fleet::{ModelView, announced, membership};
 use crate::flow::readiness;
@@ -15,6 +17,12 @@ use crate::link::configured::{is_tested_alike, listed};
 
 /// How long until a model that failed its readiness job is tried again.
 const READINESS_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often a model in rotation is tested again, on average. With ten seconds of work a test it is half a percent of a slot.
+const TEST_INTERVAL_MS: u64 = 30 * 60 * 1000;
+
+/// How many nodes are tested again at once.
+static TESTS_AT_ONCE: Semaphore = Semaphore::const_new(32);
 
 /// The most characters of what was wrong that are kept.
 const MAX_ERROR: usize = 300;
@@ -42,10 +50,13 @@ pub(super) enum Tested {
     Failed(String),
     /// Enough time has passed to test it again.
     Again,
+    /// It had no time for the test.
+    Declined,
 }
 
 impl Actor {
-    /// Starts a readiness job for every active model that has none behind it. A node that takes no jobs would decline it.
+    /// Starts a readiness job for every active model that has none behind it, or one that is long over. A node that takes no
+    /// jobs would decline it. Called with every heartbeat.
     pub(super) fn test_models(&mut self) {
         if self.standing.account.is_none() || self.slots == 0 {
             return;
@@ -75,6 +86,57 @@ impl Actor {
                 }
             });
         }
+        self.test_again();
+    }
+
+    /// Tests again what was tested long ago, one model at a time, while the node has a slot to spare. It gets jobs meanwhile.
+    fn test_again(&mut self) {
+        if !self.testing.is_empty() || !self.is_routed || self.view.load.running >= self.slots {
+            return;
+        }
+        let now = self.flow.clock.now();
+        let due = |spec: &&ModelSpec| {
+            self.ready.contains(&spec.name) && self.test_at.get(&spec.name).is_some_and(|at| *at <= now)
+        };
+        let Some(spec) = self.offered().find(due).cloned() else {
+            return;
+        };
+        let Ok(permit) = TESTS_AT_ONCE.try_acquire() else {
+            return;
+        };
+        self.testing.insert(spec.name.clone(), spec.clone());
+        let (flow, node, tested) = (Arc::clone(&self.flow), self.node, self.tested.clone());
+        self.flow.background.spawn(async move {
+            let checked = readiness::check_again(&flow, node, &spec).await;
+            drop(permit);
+            let outcome = match checked {
+                Ok(()) => Tested::Passed,
+                Err(why) if why.is_declined() => Tested::Declined,
+                Err(error) => {
+                    tracing::warn!(node.id = %node, model = spec.name, %error, "the node is not ready with this model any more");
+                    Tested::Failed(error.to_string().chars().take(MAX_ERROR).collect())
+                }
+            };
+            let is_failed = matches!(outcome, Tested::Failed(_));
+            // Whether the link is still there does not matter: nobody else waits for what is sent.
+            let _ = tested.send((spec.name.clone(), outcome)).await;
+            if is_failed {
+                tokio::select! {
+                    () = tokio::time::sleep(READINESS_PAUSE) => {}
+                    () = tested.closed() => {}
+                }
+                let _ = tested.send((spec.name, Tested::Again)).await;
+            }
+        });
+    }
+
+    /// When a model is tested next: from half of the interval to one and a half, so that nodes that came together part.
+    fn next_test(&self) -> Timestamp {
+        let mut random = [0; 8];
+        self.flow.entropy.fill(&mut random);
+        let scatter = u64::from_le_bytes(random) % TEST_INTERVAL_MS;
+        let wait = Duration::from_millis(TEST_INTERVAL_MS / 2 + scatter);
+        self.flow.clock.now().after(wait)
     }
 
     pub(super) fn tested(&mut self, model: String, outcome: Tested) {
@@ -87,6 +149,7 @@ impl Actor {
                 if tested.as_ref().is_some_and(is_still) {
                     tracing::info!(node.id = %self.node, model, "node ready");
                     self.failed.remove(&model);
+                    self.test_at.insert(model.clone(), self.next_test());
                     self.ready.insert(model);
                     self.route();
                 } else {
@@ -95,7 +158,15 @@ impl Actor {
                 }
             }
             Tested::Failed(error) => {
+                let was_ready = self.ready.remove(&model);
                 self.failed.insert(model, error);
+                if was_ready {
+                    self.route();
+                }
+            }
+            Tested::Declined => {
+                self.testing.remove(&model);
+                self.test_at.insert(model, self.next_test());
             }
             Tested::Again => {
                 self.testing.remove(&model);
@@ -115,6 +186,7 @@ impl Actor {
     pub(super) fn route(&mut self) {
         let active: HashSet<String> = self.offered().map(|spec| spec.name.clone()).collect();
         self.ready.retain(|model| active.contains(model));
+        self.test_at.retain(|model, _| active.contains(model));
         self.failed.retain(|model, _| active.contains(model));
         if !self.is_current() {
             return;

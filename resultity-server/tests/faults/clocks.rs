@@ -19,10 +19,10 @@ const HOUR: i64 = 3_600_000;
 
 /// The system's clock, set wrong by so many milliseconds.
 #[derive(Debug, Clone, Default)]
-struct SkewedClock(Arc<AtomicI64>);
+pub struct SkewedClock(Arc<AtomicI64>);
 
 impl SkewedClock {
-    fn jump(&self, millis: i64) {
+    pub fn jump(&self, millis: i64) {
         self.0.fetch_add(millis, Ordering::SeqCst);
     }
 }

@@ -16,6 +16,7 @@ mod leases;
 mod lines;
 mod node;
 mod nodes;
+mod readiness;
 mod snapshots;
 
 use harness::TestServer;
