@@ -75,6 +75,11 @@ impl Fallback {
         self.hand_in_at = None;
     }
 
+    /// Whether it has a session over HTTP, as far as it knows.
+    pub(super) const fn is_open(&self) -> bool {
+        self.knocked.is_some()
+    }
+
     fn pause(&mut self, now: Timestamp, pause: Duration) {
         self.not_before = Some(now.after(pause));
     }

@@ -400,8 +400,9 @@ impl Session {
         if matches!(self.phase, Phase::Over) {
             return;
         }
-        let live = matches!(self.phase, Phase::Live(_));
-        let idle = self.running.is_empty() && (self.finished.is_empty() || !live);
+        // What has ended is handed in first, if there is a way.
+        let is_heard = matches!(self.phase, Phase::Live(_)) || self.fallback.is_open();
+        let idle = self.running.is_empty() && (self.finished.is_empty() || !is_heard);
         if idle || now >= until.after(DRAIN_GRACE) {
             self.end(Ok(()), out);
         }

@@ -277,6 +277,26 @@ fn a_node_that_was_told_when_to_come_back_asks_nothing_before() {
 }
 
 #[test]
+fn a_node_that_is_about_to_stop_hands_in_what_it_has_done_without_a_socket_too() {
+    let mut bench = Bench::live();
+    bench.frame(job(1));
+    bench.knocked(&[key(1)]);
+    assert!(bench.give(Input::Drain).is_empty());
+    bench.answer(Answer::Heartbeat(heartbeat_ack()));
+    delivered(&bench.give(Input::Finished(key(1), done(1)))[1..]);
+    assert_eq!(
+        words(&bench.answer(Answer::Results(vec![ack(1)]))),
+        ["record forgotten", "end"]
+    );
+    // Not for longer than it may.
+    let mut bench = with_ends(1..2);
+    bench.knocked(&[key(1)]);
+    assert!(bench.give(Input::Drain).is_empty());
+    bench.now = bench.now.after(Duration::from_secs(60));
+    assert!(words(&bench.give(Input::Tick)).contains(&"end".to_owned()));
+}
+
+#[test]
 fn a_session_that_the_network_does_not_know_any_more_is_begun_anew() {
     let mut bench = Bench::live();
     bench.frame(job(1));
