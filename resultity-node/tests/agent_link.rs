@@ -6,6 +6,7 @@
     reason = "tests stop at the first thing that is not as it should be"
 )]
 
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod network;
 
 use std::path::Path;

@@ -6,10 +6,10 @@
     clippy::panic,
     reason = "tests stop at the first thing that is not as it should be"
 )]
-#![allow(dead_code, reason = "the network plays more than these tests need")]
 
 #[cfg(unix)]
 mod llama;
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod network;
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn question() -> Job {
         "messages": [{"role": "user", "content": "Name the capital of France."}],
     });
     let mut job = job("", false);
-    job.model = "smollm2-135m".to_owned();
+    "smollm2-135m".clone_into(&mut job.model);
     job.model_digest = Some(demo_model().files[0].sha256.clone());
     job.body = RawValue::from_string(body.to_string()).unwrap();
     job

@@ -6,8 +6,8 @@
     clippy::panic,
     reason = "tests stop at the first thing that is not as it should be"
 )]
-#![allow(dead_code, reason = "the network plays more than these tests need")]
 
+#[allow(dead_code, reason = "each file of tests uses a part of it")]
 mod network;
 
 use std::path::Path;

@@ -22,13 +22,20 @@ struct Reason<'a> {
     found_size: u64,
 }
 
+/// Where it would be of this file.
+pub(super) fn place(path: &Path) -> PathBuf {
+    let folder = path.parent().unwrap_or(path).join(FOLDER);
+    folder.join(path.file_name().unwrap_or_default())
+}
+
 /// Moves what came into quarantine, with the reason. Of each name the last one is kept.
 pub(super) async fn put_aside(part: &Path, file: &ModelFile, source: &str) -> io::Result<PathBuf> {
     let (part, file, source) = (part.to_owned(), file.clone(), source.to_owned());
     let put = move || {
-        let folder = part.parent().unwrap_or(&part).join(FOLDER);
-        std::fs::create_dir_all(&folder)?;
-        let aside = folder.join(&file.name);
+        let aside = place(&part.with_file_name(&file.name));
+        if let Some(folder) = aside.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
         let reason = Reason {
             file: &file.name,
             source: &source,

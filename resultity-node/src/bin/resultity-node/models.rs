@@ -8,7 +8,7 @@ use resultity_core::environment::Environment;
 use resultity_core::model::ModelState;
 use resultity_node::config::{ModelsAt, ModelsError};
 use resultity_node::data_dir::default_data_dir;
-use resultity_node::models::{ModelStanding, TerminalProgress};
+use resultity_node::models::{LeftOut, ModelStanding, TerminalProgress};
 
 pub(crate) const EXAMPLES: &str = "Examples:
   What the node has, and how far it is:
@@ -77,25 +77,24 @@ pub(crate) async fn work(models: Models) -> Result<(), CommandError> {
             if models.json {
                 return print(&json(&fetched)?);
             }
-            let paths = fetched.paths.iter().map(|path| format!("  {}\n", path.display()));
-            print(&format!("{} is here:\n{}", fetched.name, paths.collect::<String>()))
+            let paths = fetched.paths.iter().map(|path| format!("  {}", path.display()));
+            let lines = std::iter::once(format!("{} is here:", fetched.name));
+            print(&text(lines.chain(paths)))
         }
         What::Remove { name } => {
             let removed = at.remove(&name)?;
             if models.json {
                 return print(&json(&removed)?);
             }
-            let mut text = format!("{} is not served any more.\n", removed.name);
-            for path in &removed.gone {
-                text.push_str(&format!("  removed: {}\n", path.display()));
-            }
-            for path in &removed.left {
-                text.push_str(&format!(
-                    "  left: {} (this node did not fetch it, or another model needs it)\n",
+            let gone = removed.gone.iter().map(|path| format!("  removed: {}", path.display()));
+            let left = removed.left.iter().map(|path| {
+                format!(
+                    "  left: {} (this node did not fetch it, or another model needs it)",
                     path.display()
-                ));
-            }
-            print(&text)
+                )
+            });
+            let lines = std::iter::once(format!("{} is not served any more.", removed.name));
+            print(&text(lines.chain(gone).chain(left)))
         }
     }
 }
@@ -110,27 +109,41 @@ fn table(standings: &[ModelStanding], is_running: bool) -> String {
         return hint.to_owned();
     }
     let width = standings.iter().map(|model| model.name.len()).max().unwrap_or_default();
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for model in standings {
-        text.push_str(&format!(
-            "{:<width$}  {:<9} {:>9}  {}\n",
+        lines.push(format!(
+            "{:<width$}  {:<9} {:>9}  {}",
             model.name,
             state(model),
             size(model),
             model.version
         ));
-        for path in &model.paths {
-            text.push_str(&format!("{:width$}    {}\n", "", path.display()));
-        }
-        let why = model.left_out.map(|why| why.message().to_owned());
-        if let Some(why) = why.or_else(|| model.trouble.as_ref().map(|trouble| trouble.message.clone())) {
-            text.push_str(&format!("{:width$}    {why}\n", ""));
-        }
+        let paths = model.paths.iter().map(|path| path.display().to_string());
+        let more = paths.chain(why(model).map(str::to_owned));
+        lines.extend(more.map(|more| format!("{:width$}    {more}", "")));
     }
     if !is_running {
-        text.push_str("The node does not run: this is what is on the disk.\n");
+        lines.push("The node does not run: this is what is on the disk.".to_owned());
     }
-    text
+    text(lines)
+}
+
+/// Lines, each with its end.
+pub(crate) fn text(lines: impl IntoIterator<Item = String>) -> String {
+    lines.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect()
+}
+
+/// A model in one line.
+pub(crate) fn line(model: &ModelStanding) -> String {
+    let why = why(model).map(|why| format!(": {why}")).unwrap_or_default();
+    let progress = model.fetched.map(|_| format!(" ({})", size(model))).unwrap_or_default();
+    format!("{} is {}{progress}{why}", model.name, state(model))
+}
+
+/// Why it is not served.
+fn why(model: &ModelStanding) -> Option<&str> {
+    let trouble = || model.trouble.as_ref().map(|trouble| trouble.message.as_str());
+    model.left_out.map(LeftOut::message).or_else(trouble)
 }
 
 fn state(model: &ModelStanding) -> &str {

@@ -7,10 +7,14 @@ use clap::Args;
 use resultity_core::Address;
 use resultity_core::clock::{SystemClock, SystemEntropy};
 use resultity_core::environment::Environment;
+use resultity_core::model::ModelState;
 use resultity_core::wire::{NodeStatus, Readiness, Reason};
+use resultity_node::config::ModelsAt;
 use resultity_node::data_dir::default_data_dir;
 use resultity_node::identity::PasswordSource;
 use resultity_node::standing::{Asking, StandingError};
+
+use crate::models;
 
 pub(crate) const JOIN_EXAMPLES: &str = "Examples:
   The code is made in your account, and works for 15 minutes:
@@ -83,12 +87,28 @@ pub(crate) async fn join(join: Join) -> Result<(), StandingError> {
 /// How the node stands.
 pub(crate) async fn status(of: Of) -> Result<(), StandingError> {
     let is_json = of.json;
-    let engine = isolation(&of);
+    let here = isolation(&of) + &not_served(&of);
     let status = of.asking().status(&SystemClock, &SystemEntropy).await?;
     if is_json {
         return print(&json(&status)?);
     }
-    print(&(status_text(&status) + &engine))
+    print(&(status_text(&status) + &here))
+}
+
+/// The models that the node brings itself and does not serve now, as it knows them.
+fn not_served(of: &Of) -> String {
+    let data_dir = of.data_dir.clone().unwrap_or_else(default_data_dir);
+    let at = ModelsAt::new(data_dir, of.environment);
+    if !at.is_running() {
+        return String::new();
+    }
+    let all = at.list();
+    let waiting = all.iter().filter(|model| model.state != ModelState::Active);
+    let lines = models::text(waiting.map(|model| format!("  {}", models::line(model))));
+    if lines.is_empty() {
+        return lines;
+    }
+    format!("\nModels that it does not serve now (resultity-node models):\n{lines}")
 }
 
 /// What shuts the node's own engine in, if it has one.

@@ -63,7 +63,7 @@ pub struct ManagerOptions {
     pub data_dir: PathBuf,
     /// Bytes of memory that they may take together; half of the machine's where nothing is said.
     pub max_memory: Option<u64>,
-    /// Bytes that their files may take together; half of what is free where nothing is said.
+    /// Bytes that their files may take together; half of what is free without them where nothing is said.
     pub max_disk: Option<u64>,
     /// How often an active one is tested.
     pub test_every: Duration,
@@ -110,7 +110,7 @@ impl ManagerOptions {
                 .unwrap_or(unknown),
             disk: self
                 .max_disk
-                .or_else(|| hardware::free_space(&self.cache).map(|free| free / 2))
+                .or_else(|| hardware::free_space(&self.cache).map(|free| free.saturating_add(kept(&self.cache)) / 2))
                 .unwrap_or(unknown),
             test_every: self.test_every,
             environments: self.environments,
@@ -157,6 +157,12 @@ impl ModelManager {
         let mut machine = Machine::new(options.settings());
         let records = Records::of(&options.data_dir);
         machine.handle(Input::Unwanted(records.removed()), options.clock.now());
+        // What an earlier run has said does not hold any more.
+        if !records.state().is_empty()
+            && let Err(error) = records.set_state(&[])
+        {
+            tracing::debug!(%error, "where the models stand cannot be written down");
+        }
         let shared = Arc::new(Shared {
             options,
             loader,
@@ -369,6 +375,16 @@ fn present(spec: &ModelSpec, paths: &[PathBuf]) -> u64 {
     };
     let here = spec.files.iter().filter(|file| is_here(&file.name));
     here.map(|file| file.size).sum()
+}
+
+/// Bytes of the files in this folder: without them they would be free, so that a limit made of what is free stays the same when
+/// models have come.
+fn kept(dir: &Path) -> u64 {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = entries
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(std::fs::Metadata::is_file);
+    files.map(|file| file.len()).fold(0, u64::saturating_add)
 }
 
 /// Whether there is room for so many more bytes in this folder. Where nothing can be said there is.

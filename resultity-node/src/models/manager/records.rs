@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::standing::ModelStanding;
 use crate::identity::{Durable, create_private_dir, replace_private};
+use crate::models::quarantine;
 use crate::models::verify::beside;
 
 const FETCHED: &str = "fetched.json";
@@ -121,9 +122,11 @@ impl Records {
                 return true;
             }
             let path = file.dir.join(name);
-            for suffix in BESIDE {
+            let aside = quarantine::place(&path);
+            let beside_it = BESIDE.iter().map(|suffix| beside(&path, suffix));
+            for other in beside_it.chain([beside(&aside, "json"), aside]) {
                 // Mostly there is none.
-                let _ = fs::remove_file(beside(&path, suffix));
+                let _ = fs::remove_file(other);
             }
             match fs::remove_file(&path) {
                 Ok(()) => gone.push(path),
@@ -191,6 +194,9 @@ mod tests {
             write(name);
         }
         write("ours.verified");
+        fs::create_dir(cache.path().join("quarantine")).unwrap();
+        write("quarantine/ours");
+        write("quarantine/kept");
         assert!(records.is_ours(&named("ours").files[0]) && !records.is_ours(&named("theirs").files[0]));
         let gone = records.sweep(|name| name == "kept").unwrap();
         assert_eq!(gone, [cache.path().join("ours")]);
@@ -198,7 +204,12 @@ mod tests {
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
             .collect();
-        assert_eq!(left, BTreeSet::from(["theirs".into(), "kept".into()]));
+        assert_eq!(
+            left,
+            BTreeSet::from(["theirs".into(), "kept".into(), "quarantine".into()])
+        );
+        let aside = fs::read_dir(cache.path().join("quarantine")).unwrap();
+        assert_eq!(aside.count(), 1);
         // And once only.
         assert!(!records.is_ours(&named("ours").files[0]));
         assert!(records.sweep(|name| name == "kept").unwrap().is_empty());
