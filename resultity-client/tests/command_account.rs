@@ -96,6 +96,7 @@ fn receipt() -> (SignedReceipt, Address) {
         finish_reason: "stop".into(),
         cost: Credits::from_micros(13),
         finished_at: Timestamp::from_millis(1_700_000_000_000),
+        node: Some(B256::repeat_byte(7)),
     };
     let domain = Domain::new(Environment::Testnet, key.address());
     (SignedReceipt::sign(receipt, &domain, &key), key.address())
@@ -126,6 +127,8 @@ fn a_receipt_is_fetched_and_checked_without_asking_anybody() {
         .unwrap();
     assert_eq!(text(&verified.stderr), "The receipt is genuine.\n");
     assert!(words(&verified).contains(&vec!["cost", "0.000013", "credits"]));
+    let node = B256::repeat_byte(7).to_string();
+    assert!(words(&verified).contains(&vec!["node", &node, "(its", "pseudonym", "of", "that", "week)"]));
     let by_variable = resultity()
         .env("RESULTITY_NETWORK", network.to_string())
         .args(["receipt", "verify", "--json"])

@@ -129,7 +129,11 @@ async fn verify(
         ""
     };
     output.note(&format!("The receipt is genuine{of_answer}."));
-    let mut shown = vec![
+    let node = receipt.node.map_or_else(
+        || "not told".to_owned(),
+        |node| format!("{node} (its pseudonym of that week)"),
+    );
+    output.write_line(&thing([
         ("job", receipt.job_id.to_string()),
         ("environment", receipt.environment.to_string()),
         ("model", format!("{} ({})", receipt.model, receipt.model_version)),
@@ -143,11 +147,8 @@ async fn verify(
         ("request", receipt.request_hash.to_string()),
         ("answer", receipt.output_hash.to_string()),
         ("signed by", format!("{:#x}", signed.network_key)),
-    ];
-    if let Some(node) = receipt.node {
-        shown.push(("node", format!("{node} (its pseudonym of that week)")));
-    }
-    output.write_line(&thing(shown))
+        ("node", node),
+    ]))
 }
 
 fn network(named: Option<Address>, connection: &ConnectionArguments) -> Result<Address, Failure> {
