@@ -203,6 +203,8 @@ impl Flow {
         let live = self.live.open(id);
         let owned = Arc::clone(&live);
         let (ended, has_ended) = oneshot::channel::<()>();
+        let room = Arc::new(room);
+        let telling = Arc::clone(&room);
         let flow = Arc::clone(self);
         self.tasks.spawn(async move {
             flow.run(task).await;
@@ -213,7 +215,10 @@ impl Flow {
             loop {
                 tokio::select! {
                     event = events.recv() => match event {
-                        Some(event) => live.push(event),
+                        Some(event) => {
+                            telling.tell(event.size());
+                            live.push(event);
+                        }
                         None => break,
                     },
                     () = live.cancelled() => {

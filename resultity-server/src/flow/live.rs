@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::stream::{self, Stream};
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::JobId;
+use resultity_core::openai::chat::ChunkChoice;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +37,33 @@ impl LiveJobs {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Arc<LiveJob>>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl JobEvent {
+    /// About how many bytes it holds.
+    pub(super) fn size(&self) -> usize {
+        let of_piece = |piece: &ChunkChoice| {
+            let beside = |value: &Value| if value.is_null() { 0 } else { value.to_string().len() };
+            let extra: usize = piece.delta.extra.values().map(beside).sum();
+            size_of::<ChunkChoice>()
+                + piece.delta.content.as_ref().map_or(0, String::len)
+                + extra
+                + piece.logprobs.as_ref().map_or(0, beside)
+        };
+        match self {
+            Self::Delta(pieces) => pieces.iter().map(of_piece).sum(),
+            Self::Answer(answer) => {
+                let texts = answer
+                    .choices
+                    .iter()
+                    .filter_map(|choice| choice.message.content.as_ref());
+                let texts = texts.chain(&answer.embeddings).map(String::len);
+                let output = answer.output.as_ref().map_or(0, |output| output.get().len());
+                texts.sum::<usize>() + output + answer.chunks.iter().map(of_piece).sum::<usize>()
+            }
+            Self::Failed(error) => error.message.len(),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! takes what the others need.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ const MOST: Share = Share {
     jobs: 20_000,
     kept: 20_000,
     bytes: 512 * 1024 * 1024,
+    told: 1024 * 1024 * 1024,
 };
 
 /// The most of one namespace.
@@ -23,6 +25,7 @@ const MOST_OF_A_NAMESPACE: Share = Share {
     jobs: 10_000,
     kept: 2_000,
     bytes: 128 * 1024 * 1024,
+    told: 256 * 1024 * 1024,
 };
 
 /// What a job needs beside its body: bytes.
@@ -38,6 +41,8 @@ struct Share {
     /// How many of the jobs are kept.
     kept: usize,
     bytes: usize,
+    /// What kept jobs under way have told so far: bytes. Those who follow one hear all of it.
+    told: usize,
 }
 
 impl Share {
@@ -46,6 +51,7 @@ impl Share {
             jobs: 1,
             kept: is_kept.into(),
             bytes: request.body.get().len() + BESIDE_THE_BODY,
+            told: 0,
         }
     }
 
@@ -54,6 +60,7 @@ impl Share {
             jobs: self.jobs + other.jobs,
             kept: self.kept + other.kept,
             bytes: self.bytes + other.bytes,
+            told: self.told + other.told,
         }
     }
 
@@ -62,6 +69,7 @@ impl Share {
             jobs: self.jobs.saturating_sub(other.jobs),
             kept: self.kept.saturating_sub(other.kept),
             bytes: self.bytes.saturating_sub(other.bytes),
+            told: self.told.saturating_sub(other.told),
         }
     }
 }
@@ -82,6 +90,19 @@ pub(super) struct Room {
     rooms: Rooms,
     namespace: NamespaceId,
     share: Share,
+    told: AtomicUsize,
+}
+
+impl Room {
+    /// The job, which is kept, has told so many bytes more. It may: those that want to begin may not.
+    pub(super) fn tell(&self, bytes: usize) {
+        self.told.fetch_add(bytes, Ordering::Relaxed);
+        let more = Share {
+            told: bytes,
+            ..Share::default()
+        };
+        self.rooms.lock().add(self.namespace, more);
+    }
 }
 
 impl Rooms {
@@ -96,6 +117,9 @@ impl Rooms {
         if in_all.jobs > MOST.jobs {
             return Err(no_capacity("the server has as many jobs as it can hold"));
         }
+        if is_kept && in_all.told > MOST.told {
+            return Err(no_capacity("the server has as many answers under way as it can hold"));
+        }
         if in_all.bytes > MOST.bytes {
             return Err(no_capacity("the server has as many large requests as it can hold"));
         }
@@ -108,6 +132,9 @@ impl Rooms {
         let most = MOST_OF_A_NAMESPACE;
         if is_kept && its.kept > most.kept {
             return Err(full("this namespace has too many jobs in the background"));
+        }
+        if is_kept && its.told > most.told {
+            return Err(full("this namespace has too long answers in the background under way"));
         }
         if its.jobs > most.jobs || its.bytes > most.bytes {
             return Err(full("this namespace has too many or too large requests under way"));
@@ -129,6 +156,7 @@ impl Rooms {
             rooms: self.clone(),
             namespace,
             share,
+            told: AtomicUsize::new(0),
         }
     }
 
@@ -147,10 +175,14 @@ impl Taken {
 
 impl Drop for Room {
     fn drop(&mut self) {
+        let share = Share {
+            told: self.told.load(Ordering::Relaxed),
+            ..self.share
+        };
         let mut taken = self.rooms.lock();
-        taken.in_all = taken.in_all.without(self.share);
+        taken.in_all = taken.in_all.without(share);
         if let Some(its) = taken.by_namespace.get_mut(&self.namespace) {
-            *its = its.without(self.share);
+            *its = its.without(share);
             if its.jobs == 0 {
                 taken.by_namespace.remove(&self.namespace);
             }
@@ -201,6 +233,23 @@ mod tests {
         held.clear();
         let taken = rooms.lock();
         assert_eq!((taken.in_all, taken.by_namespace.len()), (Share::default(), 0));
+    }
+
+    #[test]
+    fn long_answers_that_are_under_way_keep_others_from_beginning() {
+        let rooms = Rooms::default();
+        let small = request(1);
+        let telling = rooms.take(namespace(1), &small, true).unwrap();
+        telling.tell(MOST_OF_A_NAMESPACE.told);
+        assert!(rooms.take(namespace(1), &small, true).is_ok());
+        telling.tell(1);
+        let refused = rooms.take(namespace(1), &small, true).unwrap_err();
+        assert_eq!(refused.code, ErrorCode::RateLimitExceeded);
+        assert!(rooms.take(namespace(1), &small, false).is_ok(), "of it nothing is held");
+        assert!(rooms.take(namespace(2), &small, true).is_ok(), "others have theirs");
+        drop(telling);
+        assert!(rooms.take(namespace(1), &small, true).is_ok());
+        assert_eq!(rooms.lock().in_all, Share::default());
     }
 
     #[test]
