@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::ws::{Message, WebSocket};
 use resultity_core::B256;
-use resultity_core::id::{AccountId, NodeId, SessionId};
+use resultity_core::id::{AccountId, AuditId, NodeId, SessionId};
 use resultity_core::signing::PublicKey;
 use resultity_core::wire::{Challenge, Hello, MAX_HELLO_BYTES, NodeFrame, Reject, RejectCode, ServerFrame};
 use tokio::time::timeout;
@@ -19,8 +19,8 @@ use crate::link::entrance::Entering;
 use crate::link::fallback::Fallback;
 use crate::link::handshake::{check_hello, is_signed};
 use crate::link::socket::{close, close_frame};
-use crate::store::StoreError;
 use crate::store::fleet::NodeStanding;
+use crate::store::{AuditEntry, StoreError, admin};
 
 /// How long a node has, from the challenge until its hello was checked.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
@@ -149,6 +149,18 @@ pub(super) async fn admit(
         Some(account) if is_free && peer.ip().is_loopback() => {
             store.register_node(node, environment, now).await.map_err(later)?;
             store.bind_node(node, environment, account, now).await.map_err(later)?;
+            let line = AuditEntry {
+                id: AuditId::new(&*flow.clock, &*flow.entropy),
+                actor: admin::Actor::Network,
+                action: "node.bind".to_owned(),
+                subject: format!("node:{node}"),
+                environment: Some(environment),
+                before: None,
+                after: Some(serde_json::json!({ "account": account })),
+                reason: "a node of this machine".to_owned(),
+                now,
+            };
+            store.keep_audit_line(line).await.map_err(later)?;
             let bound = store.node_standing(node, environment, now).await;
             bound.map_err(later)?.ok_or_else(busy)?
         }

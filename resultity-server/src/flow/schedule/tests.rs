@@ -240,6 +240,9 @@ fn a_job_of_a_subcloud_goes_to_its_nodes_alone() {
     assert_eq!(scheduler.submit(addressed(3, 1), START), Decision::Waits);
     assert!(!scheduler.has_free_slot("m", &Wanted::of(Some(subcloud(1)))));
     assert_eq!(scheduler.submit(addressed(4, 2), START), Decision::NoNode);
+    // The public sees what waits for the network's own nodes alone.
+    let loads = scheduler.loads();
+    assert_eq!((loads.waiting["m"], loads.addressed["m"]), (1, 1));
     // The other node has slots, but no say in it.
     assert_eq!(freed(&mut scheduler, 1), []);
     let given = freed(&mut scheduler, 2);

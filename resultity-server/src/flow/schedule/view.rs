@@ -6,6 +6,7 @@ use resultity_core::id::{JobId, NamespaceId, NodeId, SubcloudId};
 use resultity_core::job::Priority;
 
 use super::node::Node;
+use super::queue::Queue;
 use super::wanted::Spot;
 use super::{Counts, Explained, Now, Scheduler, Waiting, Wanted};
 
@@ -16,6 +17,8 @@ pub struct Loads {
     pub nodes: HashMap<NodeId, NodeLoad>,
     /// How many jobs wait for each model.
     pub waiting: HashMap<String, u64>,
+    /// How many of them are addressed to a Subcloud.
+    pub addressed: HashMap<String, u64>,
 }
 
 /// How busy a node is.
@@ -43,11 +46,15 @@ impl Scheduler {
             };
             (*id, load)
         });
-        let queues = self.queues.iter().filter(|(_, queue)| queue.len() > 0);
+        let queues = || self.queues.iter().filter(|(_, queue)| queue.len() > 0);
+        let addressed = |queue: &Queue| queue.iter().filter(|job| job.wanted.subcloud.is_some()).count() as u64;
         Loads {
             nodes: nodes.collect(),
-            waiting: queues
+            waiting: queues()
                 .map(|(model, queue)| (model.clone(), queue.len() as u64))
+                .collect(),
+            addressed: queues()
+                .map(|(model, queue)| (model.clone(), addressed(queue)))
                 .collect(),
         }
     }

@@ -47,6 +47,12 @@ pub(super) fn look(flow: &Flow, history: &[ConfigChange], epochs: &[EpochRecord]
     let mut loads = flow.loads();
     // What is not for anybody is no capacity of the network.
     loads.nodes.retain(|_, load| !load.is_isolated);
+    // Nor is what waits for the nodes of a Subcloud its load.
+    for (model, addressed) in &loads.addressed {
+        if let Some(waiting) = loads.waiting.get_mut(model) {
+            *waiting = waiting.saturating_sub(*addressed);
+        }
+    }
     let nodes = nodes(flow, &loads);
     let models = models(snapshot, &loads);
     let network = network(flow, &nodes, &loads, &models);
