@@ -292,7 +292,7 @@ fn a_node_that_is_about_to_stop_hands_in_what_it_has_done_without_a_socket_too()
     let mut bench = with_ends(1..2);
     bench.knocked(&[key(1)]);
     assert!(bench.give(Input::Drain).is_empty());
-    bench.now = bench.now.after(Duration::from_secs(60));
+    bench.now = bench.now.after(Duration::from_mins(1));
     assert!(words(&bench.give(Input::Tick)).contains(&"end".to_owned()));
 }
 
