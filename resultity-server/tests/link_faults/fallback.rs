@@ -196,7 +196,9 @@ async fn a_heartbeat_is_told_what_became_of_ends_that_it_names() {
 async fn stuck(server: &TestServer, http: &HttpNode) -> TcpStream {
     let mut head = "POST /io/v1/results HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n".to_owned();
     for (name, value) in http.signed("a body that never comes", http.now()) {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        for part in [name, ": ", &value, "\r\n"] {
+            head.push_str(part);
+        }
     }
     head.push_str("\r\n");
     let mut socket = TcpStream::connect(server.running.address()).await.unwrap();

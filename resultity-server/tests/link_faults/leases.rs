@@ -97,14 +97,16 @@ async fn a_job_that_is_not_accepted_in_time_is_the_next_nodes() {
 
 #[tokio::test]
 async fn a_lease_goes_on_for_as_long_as_heartbeats_name_it() {
-    let (server, mut node) = with_node(hasty()).await;
+    let mut offer = hasty();
+    offer.jobs.lease_ms = 1_500;
+    let (server, mut node) = with_node(offer).await;
     let asked = ask(&server);
     let job = node.next_job().await;
     node.accept(&job).await;
     let first = node.renewed(1, &[held(&job)]).await[0].deadline;
     let mut seq = 1;
-    // Twice as long as the lease would last by itself.
-    while SystemClock.now() < first.after(Duration::from_millis(600)) {
+    // Longer than the lease would last by itself.
+    while SystemClock.now() < first.after(Duration::from_millis(500)) {
         seq += 1;
         assert_eq!(node.renewed(seq, &[held(&job)]).await.len(), 1);
     }
@@ -118,7 +120,7 @@ async fn a_lease_goes_on_for_as_long_as_heartbeats_name_it() {
 #[tokio::test]
 async fn no_heartbeat_keeps_a_job_beyond_its_own_deadline() {
     let mut offer = hasty();
-    offer.jobs.deadline_ms = 1_500;
+    (offer.jobs.lease_ms, offer.jobs.deadline_ms) = (1_500, 2_000);
     let (server, mut node) = with_node(offer).await;
     let asked = ask(&server);
     let job = node.next_job().await;
@@ -325,7 +327,9 @@ async fn after_a_restart_no_lease_counts_and_what_is_kept_begins_anew() {
 
 #[tokio::test]
 async fn a_node_without_heartbeats_is_out_of_rotation_until_the_next_valid_one() {
-    let (server, mut node) = with_node(hasty()).await;
+    let mut offer = hasty();
+    offer.heartbeat_interval_ms = 500;
+    let (server, mut node) = with_node(offer).await;
     let flow = server.running.app().flow();
     let is_in = || {
         let view = flow.fleet.node(node.key.node_id());

@@ -1,5 +1,6 @@
 //! What comes a second time, or from another time: hellos, heartbeats, logs, results, orders; and clocks that are off.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use resultity_core::canonical;
@@ -26,7 +27,7 @@ fn line(message: &str) -> LogLine {
         level: LogLevel::Info,
         job_id: None,
         message: message.into(),
-        fields: Default::default(),
+        fields: BTreeMap::default(),
     }
 }
 
