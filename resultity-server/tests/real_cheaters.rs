@@ -27,6 +27,7 @@ use resultity_server::assemble::Offer;
 use resultity_server::store::admin::NotificationFilter;
 use resultity_server::store::fleet::NewFlag;
 use resultity_server::store::{Actor, AuditEntry};
+use resultity_server::trust::MilliNats;
 use rstest::rstest;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
@@ -357,7 +358,9 @@ async fn where_nobody_is_trusted_a_third_node_decides_who_lies() {
     for node in &nodes[1..] {
         let known = flow.checks.reputations(*node);
         assert!(
-            known.iter().all(|(_, reputation)| reputation.doubt().get() < 6_001),
+            known
+                .iter()
+                .all(|(_, reputation)| reputation.evidence() == MilliNats::ZERO && reputation.parted.get() < 6_001),
             "{known:?}"
         );
     }

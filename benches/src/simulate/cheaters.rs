@@ -204,7 +204,7 @@ impl Network {
     /// A node does a job, which may be checked.
     fn job(&mut self, node: &mut Node) {
         let is_blind = node.luck.happens(BLIND);
-        let is_clean = node.reputation.evidence().max(node.reputation.doubt()) == MilliNats::ZERO;
+        let is_clean = node.reputation.evidence() == MilliNats::ZERO;
         let lies = node.behaviour.lies(node.jobs, is_blind, is_clean, &mut node.luck);
         if lies {
             node.lies += 1;

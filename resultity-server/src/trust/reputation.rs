@@ -13,7 +13,7 @@
 //! excluded. A finding that is strong ([`STRONG`]) also ends that the node counts as known ([`Reputation::passed`]).
 //!
 //! What nodes that nobody trusts say of each other ([`Reputation::compared`]) is a number of its own, which ends at half of the threshold
-//! and excludes nobody, however many they are: it makes a node's jobs be checked more often, and nothing else.
+//! and excludes nobody, however many they are: it makes a tenth of a node's jobs be checked, and nothing else.
 //!
 //! **How often an honest node is wronged.** The e-values of an honest node average 1 or less, so before either number reaches
 //! the threshold `h` it takes at least `eʰ` checks on average (Lorden's bound for CUSUM; Shin, Ramdas and Rinaldo, "E-detectors",
@@ -175,13 +175,13 @@ impl Reputation {
 
     /// How much there is to be looked at more closely now.
     pub fn doubt(&self) -> MilliNats {
-        self.always.max(self.seldom).max(self.parted)
+        self.always.max(self.seldom)
     }
 
     /// Whether its checks come before those of others: on probation, and from a quarter of the threshold on. What other nodes say of
     /// it does not count for that, else they could use up what is there for liars.
     pub fn is_doubtful(&self, rules: &Rules) -> bool {
-        self.probation > 0 || self.always.max(self.seldom) >= rules.threshold.half().half()
+        self.probation > 0 || self.doubt() >= rules.threshold.half().half()
     }
 
     /// How many of its checks were more than comparisons with nodes that nobody trusts.
@@ -202,7 +202,7 @@ impl Reputation {
     pub fn score(&self, rules: &Rules) -> u16 {
         let known = 500 * u64::from(self.passed) / (u64::from(self.passed) + 20);
         let threshold = rules.threshold.get().max(1);
-        let trust = (threshold - self.doubt().max(self.rarely).get()).clamp(0, threshold);
+        let trust = (threshold - self.evidence().max(self.parted).get()).clamp(0, threshold);
         ((500 + known) * trust.cast_unsigned() / threshold.cast_unsigned()) as u16
     }
 }
@@ -317,7 +317,7 @@ mod tests {
             let verdict = reputation.compared(&rules, &evidence(6_000), NOW);
             assert_eq!(verdict, Verdict::Stays);
         }
-        assert_eq!((reputation.doubt().get(), reputation.evidence().get()), (6_000, 0));
+        assert_eq!((reputation.parted.get(), reputation.evidence().get()), (6_000, 0));
         assert!(!reputation.is_doubtful(&rules));
         // Nor does it make a lie weigh more, or its own honesty less.
         assert_eq!(checks_until_excluded(&mut reputation.clone(), &[6_000], 10), Some(2));

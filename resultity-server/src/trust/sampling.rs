@@ -2,6 +2,7 @@
 
 use resultity_core::clock::Entropy;
 
+use super::evidence::MilliNats;
 use super::reputation::{Reputation, Rules};
 
 /// All.
@@ -16,6 +17,10 @@ const TRIAL: u64 = 4;
 /// The share of the threshold from which on every job is checked: a quarter.
 const EVERY_JOB_FROM: i64 = 4;
 
+/// The largest share of a node's jobs that is checked because others part from it, whoever they are: else slander would use up what
+/// there is for liars.
+const MOST_PARTED: u32 = WHOLE / 10;
+
 /// The share of a node's jobs that is checked, in parts per million. All of a new node's and of one on probation; with `p` passed
 /// checks `4/(4 + p)`, down to [`LEAST`], which takes 196 checks; and more with doubt, up to all.
 pub fn rate(reputation: &Reputation, rules: &Rules) -> u32 {
@@ -24,7 +29,8 @@ pub fn rate(reputation: &Reputation, rules: &Rules) -> u32 {
     }
     let trial = u64::from(WHOLE) * TRIAL / (TRIAL + u64::from(reputation.passed));
     let every_job = (rules.threshold.get() / EVERY_JOB_FROM).max(1);
-    let doubt = reputation.doubt().get().clamp(0, every_job) * i64::from(WHOLE) / every_job;
+    let share = |number: MilliNats, most: u32| number.get().clamp(0, every_job) * i64::from(most) / every_job;
+    let doubt = share(reputation.doubt(), WHOLE).max(share(reputation.parted, MOST_PARTED));
     (trial as u32).max(doubt as u32).max(LEAST)
 }
 
@@ -93,7 +99,6 @@ impl Default for Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trust::evidence::MilliNats;
     use proptest::prelude::*;
     use resultity_core::clock::SeededEntropy;
     use rstest::rstest;
@@ -122,6 +127,15 @@ mod tests {
     ) {
         let found = rate(&reputation(passed, doubt, probation), &Rules::default());
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn slander_makes_a_tenth_be_checked() {
+        let slandered = Reputation {
+            parted: MilliNats::new(6_000),
+            ..reputation(1_000, 0, 0)
+        };
+        assert_eq!(rate(&slandered, &Rules::default()), WHOLE / 10);
     }
 
     #[test]

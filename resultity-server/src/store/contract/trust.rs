@@ -148,7 +148,8 @@ async fn nodes_that_nobody_trusts_exclude_nobody(world: &World) {
         let Checked::Done(reputation, None) = done.expect("an answer") else {
             unreachable!("it was excluded");
         };
-        assert!(reputation.doubt() <= threshold.half(), "{reputation:?}");
+        assert!(reputation.parted <= threshold.half(), "{reputation:?}");
+        assert_eq!(reputation.evidence(), MilliNats::ZERO);
     }
     // Nor do they add to what a trusted node says.
     let (reputation, penalty) = checked(world, check(world, 6_000)).await;
