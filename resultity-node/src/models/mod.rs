@@ -1,4 +1,5 @@
-//! Models on this machine: where they are kept, and how their files are fetched and checked.
+//! Models on this machine: where they are kept, how their files are fetched and checked, and how a node comes to serve what its
+//! network lists ([`ModelManager`]).
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), resultity_node::models::FetchError> {

@@ -273,6 +273,10 @@ impl Machine {
                     if entry.in_service && entry.doing().is_none() && entry.spec.test_prompt != spec.test_prompt {
                         entry.stage = Stage::Waits(Step::Test, now);
                     }
+                    // Other sources may do better at once.
+                    if entry.trouble.is_some() && entry.doing().is_none() && entry.spec.files != spec.files {
+                        entry.stage = Stage::Waits(Step::Fetch, now);
+                    }
                     entry.spec = spec.clone();
                 }
                 None => take_out(entry, Stage::Archived, out),

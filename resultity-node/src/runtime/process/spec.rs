@@ -10,7 +10,7 @@ use super::supervisor::Patience;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Isolation {
-    /// It does not start unless it has no network and sees no files but its own.
+    /// It does not start unless it has no network, sees no files but its own, and has no way to other programs.
     Required,
     /// As far as the system allows; what it does not allow is said.
     #[default]

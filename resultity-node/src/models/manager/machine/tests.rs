@@ -188,6 +188,18 @@ fn what_fails_is_tried_again_later_and_later(#[case] step: Step, #[case] kind: T
 }
 
 #[test]
+fn other_sources_are_tried_at_once() {
+    let mut world = World::new(Serve::WhatFits);
+    let mut model = model("a", 10);
+    world.listed(std::slice::from_ref(&model));
+    world.fails(Step::Fetch, TroubleKind::Source);
+    // The same ones are not.
+    assert_eq!(world.listed(std::slice::from_ref(&model)), ["keep a.gguf"]);
+    model.files[0].sources.remove(0);
+    assert_eq!(world.listed(&[model]), ["keep a.gguf", "fetch a q4_1"]);
+}
+
+#[test]
 fn waits_have_an_end() {
     let waits: Vec<_> = (1..40).map(backoff).collect();
     assert!(waits.is_sorted());

@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn plan(temporary: &[&str], used: &[&str]) -> Result<[Vec<PathBuf>; 3], String> {
-        let top = paths(&["/dev", "/home", "/tmp", "/var"]);
+        let top = paths(&["/dev", "/srv", "/tmp", "/var"]);
         let plan = Plan::new(top, paths(temporary), paths(used)).map_err(|error| error.to_string())?;
         Ok([plan.hidden, plan.own, plan.bound])
     }
@@ -203,19 +203,19 @@ mod tests {
         let temporary = ["/tmp", "/var/tmp", "/dev/shm"];
         let used = [
             "/usr/bin/x",
-            "/home/u/engine/work",
-            "/home/u/engine",
-            "/tmp/model",
+            "/srv/engine/work",
+            "/srv/engine",
+            "/var/tmp/model",
             "/dev/null",
             "/dev/shm",
-            "/tmp/model/part",
+            "/var/tmp/model/part",
         ];
         assert_eq!(
             plan(&temporary, &used).unwrap(),
             [
-                paths(&["/dev", "/home", "/var"]),
+                paths(&["/dev", "/srv", "/var"]),
                 paths(&temporary),
-                paths(&["/dev/null", "/home/u/engine", "/tmp/model"]),
+                paths(&["/dev/null", "/srv/engine", "/var/tmp/model"]),
             ]
         );
     }
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(
             plan(&["/tmp", "/var/tmp"], &["/var", "/var/tmp/model"]).unwrap(),
             [
-                paths(&["/dev", "/home"]),
+                paths(&["/dev", "/srv"]),
                 paths(&["/tmp", "/var/tmp"]),
                 paths(&["/var/tmp/model"]),
             ]
