@@ -101,7 +101,7 @@ pub(super) fn keep(connection: &Connection, job: &str, release: &Release) -> Res
 /// What [`letter`] reads, in its order.
 const COLUMNS: &str = "dead_letters.job, dead_letters.environment, namespaces.account, jobs.namespace, jobs.key,
     jobs.endpoint, jobs.model, jobs.attempt, jobs.error_code, jobs.error_message, jobs.created_at,
-    dead_letters.created_at, payloads.expires_at";
+    dead_letters.created_at, min(payloads.expires_at, payloads.asked_until)";
 
 const TABLES: &str =
     "dead_letters JOIN jobs ON jobs.id = dead_letters.job JOIN namespaces ON namespaces.id = jobs.namespace
