@@ -78,7 +78,7 @@ async fn a_job_that_is_declined_is_the_next_nodes(#[case] code: DeclineCode) {
 #[tokio::test]
 async fn a_job_that_is_not_accepted_in_time_is_the_next_nodes() {
     let mut offer = Offer::new(vec![model("m")]);
-    offer.jobs.accept_timeout_ms = 300;
+    offer.jobs.accept_timeout_ms = 2_000;
     let (server, mut node) = with_node(offer).await;
     let asked = ask(&server);
     let job = node.next_job().await;
@@ -191,8 +191,8 @@ async fn a_result_that_fails_a_check_ends_its_attempt_and_the_next_node_is_paid(
 
 #[tokio::test]
 async fn a_lease_that_runs_out_moves_its_job_on_up_to_the_limit() {
-    let mut offer = hasty();
-    offer.jobs.max_attempts = 2;
+    let mut offer = Offer::new(vec![model("m")]);
+    (offer.jobs.lease_ms, offer.jobs.max_attempts) = (2_000, 2);
     let (server, mut node) = with_node(offer).await;
     let asked = ask(&server);
     let job = node.next_job().await;
