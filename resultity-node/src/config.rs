@@ -1,6 +1,8 @@
 //! A whole node from a few settings: what the command `resultity-node run` does, as a library call.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "embedded")]
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -125,7 +125,12 @@ impl EngineConfig {
     pub fn protections(data_dir: &Path) -> Option<Protections> {
         let folder = Self::folder(data_dir);
         // One for each model, where the network says which there are: they are shut in alike.
-        let inner = || std::fs::read_dir(&folder).ok()?.flatten().find_map(|entry| protections_of(entry.path()));
+        let inner = || {
+            std::fs::read_dir(&folder)
+                .ok()?
+                .flatten()
+                .find_map(|entry| protections_of(entry.path()))
+        };
         protections_of(&folder).or_else(inner)
     }
 
@@ -219,7 +224,12 @@ impl Loader for ProcessLoader {
             spec.context = model.context_length;
         }
         // A version that goes may still answer in its own folder.
-        let name: String = model.name.chars().filter(char::is_ascii_alphanumeric).take(40).collect();
+        let name: String = model
+            .name
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(40)
+            .collect();
         let digest = model.files.first().and_then(|file| file.sha256.get(..8));
         let folder = self.folder.join(format!("{name}-{}", digest.unwrap_or_default()));
         let started = ProcessRuntime::start(spec, folder, Arc::new(SystemEntropy)).await;

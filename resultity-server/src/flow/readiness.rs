@@ -95,7 +95,7 @@ impl Form {
             before,
             after,
             tokens: TOKENS + tokens as u64 % 57,
-            temperature: TEMPERATURES[temperature % TEMPERATURES.len()] as f64 / 100.0,
+            temperature: f64::from(TEMPERATURES[temperature % TEMPERATURES.len()]) / 100.0,
         }
     }
 
