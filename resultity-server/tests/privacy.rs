@@ -441,7 +441,7 @@ async fn every_get(asker: &Asker, ids: &Ids) {
         let mut parts = path.split('/').map(str::to_owned).collect::<Vec<_>>();
         let mut values = [id, ids.delivery.as_str()].into_iter();
         for part in parts.iter_mut().filter(|part| part.starts_with('{')) {
-            *part = values.next().unwrap().to_owned();
+            values.next().unwrap().clone_into(part);
         }
         let path = parts.join("/");
         let (status, body) = asker.get(&path).await;

@@ -177,7 +177,6 @@ impl JobTask {
         let checks = &self.flow.checks;
         if checks.sketches(&*self.flow.entropy)
             && self.principal.may_be_checked()
-            && self.principal.may_be_checked()
             && may_be_checked(&self.request)
             && !checks.is_own(self.principal.namespace)
         {

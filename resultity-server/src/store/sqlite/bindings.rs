@@ -178,7 +178,7 @@ fn take(
             .account
             .map(|account| json!({ "account": account, "name": before.name, "by": was_bound_by.map(BoundBy::as_str) }));
         let was = if was_trusted {
-            with_trust(was.unwrap_or_else(|| json!({})))
+            Some(with_trust(was.unwrap_or_else(|| json!({}))))
         } else {
             was
         };
@@ -215,9 +215,9 @@ pub(super) fn distrust(connection: &Connection, node: NodeId, environment: Envir
 }
 
 /// As the audit log tells it.
-fn with_trust(mut was: serde_json::Value) -> Option<serde_json::Value> {
+fn with_trust(mut was: serde_json::Value) -> serde_json::Value {
     was["trusted"] = true.into();
-    Some(was)
+    was
 }
 
 /// Gives a node up.
@@ -257,7 +257,7 @@ pub(super) fn unbind(
     subclouds::leave_all(connection, node, environment)?;
     let was = json!({ "account": account, "name": record.standing.name });
     audit.before = if distrust(connection, node, environment)? {
-        with_trust(was)
+        Some(with_trust(was))
     } else {
         Some(was)
     };
