@@ -188,8 +188,8 @@ async fn several_prompts_are_completed_in_their_order() {
     let body = json!({"model": "c", "prompt": ["a", "b"], "echo": true, "logprobs": 1, "max_tokens": 5});
     let (status, answer) = ask(post(&server, "/v1/completions", &body), async {
         let job = node.next_job().await;
-        let sent =
-            json!({"model": "c", "prompt": ["a", "b"], "echo": true, "logprobs": 1, "max_tokens": 5, "stream": false});
+        let sent = json!({"model": "c", "prompt": ["a", "b"], "echo": true, "logprobs": 1, "max_tokens": 5, "stream": false,
+            "temperature": 0.7, "top_p": 1.0});
         assert_eq!(sent_body(&job), sent);
         node.accept(&job).await;
         let output = json!([

@@ -185,7 +185,10 @@ impl JobTask {
 
     /// Queues the job again; a node if one is free.
     pub(super) fn ask_for_node(&self) -> Option<Given> {
-        let decision = self.flow.scheduler().submit_again(self.waiting(), self.flow.clock.now());
+        let decision = self
+            .flow
+            .scheduler()
+            .submit_again(self.waiting(), self.flow.clock.now());
         match decision {
             Decision::Assigned(node) => Some(Given::Slot(node)),
             Decision::Waits | Decision::TooPicky => None,

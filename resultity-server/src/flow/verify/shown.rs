@@ -288,9 +288,13 @@ mod tests {
 
     #[test]
     fn what_says_nothing_does_not_go_on() {
-        let empty = json!({"reasoning_content": "", "reasoning": "", "refusal": "", "tool_calls": [], "function_call": {}});
+        let empty =
+            json!({"reasoning_content": "", "reasoning": "", "refusal": "", "tool_calls": [], "function_call": {}});
         for extent in [Extent::Whole, Extent::Piece] {
-            assert_eq!(shown(JobKind::ChatCompletion, extent, empty.clone()).unwrap(), json!({}));
+            assert_eq!(
+                shown(JobKind::ChatCompletion, extent, empty.clone()).unwrap(),
+                json!({})
+            );
         }
     }
 
