@@ -11,8 +11,9 @@ use crate::agent::journal::Record;
 
 impl Session {
     pub(super) fn forget(&mut self, key: JobKey, out: &mut Vec<Output>) {
-        if self.running.contains_key(&key) {
+        if let Some(job) = self.running.get_mut(&key) {
             // It stays in `running` until its task says that it is gone: it still takes a slot.
+            job.is_forgotten = true;
             out.push(Output::Stop(key, Stop::Drop));
         }
         self.finished.remove(&key);
@@ -46,6 +47,7 @@ impl Session {
                         lease_token,
                         since: now,
                         chunks: Vec::new(),
+                        is_forgotten: false,
                     },
                 );
                 out.push(Output::Record(Record::Started(key, lease_token)));

@@ -57,6 +57,8 @@ struct Running {
     lease_token: LeaseToken,
     since: Timestamp,
     chunks: Vec<Text>,
+    /// The network gave it up: how it ends is nobody's matter any more.
+    is_forgotten: bool,
 }
 
 #[derive(Debug)]
@@ -226,7 +228,8 @@ impl Session {
                 }
             }
             Input::Finished(key, frame) => {
-                if let Some(job) = self.running.remove(&key) {
+                // It may have ended at the moment when the network gave it up: kept then, it would never be acknowledged.
+                if let Some(job) = self.running.remove(&key).filter(|job| !job.is_forgotten) {
                     self.log.ended(now, key, job.since, &frame);
                     out.push(Output::Record(Record::Result(key, frame.clone())));
                     if matches!(self.phase, Phase::Live(_)) {

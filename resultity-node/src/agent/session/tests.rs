@@ -364,6 +364,21 @@ fn a_result_is_journalled_before_it_is_sent_and_forgotten_when_acknowledged() {
 }
 
 #[test]
+fn what_ends_after_the_network_gave_it_up_is_not_kept() {
+    let mut bench = Bench::live();
+    bench.frame(job(1));
+    let given_up = Ack {
+        job_id: id(1),
+        attempt: Attempt::FIRST,
+        outcome: AckOutcome::Superseded,
+    };
+    assert_eq!(words(&bench.frame(given_up)), ["stop Drop", "record forgotten"]);
+    // Its task had ended at the same moment: nobody would ever acknowledge that.
+    assert!(bench.give(Input::Finished(key(1), "r".into())).is_empty());
+    assert_eq!(words(&bench.give(Input::Drain)).last().map(String::as_str), Some("end"));
+}
+
+#[test]
 fn a_cancel_stops_what_runs_and_nothing_else() {
     let mut bench = Bench::live();
     bench.frame(job(1));

@@ -375,6 +375,7 @@ fn a_hello_names_what_runs_and_then_the_newest_and_no_more_than_fits() {
             lease_token: token(),
             since: NOW,
             chunks: Vec::new(),
+            is_forgotten: false,
         },
     );
     bench.give(Input::LinkUp);
