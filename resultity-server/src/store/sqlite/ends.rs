@@ -62,7 +62,7 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
         connection,
         "SELECT environment, namespace, held, key, events,
                 EXISTS (SELECT 1 FROM credit_alerts WHERE credit_alerts.namespace = jobs.namespace AND armed = 1),
-                request_hash = zeroblob(32)
+                request_hash = zeroblob(32), EXISTS (SELECT 1 FROM keys WHERE keys.id = jobs.key AND spend_limit IS NOT NULL)
          FROM jobs WHERE id = ?1",
         &[&id],
         |row| {
@@ -74,10 +74,11 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
                 row.get::<_, Option<String>>(4)?,
                 row.get::<_, bool>(5)?,
                 row.get::<_, bool>(6)?,
+                row.get::<_, bool>(7)?,
             ))
         },
     )?;
-    let Some((environment, namespace, held, key, events, has_alert, is_private)) = payer else {
+    let Some((environment, namespace, held, key, events, has_alert, is_private, has_limit)) = payer else {
         return Err(StoreError::Corrupt(format!(
             "the job {id} vanished while it was settled"
         )));
@@ -132,7 +133,9 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
             &now,
         ],
     )?;
-    spend(connection, &key, settle.cost, held)?;
+    if has_limit {
+        spend(connection, &key, settle.cost, held)?;
+    }
     if let Some(answer) = &settle.answer {
         detached::keep_answer(connection, &id, answer)?;
     }

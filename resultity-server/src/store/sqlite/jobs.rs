@@ -5,13 +5,31 @@ use resultity_core::credits::Credits;
 use resultity_core::id::JobId;
 use resultity_core::job::{Attempt, JobState};
 use resultity_core::ledger::{LedgerAccount, Posting};
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, Row, ToSql};
 
 use super::ledger::{self, About};
 use super::retention::Keeping;
 use super::rows::{count, credits, execute, first, parsed, parsed_if_any};
 use super::{detached, retention};
 use crate::store::{Admission, EventSource, JobRecord, LeaseRef, Leased, NewJob, NewLease, StoreError};
+
+/// Takes the hold from the balance. Whatever stands against it is a condition here, so that a refusal has nothing to undo.
+macro_rules! hold {
+    ($limit:literal) => {
+        concat!(
+            "UPDATE balances SET balance = balance - ?1
+             WHERE account = ?2 AND balance >= ?1
+               AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?3)
+               AND EXISTS (SELECT 1 FROM keys JOIN namespaces ON namespaces.id = keys.namespace
+                           WHERE keys.id = ?4 AND keys.namespace = ?5 AND keys.revoked_at IS NULL AND keys.suspended = 0
+                             AND namespaces.environment = ?6 AND ",
+            $limit,
+            ")"
+        )
+    };
+}
+const HOLD_WITHOUT_LIMIT: &str = hold!("keys.spend_limit IS NULL");
+const HOLD_WITHIN_LIMIT: &str = hold!("keys.spent + ?1 <= keys.spend_limit");
 
 /// Holds the ceiling and queues or leases the job.
 pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLease>) -> Result<Admission, StoreError> {
@@ -32,22 +50,14 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
             Keeping::Refused(refusal) => return Ok(refusal),
         },
     };
-    // Whatever stands against it is a condition here, so that a refusal has nothing to undo.
-    let held = execute(
-        connection,
-        "UPDATE balances SET balance = balance - ?1
-         WHERE account = ?2 AND balance >= ?1
-           AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = ?3)
-           AND EXISTS (SELECT 1 FROM keys JOIN namespaces ON namespaces.id = keys.namespace
-                       WHERE keys.id = ?4 AND keys.namespace = ?5 AND keys.revoked_at IS NULL AND keys.suspended = 0
-                         AND (keys.spend_limit IS NULL OR keys.spent + ?1 <= keys.spend_limit)
-                         AND namespaces.environment = ?6)",
-        &[&job.hold.micros(), &account, &id, &key, &namespace, &environment],
-    )?;
-    if held == 0 {
-        return refusal(connection, job.hold, &id, &key, &namespace, environment, &account);
+    // Most keys have no limit, and nothing to count.
+    let params: [&dyn ToSql; 6] = [&job.hold.micros(), &account, &id, &key, &namespace, &environment];
+    if execute(connection, HOLD_WITHOUT_LIMIT, &params)? == 0 {
+        if execute(connection, HOLD_WITHIN_LIMIT, &params)? == 0 {
+            return refusal(connection, job.hold, &id, &key, &namespace, environment, &account);
+        }
+        spend(connection, &key, job.hold, Credits::ZERO)?;
     }
-    spend(connection, &key, job.hold, Credits::ZERO)?;
     let (state, attempt) = match lease {
         Some(_) => (JobState::Leased, Attempt::FIRST.get()),
         None => (JobState::Queued, 0),
@@ -101,7 +111,7 @@ pub(super) fn admit(connection: &Connection, job: &NewJob, lease: Option<&NewLea
     Ok(Admission::Admitted)
 }
 
-/// Counts what a key spends, if it has a limit: what is held more, less what is given back.
+/// Counts what a key with a limit spends: what is held more, less what is given back.
 pub(super) fn spend(connection: &Connection, key: &str, more: Credits, less: Credits) -> Result<(), StoreError> {
     execute(
         connection,
