@@ -5,6 +5,7 @@ use crate::api::gate::{
     AccountUsageQuery, AskFaucet, CreateVoucher, CreditGrant, CreditQuery, GateApi, InEnvironment, LedgerLine,
     NewCorrection, NewTransfer, RedeemVoucher, SetCreditAlert,
 };
+use crate::clock::{Clock as _, SystemClock};
 use crate::credits::Credits;
 use crate::environment::Environment;
 use crate::error::{ApiError, ErrorCode};
@@ -98,13 +99,19 @@ pub async fn a_transfer_is_seen_on_both_sides(api: &dyn GateApi, _admin: &dyn Ga
 
 /// The second time of a day is refused, with the time of the next. Panics if not.
 pub async fn the_faucet_gives_once_a_day(api: &dyn GateApi, _admin: &dyn GateApi, of: Namespaces) {
-    let before = available(api, of.full).await;
+    let today = || SystemClock.now().as_seconds() / 86_400;
+    let (begun, before) = (today(), available(api, of.full).await);
     let gave = api
         .ask_faucet(AskFaucet::new(of.full))
         .await
         .expect("the day's credits");
     assert_eq!(gave.balance, plus(before, gave.received.micros()));
-    let again = api.ask_faucet(AskFaucet::new(of.other)).await.expect_err("once a day");
+    let again = match api.ask_faucet(AskFaucet::new(of.other)).await {
+        // A day has ended meanwhile: this was the next one's first.
+        Ok(_) if today() != begun => api.ask_faucet(AskFaucet::new(of.other)).await,
+        again => again,
+    };
+    let again = again.expect_err("once a day");
     assert_eq!(again.code, ErrorCode::RateLimitExceeded);
     assert!(again.retry_after.is_some(), "tomorrow");
 }
