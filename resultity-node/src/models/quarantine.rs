@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use resultity_core::model::ModelFile;
 use serde::Serialize;
 
+use super::place as places;
 use super::verify::{beside, sha256};
 
 /// The folder beside the files.
@@ -32,7 +33,7 @@ pub(super) fn place(path: &Path) -> PathBuf {
 pub(super) async fn put_aside(part: &Path, file: &ModelFile, source: &str) -> io::Result<PathBuf> {
     let (part, file, source) = (part.to_owned(), file.clone(), source.to_owned());
     let put = move || {
-        let aside = place(&part.with_file_name(&file.name));
+        let aside = place(&part.with_file_name(places::name(&file)));
         if let Some(folder) = aside.parent() {
             std::fs::create_dir_all(folder)?;
         }

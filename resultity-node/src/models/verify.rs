@@ -32,11 +32,7 @@ pub(super) fn is_present(path: &Path, file: &ModelFile) -> io::Result<bool> {
     if stamp.size != file.size {
         return Ok(false);
     }
-    let known = fs::read(beside(path, "verified")).ok();
-    if known
-        .and_then(|text| serde_json::from_slice::<Stamp>(&text).ok())
-        .is_some_and(|known| known == stamp)
-    {
+    if remembered(path).is_some_and(|known| known == stamp) {
         return Ok(true);
     }
     let right = matches(path, file)?;
@@ -44,6 +40,17 @@ pub(super) fn is_present(path: &Path, file: &ModelFile) -> io::Result<bool> {
         remember(path, file)?;
     }
     Ok(right)
+}
+
+/// The checksum that was found when it was last hashed, if it has not changed since.
+pub(super) fn known(path: &Path) -> Option<String> {
+    let known = remembered(path)?;
+    let is_unchanged = stamp_of(path, &known.sha256).is_ok_and(|stamp| stamp.as_ref() == Some(&known));
+    is_unchanged.then_some(known.sha256)
+}
+
+fn remembered(path: &Path) -> Option<Stamp> {
+    serde_json::from_slice(&fs::read(beside(path, "verified")).ok()?).ok()
 }
 
 /// Whether size and checksum are as pinned.
@@ -59,6 +66,12 @@ pub(super) fn remember(path: &Path, file: &ModelFile) -> io::Result<()> {
     let text = serde_json::to_vec(&stamp).map_err(io::Error::other)?;
     // Half a stamp does not parse, and then the file is hashed again: no need for a rename here.
     fs::write(beside(path, "verified"), text)
+}
+
+/// Forgets that it was found right: it is hashed before it is used again.
+pub(super) fn forget(path: &Path) {
+    // Mostly there is one; without it nothing is known.
+    let _ = fs::remove_file(beside(path, "verified"));
 }
 
 fn stamp_of(path: &Path, sha256: &str) -> io::Result<Option<Stamp>> {

@@ -3,7 +3,8 @@
 //! ```text
 //!            ┌──────────────── failed: later again ────────────────┐
 //! listed ─▶ fetch ─▶ load ─▶ test ─▶ active ─▶ test ─▶ active …    │
-//!    │        └────────┴───────┴────────────────┴──────────────────┘
+//!    │        ├────────┴───────┴────────────────┴──────────────────┘
+//!    │        └─ files gone or changed: before it is loaded anew
 //!    └─▶ left out (inactive)            not listed any more ─▶ archived
 //! ```
 //! One is fetched at a time, and one is loaded or tested at a time, so that a long download holds up no test.
@@ -17,6 +18,7 @@ use resultity_core::environment::Environment;
 use resultity_core::model::{ModelSpec, ModelState};
 
 use super::standing::{LeftOut, Trouble};
+use crate::models::place;
 
 /// How long until what failed once is tried again; doubled with every failure in a row.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
@@ -147,6 +149,8 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub(super) enum Done {
     Fetched(Vec<PathBuf>),
+    /// Its files are gone or were changed, so that it was not loaded.
+    Lost,
     Loaded,
     Tested,
 }
@@ -164,7 +168,7 @@ pub(super) enum Action {
     Stop(EntryId),
     /// Let go of it; what runs on it goes on.
     Unload(EntryId),
-    /// Remove what was fetched, but for files of these names.
+    /// Remove what was fetched, but for files of these names in the cache.
     Sweep(BTreeSet<String>),
 }
 
@@ -261,7 +265,7 @@ impl Machine {
 
     fn file_names(&self) -> BTreeSet<String> {
         let all = self.listed.values().flatten().flat_map(|spec| &spec.files);
-        all.map(|file| file.name.clone()).collect()
+        all.map(place::name).collect()
     }
 
     /// Brings the models in line with what is listed and wanted.
@@ -273,8 +277,13 @@ impl Machine {
                     if entry.in_service && entry.doing().is_none() && entry.spec.test_prompt != spec.test_prompt {
                         entry.stage = Stage::Waits(Step::Test, now);
                     }
-                    // Other sources may do better at once.
-                    if entry.trouble.is_some() && entry.doing().is_none() && entry.spec.files != spec.files {
+                    // Other sources may do better at once. Once it is loaded they don't matter.
+                    let is_fetching = entry.doing() == Some(Step::Fetch);
+                    let is_stuck = entry.trouble.is_some() && entry.doing().is_none() && !entry.is_loaded;
+                    if (is_fetching || is_stuck) && entry.spec.files != spec.files {
+                        if is_fetching {
+                            out.push(Action::Stop(entry.id));
+                        }
                         entry.stage = Stage::Waits(Step::Fetch, now);
                     }
                     entry.spec = spec.clone();
@@ -349,6 +358,16 @@ impl Machine {
                 entry.files = files;
                 entry.trouble = None;
                 entry.stage = Stage::Waits(Step::Load, now);
+            }
+            Ok(Done::Lost) => {
+                // At once, but not again and again.
+                let wait = match entry.failures {
+                    0 => Duration::ZERO,
+                    failures => backoff(failures) + noise / 4,
+                };
+                entry.files.clear();
+                entry.failures = entry.failures.saturating_add(1);
+                entry.stage = Stage::Waits(Step::Fetch, now.after(wait));
             }
             Ok(Done::Loaded) => {
                 entry.is_loaded = true;

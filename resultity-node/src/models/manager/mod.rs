@@ -14,13 +14,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use resultity_core::clock::{Clock, Entropy, SystemClock, SystemEntropy};
-use resultity_core::model::{ModelSpec, ModelState};
+use resultity_core::model::{ModelFile, ModelSpec, ModelState};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::hardware;
 use crate::models::fetch::Fetcher;
-use crate::models::{FetchError, TerminalProgress, cache_dir};
+use crate::models::{FetchError, TerminalProgress, cache_dir, place};
 use crate::runtime::Runtime;
 
 mod ask;
@@ -144,7 +144,9 @@ struct Shared {
 struct State {
     machine: Machine,
     loaded: HashMap<EntryId, Arc<dyn Runtime>>,
-    tasks: HashMap<EntryId, AbortOnDropHandle<()>>,
+    tasks: HashMap<EntryId, Task>,
+    /// How many tasks there were.
+    begun: u64,
     /// What is in the file.
     written: Vec<ModelStanding>,
 }
@@ -173,6 +175,7 @@ impl ModelManager {
                 machine,
                 loaded: HashMap::new(),
                 tasks: HashMap::new(),
+                begun: 0,
                 written: Vec::new(),
             }),
             version: watch::Sender::new(0),
@@ -235,12 +238,7 @@ impl Shared {
             Action::Load(id, spec, files) => {
                 tracing::info!(model = spec.name, "loading the model");
                 let shared = Arc::clone(self);
-                self.spawn(id, state, async move {
-                    let loaded = shared.loader.load(&spec, &files).await;
-                    loaded
-                        .map(Work::Loaded)
-                        .map_err(|why| Trouble::new(TroubleKind::Load, why))
-                });
+                self.spawn(id, state, async move { shared.load(&spec, files).await });
             }
             Action::Test(id, spec) => {
                 let runtime = state.loaded.get(&id).cloned();
@@ -271,26 +269,33 @@ impl Shared {
         work: impl Future<Output = Result<Work, Trouble>> + Send + 'static,
     ) {
         let shared = Arc::clone(self);
+        state.begun += 1;
+        let number = state.begun;
         let task = tokio::spawn(async move {
             let outcome = work.await;
-            shared.ended(id, outcome);
+            shared.ended(id, number, outcome);
         });
-        state.tasks.insert(id, AbortOnDropHandle::new(task));
+        let handle = AbortOnDropHandle::new(task);
+        state.tasks.insert(id, Task { number, handle });
     }
 
-    fn ended(self: &Arc<Self>, id: EntryId, outcome: Result<Work, Trouble>) {
+    fn ended(self: &Arc<Self>, id: EntryId, number: u64, outcome: Result<Work, Trouble>) {
         let mut state = self.lock();
+        // It may have been given up in the last moment, and another may be at work in its place.
+        if state.tasks.get(&id).is_none_or(|task| task.number != number) {
+            return;
+        }
         // It ends here: nothing is left to be aborted.
         if let Some(task) = state.tasks.remove(&id) {
-            drop(task.detach());
+            drop(task.handle.detach());
         }
-        // It may have been given up in the last moment.
         let entry = state.machine.entries().iter().find(|entry| entry.id == id);
         let Some(entry) = entry.filter(|entry| entry.doing().is_some()) else {
             return;
         };
         let done = match outcome {
             Ok(Work::Fetched(files)) => Ok(Done::Fetched(files)),
+            Ok(Work::Lost) => Ok(Done::Lost),
             Ok(Work::Loaded(runtime)) => {
                 state.loaded.insert(id, runtime);
                 Ok(Done::Loaded)
@@ -320,8 +325,8 @@ impl Shared {
         let files = if entry.state() == ModelState::Archived {
             Vec::new()
         } else if entry.files.is_empty() {
-            let paths = spec.files.iter().map(|file| self.options.cache.join(&file.name));
-            paths.filter(|path| path.exists()).collect()
+            let paths = spec.files.iter().map(|file| place::seen(&self.options.cache, file));
+            paths.flatten().collect()
         } else {
             entry.files.clone()
         };
@@ -359,21 +364,25 @@ impl Shared {
     }
 }
 
+/// Something that is being done.
+struct Task {
+    number: u64,
+    handle: AbortOnDropHandle<()>,
+}
+
 /// What a task brings.
 enum Work {
     Fetched(Vec<PathBuf>),
+    /// What was fetched is not there any more.
+    Lost,
     Loaded(Arc<dyn Runtime>),
     Tested,
 }
 
 /// Bytes of a model's files that are whole.
 fn present(spec: &ModelSpec, paths: &[PathBuf]) -> u64 {
-    let is_here = |name: &str| {
-        paths
-            .iter()
-            .any(|path: &PathBuf| path.file_name() == Some(name.as_ref()))
-    };
-    let here = spec.files.iter().filter(|file| is_here(&file.name));
+    let is_here = |file: &ModelFile| paths.iter().any(|path| place::is_of(path, file));
+    let here = spec.files.iter().filter(|file| is_here(file));
     here.map(|file| file.size).sum()
 }
 

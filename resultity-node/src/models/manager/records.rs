@@ -4,27 +4,29 @@
 //! fetched.json  the files that this node fetched: only these are ever removed
 //! removed.json  the models that were removed by hand
 //! state.json    where the models stand, written while the node runs
+//! lock          held while one of the first two changes
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-use resultity_core::model::{ModelFile, ModelSpec};
+use resultity_core::model::ModelFile;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::standing::ModelStanding;
-use crate::identity::{Durable, create_private_dir, replace_private};
-use crate::models::quarantine;
+use crate::identity::{Durable, create_private_dir, private_options, replace_private};
 use crate::models::verify::beside;
+use crate::models::{place, quarantine};
 
 const FETCHED: &str = "fetched.json";
 const REMOVED: &str = "removed.json";
 const STATE: &str = "state.json";
+const LOCK: &str = "lock";
 
 /// What lies beside a file that was fetched.
 const BESIDE: [&str; 3] = ["part", "verified", "lock"];
@@ -60,7 +62,7 @@ impl Records {
 
     /// Says that a model was removed by hand, or is wanted again.
     pub fn set_removed(&self, model: &str, is_removed: bool) -> io::Result<()> {
-        let _one = self.lock();
+        let _one = self.lock()?;
         let mut removed = self.removed();
         let changes = if is_removed {
             removed.insert(model.to_owned())
@@ -80,23 +82,20 @@ impl Records {
         self.write(STATE, &state)
     }
 
-    /// Notes that files are about to be fetched: those that are not there yet will be this node's.
-    pub fn about_to_fetch(&self, model: &ModelSpec, dir: &Path) -> io::Result<()> {
-        let _one = self.lock();
+    /// Notes that these files, which are not there yet, are about to be fetched: they will be this node's.
+    pub fn about_to_fetch(&self, missing: &[ModelFile], dir: &Path) -> io::Result<()> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let _one = self.lock()?;
         let mut fetched: BTreeMap<String, Fetched> = self.read(FETCHED);
         let before = fetched.clone();
-        for file in model.files.iter().filter(|file| !dir.join(&file.name).exists()) {
+        for file in missing {
             let entry = Fetched {
                 dir: dir.to_owned(),
                 sha256: file.sha256.clone(),
             };
-            fetched.insert(file.name.clone(), entry);
-        }
-        // A file of ours that is about to become another version of itself.
-        for file in &model.files {
-            if let Some(ours) = fetched.get_mut(&file.name).filter(|ours| ours.dir == dir) {
-                ours.sha256.clone_from(&file.sha256);
-            }
+            fetched.insert(place::name(file), entry);
         }
         if fetched == before {
             Ok(())
@@ -108,17 +107,22 @@ impl Records {
     /// Whether this node fetched a file.
     pub fn is_ours(&self, file: &ModelFile) -> bool {
         let fetched: BTreeMap<String, Fetched> = self.read(FETCHED);
-        fetched.get(&file.name).is_some_and(|ours| ours.sha256 == file.sha256)
+        let mut ours = [place::name(file), file.name.clone()].into_iter();
+        ours.any(|name| fetched.get(&name).is_some_and(|ours| ours.sha256 == file.sha256))
     }
 
-    /// Removes the files that this node fetched, but for those that are kept: by name. Says which are gone.
+    /// Removes the files that this node fetched, but for those that are kept: by their names in the cache, as files that are
+    /// fetched today have them. Says which are gone.
     pub fn sweep(&self, is_kept: impl Fn(&str) -> bool) -> io::Result<Vec<PathBuf>> {
-        let _one = self.lock();
+        if self.read::<BTreeMap<String, Fetched>>(FETCHED).is_empty() {
+            return Ok(Vec::new());
+        }
+        let _one = self.lock()?;
         let mut fetched: BTreeMap<String, Fetched> = self.read(FETCHED);
         let (mut gone, mut failure) = (Vec::new(), None);
         fetched.retain(|name, file| {
             // Names come from a snapshot that was checked; this is a file of ours that may have been changed.
-            if is_kept(name) || Path::new(name).components().count() != 1 {
+            if is_kept(&place::name_today(name, &file.sha256)) || Path::new(name).components().count() != 1 {
                 return true;
             }
             let path = file.dir.join(name);
@@ -144,8 +148,21 @@ impl Records {
         failure.map_or(Ok(gone), Err)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, ()> {
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    /// One change at a time, by this process and others: a node that runs and `resultity-node models` change the same files.
+    fn lock(&self) -> io::Result<(std::sync::MutexGuard<'_, ()>, File)> {
+        let one = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        create_private_dir(&self.dir).map_err(io::Error::other)?;
+        let mut options = private_options();
+        let file = options
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.dir.join(LOCK))?;
+        match file.lock() {
+            // A file system without locks: better unguarded than not at all.
+            Err(error) if error.kind() != io::ErrorKind::Unsupported => Err(error),
+            _ => Ok((one, file)),
+        }
     }
 
     /// What a file holds; nothing where it is missing or damaged: it is about what can be had again.
@@ -176,43 +193,90 @@ impl Records {
 mod tests {
     use super::*;
     use crate::models::demo_model;
+    use sha2::{Digest as _, Sha256};
 
-    #[test]
-    fn only_what_was_fetched_here_is_removed() {
+    /// A file whose content is its name.
+    fn file(name: &str) -> ModelFile {
+        ModelFile {
+            name: name.to_owned(),
+            sha256: hex::encode(Sha256::digest(name)),
+            size: name.len() as u64,
+            sources: Vec::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_what_was_fetched_here_is_removed() {
         let (data, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let records = Records::of(data.path());
-        let named = |name: &str| {
-            let mut model = demo_model();
-            model.files[0].name = name.to_owned();
-            model
-        };
-        let write = |name: &str| fs::write(cache.path().join(name), "x").unwrap();
+        let name = |name: &str| place::name(&file(name));
+        let write = |name: &str, content: &str| fs::write(cache.path().join(name), content).unwrap();
         // One is there already, two are fetched.
-        write("theirs");
-        for name in ["theirs", "ours", "kept"] {
-            records.about_to_fetch(&named(name), cache.path()).unwrap();
-            write(name);
+        write(&name("theirs"), "theirs");
+        for one in ["theirs", "ours", "kept"] {
+            let mut model = demo_model();
+            model.files = vec![file(one)];
+            let missing = place::missing(&model, cache.path()).await.unwrap();
+            records.about_to_fetch(&missing, cache.path()).unwrap();
+            write(&name(one), one);
         }
-        write("ours.verified");
+        write(&format!("{}.verified", name("ours")), "x");
         fs::create_dir(cache.path().join("quarantine")).unwrap();
-        write("quarantine/ours");
-        write("quarantine/kept");
-        assert!(records.is_ours(&named("ours").files[0]) && !records.is_ours(&named("theirs").files[0]));
-        let gone = records.sweep(|name| name == "kept").unwrap();
-        assert_eq!(gone, [cache.path().join("ours")]);
+        write(&format!("quarantine/{}", name("ours")), "x");
+        write(&format!("quarantine/{}", name("kept")), "x");
+        assert!(records.is_ours(&file("ours")) && !records.is_ours(&file("theirs")));
+        let gone = records.sweep(|file| file == name("kept")).unwrap();
+        assert_eq!(gone, [cache.path().join(name("ours"))]);
         let left: BTreeSet<_> = fs::read_dir(cache.path())
             .unwrap()
-            .map(|entry| entry.unwrap().file_name())
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !name.ends_with(".verified"))
             .collect();
         assert_eq!(
             left,
-            BTreeSet::from(["theirs".into(), "kept".into(), "quarantine".into()])
+            BTreeSet::from([name("theirs"), name("kept"), "quarantine".into()])
         );
         let aside = fs::read_dir(cache.path().join("quarantine")).unwrap();
         assert_eq!(aside.count(), 1);
         // And once only.
-        assert!(!records.is_ours(&named("ours").files[0]));
-        assert!(records.sweep(|name| name == "kept").unwrap().is_empty());
+        assert!(!records.is_ours(&file("ours")));
+        assert!(records.sweep(|file| file == name("kept")).unwrap().is_empty());
+    }
+
+    /// An earlier version kept files under their plain names.
+    #[test]
+    fn what_an_earlier_version_fetched_goes_when_it_is_not_listed_any_more() {
+        let (data, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let records = Records::of(data.path());
+        let before: BTreeMap<String, Fetched> = ["old", "kept"]
+            .map(|name| {
+                let (dir, sha256) = (cache.path().to_owned(), file(name).sha256);
+                fs::write(dir.join(name), name).unwrap();
+                (name.to_owned(), Fetched { dir, sha256 })
+            })
+            .into();
+        records.write(FETCHED, &before).unwrap();
+        assert!(records.is_ours(&file("old")));
+        let gone = records.sweep(|name| name == place::name(&file("kept"))).unwrap();
+        assert_eq!(gone, [cache.path().join("old")]);
+        assert!(cache.path().join("kept").exists());
+    }
+
+    #[test]
+    fn changes_of_two_processes_are_both_kept() {
+        let data = tempfile::tempdir().unwrap();
+        // As two processes have them: nothing but the files in common.
+        let all: Vec<_> = (0..4).map(|_| Records::of(data.path())).collect();
+        std::thread::scope(|scope| {
+            for (one, records) in all.iter().enumerate() {
+                scope.spawn(move || {
+                    for number in 0..10 {
+                        records.set_removed(&format!("{one}-{number}"), true).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(all[0].removed().len(), 40);
     }
 
     #[test]

@@ -115,7 +115,12 @@ impl Runtime for ModelManager {
 
     async fn changed(&self) {
         let (mut version, seen) = (self.changes(), self.seen.load(Ordering::Relaxed));
-        let loaded: Vec<_> = self.shared.lock().loaded.values().cloned().collect();
+        // Those that [`Runtime::models`] asks, and no others: one that was not asked says again and again that it has changed.
+        let loaded: Vec<_> = {
+            let state = self.shared.lock();
+            let asked = state.machine.entries().iter().filter(|entry| entry.in_service);
+            asked.filter_map(|entry| state.loaded.get(&entry.id).cloned()).collect()
+        };
         let inside = async {
             match loaded.as_slice() {
                 [] => pending().await,

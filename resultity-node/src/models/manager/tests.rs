@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use resultity_core::clock::{ManualClock, Timestamp};
 use resultity_core::environment::Environment;
 use resultity_core::model::{ModelSource, ModelState};
@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::models::demo_model;
+use crate::models::{demo_model, verify};
 use crate::runtime::{EngineModel, RuntimeError, RuntimeEvent, RuntimeStream};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -25,6 +25,8 @@ struct Reader {
     is_broken: Arc<AtomicBool>,
     last_words: Arc<Semaphore>,
     waits: Arc<AtomicBool>,
+    /// Loads nothing.
+    refuses: Arc<AtomicBool>,
     alive: Arc<AtomicUsize>,
 }
 
@@ -56,7 +58,7 @@ impl Loader for Reader {
 
     async fn load(&self, model: &ModelSpec, files: &[PathBuf]) -> Result<Arc<dyn Runtime>, String> {
         let content = std::fs::read_to_string(&files[0]).map_err(|error| error.to_string())?;
-        if content.starts_with("unloadable") {
+        if content.starts_with("unloadable") || self.refuses.load(Ordering::SeqCst) {
             return Err("it has no head".to_owned());
         }
         self.alive.fetch_add(1, Ordering::SeqCst);
@@ -76,6 +78,13 @@ impl Runtime for Read {
 
     async fn models(&self) -> Result<Vec<EngineModel>, RuntimeError> {
         Ok(vec![EngineModel::new(&self.name)])
+    }
+
+    /// Whoever is broken and was not asked says so at once.
+    async fn changed(&self) {
+        if !self.reader.is_broken.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
     }
 
     async fn chat(&self, _: ChatRequest) -> Result<RuntimeStream, RuntimeError> {
@@ -114,6 +123,7 @@ impl World {
                 is_broken: Arc::default(),
                 last_words: Arc::new(Semaphore::new(0)),
                 waits: Arc::default(),
+                refuses: Arc::default(),
                 alive: Arc::default(),
             },
         }
@@ -152,7 +162,9 @@ impl World {
         let names = std::fs::read_dir(self.cache.path()).unwrap();
         let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
         let ends = |name: &String| Path::new(name).extension().is_some_and(|extension| extension == "txt");
-        names.filter(ends).collect()
+        // Without the beginning of their checksums.
+        let plain = |name: String| name.split_once('-').map_or(name.clone(), |(_, plain)| plain.to_owned());
+        names.filter(ends).map(plain).collect()
     }
 }
 
@@ -279,9 +291,9 @@ async fn what_comes_and_is_something_else_is_kept_apart_and_tried_again() {
     configure(&manager, &[&model]);
     let failed = until(&manager, "a", ModelState::Failed).await;
     assert_eq!(failed.trouble.unwrap().kind, TroubleKind::Mismatch);
-    let aside = world.cache.path().join("quarantine");
-    assert_eq!(std::fs::read_to_string(aside.join("a.txt")).unwrap(), "wrong");
-    assert!(aside.join("a.txt.json").exists() && world.files().is_empty());
+    let aside = world.cache.path().join("quarantine").join(place::name(&model.files[0]));
+    assert_eq!(std::fs::read_to_string(&aside).unwrap(), "wrong");
+    assert!(verify::beside(&aside, "json").exists() && world.files().is_empty());
     // The network hears that it is there and does not work.
     let offered = manager.models().await.unwrap();
     assert_eq!(offered[0].state, ModelState::Failed);
@@ -329,6 +341,95 @@ async fn a_model_that_fails_its_test_is_out_of_rotation_until_it_passes() {
     world.reader.is_broken.store(false, Ordering::SeqCst);
     world.clock.advance(Duration::from_mins(1));
     until(&manager, "a", ModelState::Active).await;
+}
+
+#[tokio::test]
+async fn a_loaded_model_that_is_out_of_rotation_wakes_nobody() {
+    let mut world = World::new().await;
+    let model = world.model("a", "alpha");
+    let _gives = world.gives("a", "alpha").await;
+    let manager = world.start();
+    configure(&manager, &[&model]);
+    until(&manager, "a", ModelState::Active).await;
+    world.reader.is_broken.store(true, Ordering::SeqCst);
+    manager.models().await.unwrap();
+    assert!(manager.changed().now_or_never().is_some());
+    world.clock.advance(DEFAULT_TEST_INTERVAL * 2);
+    until(&manager, "a", ModelState::Failed).await;
+    // It is loaded still; with what it says now nothing is new.
+    manager.models().await.unwrap();
+    assert_eq!(world.reader.alive.load(Ordering::SeqCst), 1);
+    assert!(manager.changed().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn two_models_whose_files_have_one_name_are_two() {
+    let mut world = World::new().await;
+    let (mut a, mut b) = (world.model("a", "alpha"), world.model("b", "omega"));
+    for model in [&mut a, &mut b] {
+        model.files[0].name = "model.txt".to_owned();
+    }
+    let gives = (world.gives("a", "alpha").await, world.gives("b", "omega").await);
+    let manager = world.start();
+    configure(&manager, &[&a, &b]);
+    let serve = async |manager: &ModelManager| {
+        for (name, says_so) in [("a", "alpha"), ("b", "omega")] {
+            until(manager, name, ModelState::Active).await;
+            assert_eq!(says(manager, name).await.unwrap(), says_so);
+        }
+    };
+    serve(&manager).await;
+    drop(manager);
+    // What is on the disk is both of them.
+    gives.0.remove_async().await;
+    gives.1.remove_async().await;
+    let manager = world.start();
+    configure(&manager, &[&a, &b]);
+    serve(&manager).await;
+}
+
+/// Damage, also where the file system tells of no change, and a file that somebody has removed.
+#[tokio::test]
+async fn a_file_that_is_lost_or_damaged_while_the_node_runs_is_fetched_again() {
+    let mut world = World::new().await;
+    let model = world.model("a", "alpha");
+    let gives = world.server.mock("GET", "/a").with_body("alpha").expect(3);
+    let gives = gives.create_async().await;
+    let manager = world.start();
+    configure(&manager, &[&model]);
+    let path = until(&manager, "a", ModelState::Active).await.paths[0].clone();
+    let damage = || {
+        let modified = path.metadata().unwrap().modified().unwrap();
+        std::fs::write(&path, "omega").unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_modified(modified).unwrap();
+    };
+    let lose = || std::fs::remove_file(&path).unwrap();
+    for harm in [&damage as &dyn Fn(), &lose] {
+        // It is loaded anew, fails, and is harmed.
+        let records = Records::of(world.data.path());
+        records.set_removed("a", true).unwrap();
+        until(&manager, "a", ModelState::Inactive).await;
+        world.reader.refuses.store(true, Ordering::SeqCst);
+        records.set_removed("a", false).unwrap();
+        until(&manager, "a", ModelState::Failed).await;
+        harm();
+        world.reader.refuses.store(false, Ordering::SeqCst);
+        let is_back = until(&manager, "a", ModelState::Active);
+        let time_passes = async {
+            loop {
+                world.clock.advance(Duration::from_mins(1));
+                manager.shared.handle(Input::Tick);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            _ = is_back => {}
+            () = time_passes => {}
+        }
+        assert_eq!(says(&manager, "a").await.unwrap(), "alpha");
+    }
+    gives.assert_async().await;
 }
 
 #[tokio::test]

@@ -8,9 +8,8 @@ use tokio::time::{Instant, sleep_until};
 
 use super::machine::{Input, Step};
 use super::standing::{Trouble, TroubleKind};
-use super::{LOOK, Shared, has_room};
-use crate::models::FetchError;
-use crate::models::verify;
+use super::{LOOK, Shared, Work, has_room};
+use crate::models::{FetchError, place, verify};
 
 /// Does what is due at its time, and notices what was removed by hand.
 pub(super) async fn keep(shared: Arc<Shared>) {
@@ -50,17 +49,12 @@ impl Shared {
         let dir = &self.options.cache;
         let machine = |error: std::io::Error| Trouble::new(TroubleKind::Machine, error);
         std::fs::create_dir_all(dir).map_err(machine)?;
-        let missing = |file: &&ModelFile| !dir.join(&file.name).exists();
+        let missing = place::missing(spec, dir).await.map_err(machine)?;
         let begun = |file: &ModelFile| {
-            let part = std::fs::metadata(verify::beside(&dir.join(&file.name), "part"));
+            let part = std::fs::metadata(verify::beside(&place::path(dir, file), "part"));
             part.map_or(0, |part| part.len())
         };
-        let needed: u64 = spec
-            .files
-            .iter()
-            .filter(missing)
-            .map(|file| file.size.saturating_sub(begun(file)))
-            .sum();
+        let needed: u64 = missing.iter().map(|file| file.size.saturating_sub(begun(file))).sum();
         if needed > 0 && !has_room(dir, needed) {
             let name = &spec.name;
             let message = format!(
@@ -69,10 +63,40 @@ impl Shared {
             );
             return Err(Trouble::new(TroubleKind::DiskFull, message));
         }
-        self.records.about_to_fetch(spec, dir).map_err(machine)?;
+        self.records.about_to_fetch(&missing, dir).map_err(machine)?;
         let fetched = self.fetcher.fetch_model(spec, dir).await;
         fetched.map_err(|error| Trouble::new(kind(&error), &error))
     }
+
+    /// Loads a model out of its files, unless one of them is gone or is not what it was.
+    pub(super) async fn load(&self, spec: &ModelSpec, paths: Vec<PathBuf>) -> Result<Work, Trouble> {
+        let is_given = self.options.given.contains_key(&spec.name);
+        if !is_given && !are_right(spec, &paths).await {
+            tracing::warn!(
+                model = spec.name,
+                "a file of the model is gone or was changed; it is fetched again"
+            );
+            return Ok(Work::Lost);
+        }
+        let loaded = self.loader.load(spec, &paths).await;
+        loaded.map(Work::Loaded).map_err(|why| {
+            if !is_given {
+                // Damage may be the reason, also where the file system tells of no change: all of it is read next time.
+                paths.iter().for_each(|path| verify::forget(path));
+            }
+            Trouble::new(TroubleKind::Load, why)
+        })
+    }
+}
+
+/// Whether these are a model's files still. What can't be read is not.
+async fn are_right(spec: &ModelSpec, paths: &[PathBuf]) -> bool {
+    let (files, paths) = (spec.files.clone(), paths.to_owned());
+    let look = move || {
+        let mut all = paths.iter().zip(&files);
+        paths.len() == files.len() && all.all(|(path, file)| verify::is_present(path, file).unwrap_or(false))
+    };
+    tokio::task::spawn_blocking(look).await.unwrap_or(false)
 }
 
 /// A file that is here already, if it is the right one.

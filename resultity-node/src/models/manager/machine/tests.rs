@@ -63,7 +63,11 @@ impl World {
             Action::Test(id, _) => format!("test {}", name(*id)),
             Action::Stop(id) => format!("stop {}", name(*id)),
             Action::Unload(id) => format!("unload {}", name(*id)),
-            Action::Sweep(kept) => format!("keep {}", kept.iter().cloned().collect::<Vec<_>>().join(" ")),
+            // Without the beginning of their checksums.
+            Action::Sweep(kept) => format!(
+                "keep {}",
+                kept.iter().map(|name| &name[17..]).collect::<Vec<_>>().join(" ")
+            ),
         };
         actions.iter().map(word).collect()
     }
@@ -197,6 +201,48 @@ fn other_sources_are_tried_at_once() {
     assert_eq!(world.listed(std::slice::from_ref(&model)), ["keep a.gguf"]);
     model.files[0].sources.remove(0);
     assert_eq!(world.listed(&[model]), ["keep a.gguf", "fetch a q4_1"]);
+}
+
+#[test]
+fn a_download_goes_on_from_other_sources_when_they_change() {
+    let mut world = World::new(Serve::WhatFits);
+    let mut model = model("a", 10);
+    world.listed(std::slice::from_ref(&model));
+    assert_eq!(world.listed(std::slice::from_ref(&model)), ["keep a.gguf"]);
+    model.files[0].sources.remove(0);
+    assert_eq!(world.listed(&[model]), ["stop a q4_1", "keep a.gguf", "fetch a q4_1"]);
+}
+
+#[test]
+fn other_sources_are_nothing_to_a_model_that_is_loaded() {
+    let mut world = World::new(Serve::WhatFits);
+    let mut model = model("a", 10);
+    world.serve(std::slice::from_ref(&model));
+    world.later(HOUR * 2);
+    world.fails(Step::Test, TroubleKind::Test);
+    model.files[0].sources.remove(0);
+    assert_eq!(world.listed(&[model]), ["keep a.gguf"]);
+    assert_eq!(world.later(HOUR), ["test a q4_1"]);
+}
+
+#[test]
+fn what_is_lost_is_fetched_again_at_once_and_then_later_and_later() {
+    let mut world = World::new(Serve::WhatFits);
+    world.listed(&[model("a", 10)]);
+    world.done(Step::Fetch);
+    let lost = |world: &mut World| {
+        let id = world.doing(Step::Load);
+        world.put(Input::Ended(id, Ok(Done::Lost)))
+    };
+    assert_eq!(lost(&mut world), ["fetch a q4_1"]);
+    assert!(world.machine.entries[0].files.is_empty());
+    assert_eq!(world.done(Step::Fetch), ["load a q4_1"]);
+    assert!(lost(&mut world).is_empty());
+    assert_eq!(world.later(Duration::from_mins(1)), ["fetch a q4_1"]);
+    world.done(Step::Fetch);
+    world.done(Step::Load);
+    world.done(Step::Test);
+    assert_eq!(world.state("a"), Some(ModelState::Active));
 }
 
 #[test]
