@@ -170,7 +170,7 @@ fn command(
     };
     let readable = [
         Some(filled.program.clone()),
-        beside(&filled.program, folder.run()),
+        beside(&filled.program, &folder.work(), &homes()),
         filled.model.clone(),
     ];
     let mut writable = vec![folder.work()];
@@ -199,15 +199,33 @@ fn command(
     Ok(command)
 }
 
-/// The folder of a program, where its libraries may be: unless more than programs is in it.
-fn beside(program: &Path, ours: &Path) -> Option<PathBuf> {
+/// The folder of a program, where its libraries may be: unless more than programs is in it. `ours` lies in the node's data
+/// directory.
+fn beside(program: &Path, ours: &Path, homes: &[PathBuf]) -> Option<PathBuf> {
     let folder = program.parent()?;
-    let home = std::env::var_os("HOME").map(PathBuf::from);
-    let is_home = home
-        .and_then(|home| std::fs::canonicalize(home).ok())
-        .is_some_and(|home| home.starts_with(folder));
-    let is_private = is_home || ours.starts_with(folder) || folder.starts_with("/etc");
+    let holds_home = homes.iter().any(|home| home.starts_with(folder));
+    let is_private = holds_home || ours.starts_with(folder) || folder.starts_with("/etc") || folder.parent().is_none();
     (!is_private).then(|| folder.to_owned())
+}
+
+/// Where people and services keep what is theirs, as far as this system tells.
+fn homes() -> Vec<PathBuf> {
+    let named = std::env::var_os("HOME").map(PathBuf::from);
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let of_users = users
+        .lines()
+        .filter_map(|user| Some(PathBuf::from(user.split(':').nth(5)?)));
+    // Users may be known elsewhere.
+    let own = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
+    let usual = ["/home", "/root", "/Users"].map(PathBuf::from);
+    let all = named
+        .into_iter()
+        .chain(own.map(|user| user.dir))
+        .chain(of_users)
+        .chain(usual);
+    let all = all.filter_map(|home| std::fs::canonicalize(home).ok());
+    // Services have all of it; of that nothing follows.
+    all.filter(|home| home.parent().is_some()).collect()
 }
 
 /// A port of loopback that nobody listens on now.
@@ -223,4 +241,36 @@ fn read(mut output: impl AsyncRead + Unpin + Send + 'static, log: &SharedLog) ->
             lock(&log).write(&buffer[..count]);
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case::of_the_system("/usr/bin/engine", Some("/usr/bin"))]
+    #[case::of_its_own("/srv/llama/bin/engine", Some("/srv/llama/bin"))]
+    #[case::in_a_folder_at_home("/home/a/llama/engine", Some("/home/a/llama"))]
+    #[case::at_home("/home/a/engine", None)]
+    #[case::above_homes("/home/engine", None)]
+    #[case::above_the_data("/srv/node/engine", None)]
+    #[case::in_the_data("/srv/node/data/engine/work/engine", None)]
+    #[case::of_settings("/etc/llama/engine", None)]
+    #[case::at_the_top("/engine", None)]
+    fn the_folder_of_a_program_is_seen_unless_more_is_in_it(#[case] program: &str, #[case] expected: Option<&str>) {
+        let homes = ["/home", "/home/a", "/root"].map(PathBuf::from);
+        let seen = beside(Path::new(program), Path::new("/srv/node/data/engine/work"), &homes);
+        assert_eq!(seen.as_deref(), expected.map(Path::new));
+    }
+
+    #[test]
+    fn the_home_of_this_user_is_known_without_its_variable() {
+        let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap();
+        let home = user.and_then(|user| std::fs::canonicalize(user.dir).ok());
+        // Some have none, or all of it.
+        if let Some(home) = home.filter(|home| home.parent().is_some()) {
+            assert!(homes().contains(&home));
+        }
+    }
 }
