@@ -9,8 +9,9 @@
 //! run/            its socket: only this user can enter
 //! ```
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use resultity_core::clock::Entropy;
@@ -111,7 +112,7 @@ impl Folder {
             let _ = fs::remove_file(path);
         }
         let work = self.work();
-        match fs::remove_dir_all(&work) {
+        match remove_all(&work) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(ProcessError::folder(&work, error)),
             _ => create_private_dir(&work)
                 .map_err(|error| ProcessError::folder(&work, io::Error::other(error.to_string()))),
@@ -130,6 +131,33 @@ impl Drop for Folder {
 /// The protections that held at the last start of the engine in this folder, if one was started in a sandbox.
 pub(super) fn report(dir: &Path) -> Option<Protections> {
     serde_json::from_slice(&fs::read(dir.join(REPORT)).ok()?).ok()
+}
+
+/// Removes a folder with all that is in it, also what whoever wrote it has closed to us.
+fn remove_all(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            open_all(dir)?;
+            fs::remove_dir_all(dir)
+        }
+        removed => removed,
+    }
+}
+
+/// Lets us into a folder and all folders in it.
+fn open_all(dir: &Path) -> io::Result<()> {
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            // Links are no folders here: what they lead to is not ours.
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A folder whose path is short enough for a socket in it.
@@ -156,7 +184,6 @@ pub(super) fn secret(entropy: &dyn Entropy) -> String {
 mod tests {
     use super::*;
     use resultity_core::clock::SystemEntropy;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_folder_is_private_for_one_at_a_time_and_its_socket_has_a_short_path() {
@@ -178,5 +205,27 @@ mod tests {
             assert_eq!(run.exists(), run.starts_with(&path));
             assert_eq!(Folder::open(&path, &SystemEntropy).unwrap().former_mark, Some(mark));
         }
+    }
+
+    #[test]
+    fn what_an_engine_has_closed_is_cleared_all_the_same_and_nothing_else_is_opened() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let folder = Folder::open(dir.path(), &SystemEntropy).unwrap();
+        let mode = |path: &Path, mode: u32| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let closed = folder.work().join("a/b");
+        fs::create_dir_all(&closed).unwrap();
+        fs::write(closed.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink(outside.path(), folder.work().join("link")).unwrap();
+        mode(outside.path(), 0o755);
+        for path in [&closed, &folder.work().join("a"), &folder.work()] {
+            mode(path, 0o500);
+        }
+        // Root would get in without it.
+        open_all(&folder.work()).unwrap();
+        assert_eq!(closed.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(outside.path().metadata().unwrap().permissions().mode() & 0o777, 0o755);
+        mode(&closed, 0o500);
+        folder.clear().unwrap();
+        assert_eq!(fs::read_dir(folder.work()).unwrap().count(), 0);
     }
 }

@@ -121,7 +121,7 @@ pub struct Protections {
     pub processes: bool,
     /// It can't gain rights by what it runs.
     pub privileges: bool,
-    /// It ends with the Agent, also if that is killed.
+    /// It ends with the Agent, and so does all that it has started, also if the Agent is killed.
     pub ends_with_agent: bool,
 }
 
@@ -145,7 +145,7 @@ impl Protections {
             (self.privileges, "it may gain rights by set-user-id programs"),
             (
                 self.ends_with_agent,
-                "it outlives an Agent that is killed, until the next start",
+                "what it has started may outlive an Agent that is killed, until the next start",
             ),
         ];
         all.into_iter()

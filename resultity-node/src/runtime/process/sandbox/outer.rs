@@ -69,15 +69,15 @@ fn end_with_stdin() {
 fn namespaces(policy: &Policy) -> Protections {
     // What a daemon of the engine leaves behind becomes a child of this process, not of the system's first one.
     let _ = nix::sys::prctl::set_child_subreaper(true);
-    let mut held = super::namespaces::enter(policy);
-    held.ends_with_agent = true;
-    held
+    super::namespaces::enter(policy)
 }
 
 /// Last: the kernel lets a thread whose children are in another namespace start no more threads.
 #[cfg(target_os = "linux")]
 fn own_processes(held: &mut Protections) {
     held.processes = super::namespaces::own_processes();
+    // The kernel ends all that is in the namespace with its first process. Without one, what has left the group stays.
+    held.ends_with_agent = held.processes;
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -85,8 +85,5 @@ fn own_processes(_: &mut Protections) {}
 
 #[cfg(not(target_os = "linux"))]
 fn namespaces(_: &Policy) -> Protections {
-    Protections {
-        ends_with_agent: true,
-        ..Protections::default()
-    }
+    Protections::default()
 }
