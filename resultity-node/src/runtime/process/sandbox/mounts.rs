@@ -12,11 +12,17 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::{Policy, TEMPORARY, landlock};
 
-/// Folders of the system at the top that stay as they are: programs, libraries, settings and the kernel's own. No program
-/// keeps sockets there.
-const KEPT: [&str; 13] = [
-    "bin", "etc", "gnu", "lib", "lib32", "lib64", "libx32", "nix", "opt", "proc", "sbin", "sys", "usr",
+/// Folders of the system at the top that stay as they are: programs, libraries, settings and the kernel's own. Whether a
+/// program keeps sockets there is looked up: [`has_sockets`].
+const KEPT: [&str; 11] = [
+    "bin", "etc", "lib", "lib32", "lib64", "libx32", "opt", "proc", "sbin", "sys", "usr",
 ];
+
+/// Folders of programs and libraries beside which there is more, such as the socket of a daemon that builds what it is told.
+const STORES: [&str; 2] = ["/nix/store", "/gnu/store"];
+
+/// Every Unix socket of this network namespace, with its path if it has one (proc_net(5)).
+const SOCKETS: &str = "/proc/self/net/unix";
 
 /// What programs expect beside devices.
 const LINKS: [(&str, &str); 4] = [
@@ -56,13 +62,40 @@ fn top() -> io::Result<Vec<PathBuf>> {
     Ok(hidden.map(|entry| entry.path()).collect())
 }
 
+/// Whether somebody listens on a Unix socket where the engine would see it all the same: ask before the network is left. Those
+/// of other networks, of paths that begin nowhere, and those that come later, nobody tells of.
+pub(super) fn has_sockets(policy: &Policy) -> bool {
+    let kept = KEPT.map(|folder| Path::new("/").join(folder)).into_iter();
+    let seen: Vec<PathBuf> = kept
+        .chain(STORES.map(PathBuf::from))
+        .chain(policy.readable.iter().cloned())
+        .collect();
+    // Where nothing can be said, nothing is claimed.
+    fs::read(SOCKETS).map_or(true, |table| is_one_in(&String::from_utf8_lossy(&table), &seen))
+}
+
+/// Whether one of these sockets lies in one of these folders.
+fn is_one_in(table: &str, folders: &[PathBuf]) -> bool {
+    let folders: Vec<PathBuf> = folders
+        .iter()
+        .filter_map(|folder| fs::canonicalize(folder).ok())
+        .collect();
+    let paths = table
+        .lines()
+        .skip(1)
+        .filter_map(|line| Some(&line[line.find(" /")? + 1..]));
+    // A path that leads nowhere, or where this user can't go, leads the engine nowhere.
+    let mut sockets = paths.filter_map(|path| fs::canonicalize(path).ok());
+    sockets.any(|socket| folders.iter().any(|folder| socket.starts_with(folder)))
+}
+
 /// All that the engine and its sandbox need: as it is named, and where it is.
 fn used(policy: &Policy) -> Vec<PathBuf> {
     let named = policy.readable.iter().chain(&policy.writable);
     let named = named.chain([&policy.program, &policy.report, &policy.folder]);
     let socket = policy.pass_on.iter().filter_map(|(socket, _)| socket.parent());
     let named = named.cloned().chain(socket.map(Path::to_owned));
-    let named = named.chain(landlock::devices());
+    let named = named.chain(landlock::devices()).chain(STORES.map(PathBuf::from));
     named
         .filter_map(|path| Some([fs::canonicalize(&path).ok()?, path]))
         .flatten()
@@ -231,6 +264,36 @@ mod tests {
             ]
         );
         assert!(plan(&[], &["/"]).is_err());
+    }
+
+    #[test]
+    fn a_socket_where_the_engine_looks_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, other] = ["one", "other"].map(|name| {
+            let folder = dir.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            folder
+        });
+        let is_seen = |folder: &PathBuf| {
+            let table = String::from_utf8_lossy(&fs::read(SOCKETS).unwrap()).into_owned();
+            is_one_in(&table, std::slice::from_ref(folder))
+        };
+        assert!(!is_seen(&one));
+        let listener = std::os::unix::net::UnixListener::bind(one.join("a socket")).unwrap();
+        assert!(is_seen(&one) && !is_seen(&other));
+        drop(listener);
+        assert!(!is_seen(&one), "nobody listens any more");
+    }
+
+    #[test]
+    fn of_stores_no_more_than_what_is_in_them_is_seen() {
+        assert!(
+            !KEPT
+                .iter()
+                .any(|kept| STORES.iter().any(|store| store.starts_with(&format!("/{kept}"))))
+        );
+        let plan = Plan::new(paths(&["/nix"]), Vec::new(), paths(&["/nix/store"])).unwrap();
+        assert_eq!((plan.hidden, plan.bound), (paths(&["/nix"]), paths(&["/nix/store"])));
     }
 
     #[test]

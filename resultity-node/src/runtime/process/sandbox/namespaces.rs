@@ -17,6 +17,7 @@ const NOBODY: u32 = 65534;
 /// Enters as many as the system allows, and says what holds by that.
 pub(super) fn enter(policy: &Policy) -> Protections {
     let (user, group) = (geteuid().as_raw(), getegid().as_raw());
+    let has_sockets = mounts::has_sockets(policy);
     let all = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
     let is_mapped = match unshare(CloneFlags::CLONE_NEWUSER | all) {
         Ok(()) => map_ids(user, group).is_ok(),
@@ -34,8 +35,8 @@ pub(super) fn enter(policy: &Policy) -> Protections {
     let _ = loopback_up();
     Protections {
         network: Network::Itself,
-        // Those without a path are in the network that it left; those with one are out of sight.
-        sockets: is_hidden,
+        // Those without a path are in the network that it left; those with one are out of sight, as far as is known.
+        sockets: is_hidden && !has_sockets,
         temporary: is_hidden,
         ..Protections::default()
     }
