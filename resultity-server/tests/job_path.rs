@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use harness::node::{Sent, TestNode};
-use harness::{TestServer, soon};
+use harness::{TestServer, soon, timeless};
 use resultity_core::api::cloud::{ChatApi, Reply};
 use resultity_core::credits::Credits;
 use resultity_core::error::{ApiError, ErrorCode};
@@ -250,7 +250,7 @@ async fn when_all_nodes_fail_nothing_is_charged() {
 #[tokio::test]
 async fn a_node_that_does_not_accept_loses_the_job() {
     let mut offer = Offer::new(vec![harness::model("m")]);
-    offer.jobs.accept_timeout_ms = 100;
+    offer.jobs.accept_timeout_ms = 4_000;
     let server = TestServer::with(offer).await;
     let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
     server.until_served("m").await;
@@ -266,7 +266,7 @@ async fn a_node_that_does_not_accept_loses_the_job() {
 #[tokio::test]
 async fn a_job_that_finds_all_nodes_busy_waits_and_expires_in_the_end() {
     let mut offer = Offer::new(vec![harness::model("m")]);
-    offer.jobs.queue_ttl_ms = 200;
+    offer.jobs.queue_ttl_ms = 2_000;
     let server = TestServer::with(offer).await;
     let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
     server.until_served("m").await;
@@ -290,8 +290,13 @@ async fn a_node_whose_link_drops_may_come_back_and_deliver() {
     let result = node.result(&job, "after the break");
     let resume = node.resume(vec![(job.job_id, job.attempt)]);
     let key = node.key.clone();
-    drop(node);
-    let mut node = TestNode::connect(&server.io_url(), key, "m", 1, Some(resume)).await;
+    let url = server.io_url();
+    // Its job waits for it for seconds.
+    let mut node = timeless(async {
+        drop(node);
+        TestNode::connect(&url, key, "m", 1, Some(resume)).await
+    })
+    .await;
     assert_eq!(
         node.welcome.leases.iter().map(|lease| lease.job_id).collect::<Vec<_>>(),
         [job.job_id]

@@ -12,7 +12,7 @@ use resultity_core::wire::{AckOutcome, Heartbeat, Load, NodeFrame, RunningJob, S
 use crate::harness::invariants::invariants;
 use crate::harness::node::{Sent, TestNode};
 use crate::harness::{TestServer, soon};
-use crate::{COST, ask, hasty, request};
+use crate::{COST, ask, request, with_short_leases};
 
 /// A heartbeat that names these jobs as its own.
 async fn claims(node: &mut TestNode, seq: u64, running: Vec<RunningJob>) {
@@ -46,13 +46,13 @@ async fn claims(node: &mut TestNode, seq: u64, running: Vec<RunningJob>) {
 
 #[tokio::test]
 async fn a_node_that_claims_a_lease_that_it_lost_gets_nothing() {
-    let server = TestServer::with(hasty()).await;
-    let mut first = TestNode::ready(&server.io_url(), "m", 1).await;
+    let server = TestServer::with(with_short_leases()).await;
+    let one = TestNode::ready(&server.io_url(), "m", 1).await;
+    let other = TestNode::ready(&server.io_url(), "m", 1).await;
     server.until_served("m").await;
     let asked = ask(&server, "hello");
-    let job = first.next_job().await;
+    let (mut first, job, mut second) = TestNode::whoever_is_given(one, other).await;
     first.accept(&job).await;
-    let mut second = TestNode::ready(&server.io_url(), "m", 1).await;
     // It does not renew its lease: the job moves on.
     let again = second.next_job().await;
     assert_eq!((again.job_id, again.attempt.get()), (job.job_id, 2));

@@ -17,9 +17,9 @@ use secrecy::ExposeSecret;
 use crate::harness::invariants::invariants;
 use crate::harness::node::TestNode;
 use crate::harness::proxy::{FaultProxy, Luck, Weather};
-use crate::harness::{CREDITS, TestServer, soon};
+use crate::harness::{CREDITS, TestServer, soon, timeless};
 use crate::node::{Node, Parrot, Step};
-use crate::{COST, ask, hasty, is_ours, request};
+use crate::{COST, ask, brisk, is_ours, request, with_short_leases};
 
 async fn line_to(server: &TestServer, seed: u64) -> FaultProxy {
     FaultProxy::start(server.running.address(), seed).await.unwrap()
@@ -29,9 +29,16 @@ fn io_url(address: SocketAddr) -> String {
     format!("ws://{address}/io/v1/ws")
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// Waits until the network and the node have noticed that there is no link any more.
+async fn until_apart(server: &TestServer, node: &Node) {
+    while server.running.app().flow().bus.node(node.id).is_some() || node.status.borrow().connected {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_socket_is_cut_in_the_middle_of_a_frame_and_the_result_comes_over_the_next_one() {
-    let server = TestServer::with(hasty()).await;
+    let server = TestServer::start().await;
     let line = line_to(&server, 1).await;
     let (runtime, dir) = (Parrot::stopping_at(Step::Made), tempfile::tempdir().unwrap());
     let node = Node::start(&io_url(line.address()), dir.path(), runtime.clone());
@@ -40,32 +47,36 @@ async fn a_socket_is_cut_in_the_middle_of_a_frame_and_the_result_comes_over_the_
     let question = "long ".repeat(2_000);
     let asked = ask(&server, &question);
     runtime.until_stopped().await;
-    line.set(Weather {
-        cuts: 10_000,
-        ..Weather::default()
-    });
-    runtime.go_on();
-    soon("a cut", async {
+    // The node dials again after a moment, and its job waits for it for seconds: that much time goes by, and not more.
+    let reply = timeless(async {
+        line.set(Weather {
+            cuts: 10_000,
+            ..Weather::default()
+        });
+        runtime.go_on();
         while line.cuts() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::task::yield_now().await;
         }
+        line.set(Weather::default());
+        until_apart(&server, &node).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+        soon("the answer", asked).await.unwrap().unwrap()
     })
     .await;
-    line.set(Weather::default());
-    let reply = soon("the answer", asked).await.unwrap().unwrap();
     assert_eq!(reply.text(), Parrot::says(&question));
     invariants(&server).await;
     node.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn fifty_nodes_come_back_at_once_and_deliver() {
     const NODES: usize = 50;
     let server = TestServer::start().await;
     let line = line_to(&server, 1).await;
     let url = io_url(line.address());
-    let ready = (0..NODES).map(|_| TestNode::ready(&url, "m", 1));
-    let mut nodes = join_all(ready).await;
+    let dialled = (0..NODES).map(|_| TestNode::connect_light(&url, Keypair::generate(&SystemEntropy), "m", 1));
+    let mut nodes = join_all(dialled).await;
+    join_all(nodes.iter_mut().map(TestNode::pass_readiness)).await;
     let flow = server.running.app().flow();
     soon("all nodes in rotation", async {
         while flow
@@ -82,12 +93,21 @@ async fn fifty_nodes_come_back_at_once_and_deliver() {
     .await;
     let asked: Vec<_> = (0..NODES).map(|number| ask(&server, &format!("{number}"))).collect();
     let jobs = join_all(nodes.iter_mut().map(TestNode::next_job)).await;
-    line.cut_all();
+    for (node, job) in nodes.iter_mut().zip(&jobs) {
+        node.accept(job).await;
+    }
     let back = nodes.iter().zip(&jobs).map(|(node, job)| {
         let (key, resume) = (node.key.clone(), node.resume(vec![(job.job_id, job.attempt)]));
-        TestNode::connect(&url, key, "m", 1, Some(resume))
+        let model = ("m", "1".to_owned());
+        TestNode::try_connect(&url, key, model, 1, |hello| hello.resume = Some(resume))
     });
-    let mut back = join_all(back).await;
+    // A job waits for its node for seconds: no more than that is what is looked at, whatever the machine can do.
+    let back = timeless(async {
+        line.cut_all();
+        join_all(back).await
+    })
+    .await;
+    let mut back: Vec<TestNode> = back.into_iter().map(|node| node.ok().expect("a welcome")).collect();
     for (node, job) in back.iter_mut().zip(&jobs) {
         let held: Vec<_> = node.welcome.leases.iter().map(|lease| lease.job_id).collect();
         assert_eq!(held, [job.job_id]);
@@ -108,16 +128,16 @@ async fn fifty_nodes_come_back_at_once_and_deliver() {
 
 #[tokio::test]
 async fn a_node_behind_a_line_that_swallows_everything_loses_its_job_to_another() {
-    let server = TestServer::with(hasty()).await;
-    let line = line_to(&server, 1).await;
-    let key = Keypair::generate(&SystemEntropy);
-    let mut lost = TestNode::connect(&io_url(line.address()), key, "m", 1, None).await;
-    lost.pass_readiness().await;
+    let server = TestServer::with(with_short_leases()).await;
+    let (line, second_line) = (line_to(&server, 1).await, line_to(&server, 2).await);
+    let one = TestNode::ready(&io_url(line.address()), "m", 1).await;
+    let second = TestNode::ready(&io_url(second_line.address()), "m", 1).await;
+    let first = one.id();
     server.until_served("m").await;
     let asked = ask(&server, "hello");
-    let job = lost.next_job().await;
+    let (mut lost, job, mut other) = TestNode::whoever_is_given(one, second).await;
+    let line = if lost.id() == first { line } else { second_line };
     lost.accept(&job).await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
     line.set(Weather {
         swallows: true,
         ..Weather::default()
@@ -139,7 +159,7 @@ async fn a_node_behind_a_line_that_swallows_everything_loses_its_job_to_another(
 #[tokio::test(flavor = "multi_thread")]
 async fn lines_of_clients_and_nodes_break_at_random(#[case] seed: u64) {
     const ASKED: u64 = 60;
-    let server = TestServer::with(hasty()).await;
+    let server = TestServer::with(brisk()).await;
     let mut nodes = Vec::new();
     let mut lines = Vec::new();
     for number in 0..2 {

@@ -56,10 +56,16 @@ fn is_ours(error: &ApiError) -> bool {
     matches!(error.code, ErrorCode::NodeFailed | ErrorCode::NoCapacity)
 }
 
-/// Leases and heartbeats of less than a second.
-fn hasty() -> Offer {
+/// Heartbeats every other second: what comes with them comes soon, and a node that is slow keeps its place and its link.
+fn brisk() -> Offer {
     let mut offer = Offer::new(vec![harness::model("m")]);
-    offer.heartbeat_interval_ms = 200;
-    offer.jobs.lease_ms = 600;
+    offer.heartbeat_interval_ms = 2_000;
+    offer
+}
+
+/// Leases that run out soon.
+fn with_short_leases() -> Offer {
+    let mut offer = Offer::new(vec![harness::model("m")]);
+    offer.jobs.lease_ms = 10_000;
     offer
 }

@@ -9,7 +9,7 @@ use futures::stream;
 use resultity_core::clock::{Clock, SystemClock};
 use resultity_core::id::NodeId;
 use resultity_core::openai::chat::{ChatRequest, ChunkChoice, Usage};
-use resultity_node::agent::{Agent, AgentError};
+use resultity_node::agent::{Agent, AgentError, AgentStatus};
 use resultity_node::runtime::{EngineModel, Runtime, RuntimeError, RuntimeEvent, RuntimeStream};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -123,6 +123,7 @@ impl Runtime for Parrot {
 /// An Agent that runs.
 pub struct Node {
     pub id: NodeId,
+    pub status: watch::Receiver<AgentStatus>,
     stop: CancellationToken,
     task: JoinHandle<Result<(), AgentError>>,
 }
@@ -140,9 +141,9 @@ impl Node {
             .clock(clock)
             .build()
             .unwrap();
-        let (id, stop) = (agent.node_id(), CancellationToken::new());
+        let (id, status, stop) = (agent.node_id(), agent.status(), CancellationToken::new());
         let task = tokio::spawn(agent.run(stop.clone()));
-        Self { id, stop, task }
+        Self { id, status, stop, task }
     }
 
     /// One in rotation; its files go with the folder.

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::harness::invariants::invariants;
 use crate::harness::{TestServer, model, soon};
 use crate::node::{Node, Parrot};
-use crate::{hasty, request, text_of};
+use crate::{brisk, request, text_of};
 
 /// Passes everything on, but for snapshots, which it changes if it is told to.
 struct Forger {
@@ -44,7 +44,14 @@ impl Forger {
 async fn pass_on(mut client: TcpStream, server: SocketAddr, forges: Arc<AtomicBool>, forged: Arc<AtomicU64>) {
     let mut upstream = TcpStream::connect(server).await.unwrap();
     let mut start = [0; 17];
-    while client.peek(&mut start).await.unwrap_or(start.len()) < start.len() {}
+    loop {
+        match client.peek(&mut start).await {
+            Ok(length) if length >= start.len() => break,
+            // More is on the way.
+            Ok(length) if length > 0 => tokio::task::yield_now().await,
+            _ => return,
+        }
+    }
     // One at a time: a connection that is kept would get the next one past here.
     if start == *b"GET /io/v1/config" {
         let mut request = [0; 4096];
@@ -78,7 +85,7 @@ async fn until_digest(server: &TestServer, node: &Node, digest: B256) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_refuses_it_works_on_with_the_last_good_one_and_takes_the_right_one_later() {
-    let server = TestServer::with(hasty()).await;
+    let server = TestServer::with(brisk()).await;
     let (forger, dir) = (
         Forger::start(server.running.address()).await,
         tempfile::tempdir().unwrap(),

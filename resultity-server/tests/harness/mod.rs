@@ -12,6 +12,7 @@ use resultity_core::credits::{Credits, Price};
 use resultity_core::environment::Environment;
 use resultity_core::id::NamespaceId;
 use resultity_core::model::{ModelKind, ModelSpec};
+use resultity_core::snapshot::JobParameters;
 use resultity_server::assemble::{Offer, Running, Server, ServerOptions, listen, open_store};
 use resultity_server::flow::Principal;
 use resultity_server::http::Role;
@@ -33,8 +34,8 @@ pub mod process;
 pub mod proxy;
 pub mod wallet;
 
-/// How long anything in a test may take before it counts as hanging.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long anything in a test may take before it counts as hanging: only a test that fails waits for so long.
+pub const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What the key of a [`TestServer`] starts with.
 pub const CREDITS: Credits = Credits::from_whole(1000);
@@ -44,6 +45,30 @@ pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)
         .await
         .unwrap_or_else(|_| panic!("waited in vain: {what}"))
+}
+
+/// While this happens no time goes by for whoever waits for time: what has to be done in seconds is done in time by the slowest
+/// machine. For tests with one thread. What hangs is given up after [`PATIENCE`] of the machine's own time.
+pub async fn timeless<T>(future: impl Future<Output = T>) -> T {
+    let (over, is_over) = std::sync::mpsc::channel::<()>();
+    // As long as there is such work a clock that stands still does not jump to the next timer.
+    let holds_time = tokio::task::spawn_blocking(move || is_over.recv_timeout(PATIENCE));
+    tokio::time::pause();
+    let done = future.await;
+    tokio::time::resume();
+    drop(over);
+    let _ = holds_time.await;
+    done
+}
+
+/// What a test offers, with nodes that may take their time: no job is given up because its node does not accept it soon,
+/// unless the test says so.
+fn patient(mut offer: Offer) -> Offer {
+    let usual = JobParameters::default().accept_timeout_ms;
+    if offer.jobs.accept_timeout_ms == usual {
+        offer.jobs.accept_timeout_ms = 12 * usual;
+    }
+    offer
 }
 
 /// A model that nodes bring themselves.
@@ -124,7 +149,7 @@ impl TestServer {
         tenant::grant_once(&*store, &record, CREDITS, "first".into(), &SystemClock)
             .await
             .unwrap();
-        let mut options = ServerOptions::new(Environment::Testnet, data_dir.path(), offer);
+        let mut options = ServerOptions::new(Environment::Testnet, data_dir.path(), patient(offer));
         options.link_policy = LinkPolicy {
             bind_loopback_to: Some(record.account),
         };
@@ -151,7 +176,7 @@ impl TestServer {
     /// Stops the server and starts another one on the same data; who asks then has the same key.
     pub async fn restarted(self, offer: Offer) -> Self {
         self.running.stop(Duration::from_millis(100)).await;
-        let options = ServerOptions::new(Environment::Testnet, self.data_dir.path(), offer);
+        let options = ServerOptions::new(Environment::Testnet, self.data_dir.path(), patient(offer));
         Self::again(options, self.store, self.api_key, self.principal, self.data_dir).await
     }
 

@@ -331,6 +331,19 @@ impl TestNode {
         }
     }
 
+    /// Which of two nodes is given the next job: that one, the job, and the other.
+    pub async fn whoever_is_given(mut one: Self, mut other: Self) -> (Self, Job, Self) {
+        let (is_the_first, job) = tokio::select! {
+            job = one.next_job() => (true, job),
+            job = other.next_job() => (false, job),
+        };
+        if is_the_first {
+            (one, job, other)
+        } else {
+            (other, job, one)
+        }
+    }
+
     pub async fn ack_of(&mut self, job: JobId) -> Ack {
         loop {
             match self.next().await {

@@ -17,7 +17,7 @@ use rstest::rstest;
 use crate::harness::invariants::invariants;
 use crate::harness::node::{Sent, TestNode};
 use crate::harness::{TestServer, model, soon};
-use crate::{COST, again, ask, ask_for_stream, hasty, held, pass, request, server_and_node, text_of, with_node};
+use crate::{COST, again, ask, ask_for_stream, held, pass, request, server_and_node, text_of, with_node};
 
 #[tokio::test]
 async fn a_lease_is_on_disk_before_its_job_is_sent() {
@@ -78,18 +78,20 @@ async fn a_job_that_is_declined_is_the_next_nodes(#[case] code: DeclineCode) {
 #[tokio::test]
 async fn a_job_that_is_not_accepted_in_time_is_the_next_nodes() {
     let mut offer = Offer::new(vec![model("m")]);
-    offer.jobs.accept_timeout_ms = 2_000;
-    let (server, mut node) = with_node(offer).await;
+    offer.jobs.accept_timeout_ms = 4_000;
+    let (server, one) = with_node(offer).await;
+    let other = TestNode::ready(&server.io_url(), "m", 1).await;
     let asked = ask(&server);
-    let job = node.next_job().await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let (mut node, job, mut other) = TestNode::whoever_is_given(one, other).await;
     let second = other.next_job().await;
+    other.accept(&second).await;
     assert_eq!((second.job_id, second.attempt.get()), (job.job_id, 2));
     node.cancel_of(job.job_id).await;
     // Its result is too late.
     node.answer(&job, "late").await;
     assert_eq!(node.ack_of(job.job_id).await.outcome, AckOutcome::Superseded);
-    other.answer(&second, "hi").await;
+    let result = other.result(&second, "hi");
+    other.send(result).await;
     assert_eq!(text_of(asked).await, "hi");
     server.assert_charged(COST).await;
     invariants(&server).await;
@@ -97,8 +99,8 @@ async fn a_job_that_is_not_accepted_in_time_is_the_next_nodes() {
 
 #[tokio::test]
 async fn a_lease_goes_on_for_as_long_as_heartbeats_name_it() {
-    let mut offer = hasty();
-    offer.jobs.lease_ms = 1_500;
+    let mut offer = Offer::new(vec![model("m")]);
+    offer.jobs.lease_ms = 5_000;
     let (server, mut node) = with_node(offer).await;
     let asked = ask(&server);
     let job = node.next_job().await;
@@ -119,8 +121,8 @@ async fn a_lease_goes_on_for_as_long_as_heartbeats_name_it() {
 
 #[tokio::test]
 async fn no_heartbeat_keeps_a_job_beyond_its_own_deadline() {
-    let mut offer = hasty();
-    (offer.jobs.lease_ms, offer.jobs.deadline_ms) = (1_500, 2_000);
+    let mut offer = Offer::new(vec![model("m")]);
+    (offer.jobs.lease_ms, offer.jobs.deadline_ms) = (5_000, 7_000);
     let (server, mut node) = with_node(offer).await;
     let asked = ask(&server);
     let job = node.next_job().await;
@@ -192,12 +194,12 @@ async fn a_result_that_fails_a_check_ends_its_attempt_and_the_next_node_is_paid(
 #[tokio::test]
 async fn a_lease_that_runs_out_moves_its_job_on_up_to_the_limit() {
     let mut offer = Offer::new(vec![model("m")]);
-    (offer.jobs.lease_ms, offer.jobs.max_attempts) = (2_000, 2);
-    let (server, mut node) = with_node(offer).await;
+    (offer.jobs.lease_ms, offer.jobs.max_attempts) = (5_000, 2);
+    let (server, one) = with_node(offer).await;
+    let other = TestNode::ready(&server.io_url(), "m", 1).await;
     let asked = ask(&server);
-    let job = node.next_job().await;
+    let (mut node, job, mut other) = TestNode::whoever_is_given(one, other).await;
     node.accept(&job).await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
     let second = other.next_job().await;
     assert_eq!((second.job_id, second.attempt.get()), (job.job_id, 2));
     other.accept(&second).await;
@@ -327,8 +329,8 @@ async fn after_a_restart_no_lease_counts_and_what_is_kept_begins_anew() {
 
 #[tokio::test]
 async fn a_node_without_heartbeats_is_out_of_rotation_until_the_next_valid_one() {
-    let mut offer = hasty();
-    offer.heartbeat_interval_ms = 500;
+    let mut offer = Offer::new(vec![model("m")]);
+    offer.heartbeat_interval_ms = 2_000;
     let (server, mut node) = with_node(offer).await;
     let flow = server.running.app().flow();
     let is_in = || {
@@ -337,7 +339,7 @@ async fn a_node_without_heartbeats_is_out_of_rotation_until_the_next_valid_one()
     };
     soon("the end of patience", async {
         while is_in() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
     .await;

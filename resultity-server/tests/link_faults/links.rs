@@ -14,12 +14,19 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::Parrot;
 use crate::harness::invariants::invariants;
 use crate::harness::node::{Sent, TestNode};
-use crate::harness::{TestServer, soon};
+use crate::harness::{TestServer, soon, timeless};
 use crate::{COST, GRACE, ask, ask_for_stream, held, pass, request, server_and_node, text_of, until_gone};
 
 /// Another link of the same node while the first one stands.
 async fn beside(server: &TestServer, node: &TestNode, resume: Resume) -> TestNode {
-    TestNode::connect(&server.io_url(), node.key.clone(), "m", 1, Some(resume)).await
+    timeless(TestNode::connect(
+        &server.io_url(),
+        node.key.clone(),
+        "m",
+        1,
+        Some(resume),
+    ))
+    .await
 }
 
 #[tokio::test]

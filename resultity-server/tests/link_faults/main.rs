@@ -18,7 +18,7 @@ mod strangers;
 use std::time::Duration;
 
 use harness::node::TestNode;
-use harness::{TestServer, soon};
+use harness::{TestServer, soon, timeless};
 use resultity_core::api::cloud::{ChatApi, Reply};
 use resultity_core::credits::Credits;
 use resultity_core::error::ApiError;
@@ -71,14 +71,6 @@ async fn with_node(offer: Offer) -> (TestServer, TestNode) {
     (server, node)
 }
 
-/// Leases and heartbeats of less than a second.
-fn hasty() -> Offer {
-    let mut offer = Offer::new(vec![harness::model("m")]);
-    offer.heartbeat_interval_ms = 200;
-    offer.jobs.lease_ms = 600;
-    offer
-}
-
 /// The attempt that a node was given.
 fn held(job: &Job) -> (JobId, Attempt) {
     (job.job_id, job.attempt)
@@ -87,9 +79,13 @@ fn held(job: &Job) -> (JobId, Attempt) {
 /// The node again, over a new link, with what it still has.
 async fn again(server: &TestServer, node: TestNode, jobs: &[&Job]) -> TestNode {
     let resume = node.resume(jobs.iter().map(|job| held(job)).collect());
-    let key = node.key.clone();
-    drop(node);
-    TestNode::connect(&server.io_url(), key, "m", 1, Some(resume)).await
+    let (key, url) = (node.key.clone(), server.io_url());
+    // A job waits for its node for seconds.
+    timeless(async {
+        drop(node);
+        TestNode::connect(&url, key, "m", 1, Some(resume)).await
+    })
+    .await
 }
 
 /// Waits until the network has noticed that a node has no link any more.
