@@ -82,7 +82,9 @@ impl Shared {
         loaded.map(Work::Loaded).map_err(|why| {
             if !is_given {
                 // Damage may be the reason, also where the file system tells of no change: all of it is read next time.
-                paths.iter().for_each(|path| verify::forget(path));
+                for path in &paths {
+                    verify::forget(path);
+                }
             }
             Trouble::new(TroubleKind::Load, why)
         })
