@@ -14,15 +14,22 @@ use secrecy::ExposeSecret;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// How long this server waits for a slow client.
-const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a server waits for a slow client that is let go for it.
+const HASTE: Duration = Duration::from_secs(2);
+
+/// How long the others wait: longer than any client of these tests takes.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 async fn server() -> TestServer {
+    server_that_waits(PATIENCE).await
+}
+
+async fn server_that_waits(patience: Duration) -> TestServer {
     let offer = Offer::new(vec![model("m")]);
     TestServer::with_options(offer, |options| {
         options.patience = Patience {
-            head: PATIENCE,
-            body: PATIENCE,
+            head: patience,
+            body: patience,
         };
     })
     .await
@@ -159,6 +166,7 @@ async fn an_answer_before_the_body_leaves_the_connection_in_order_or_ends_it() {
     let answer = rest(&mut socket).await;
     assert_eq!(statuses(&answer), ["401", "200"], "{answer}");
     // One that does not come, that is too large to be read for nothing, or that waits to be asked for, ends it.
+    let server = server_that_waits(HASTE).await;
     let large = refused.replace("length: 2", "length: 1000000");
     let waits = refused.replace("host: x", "host: x\r\nexpect: 100-continue");
     for request in [refused, &large, &waits] {
@@ -215,7 +223,7 @@ async fn heads_that_are_no_heads_are_refused() {
 
 #[tokio::test]
 async fn a_sender_that_stops_is_given_up() {
-    let server = server().await;
+    let server = server_that_waits(HASTE).await;
     // In the head: there is nothing to answer.
     assert_eq!(
         until_closed(&server, b"POST /v1/chat/completions HTTP/1.1\r\nhost:").await,

@@ -40,7 +40,9 @@ async fn answer(node: &mut TestNode, job: &Job, json: &str) {
 
 /// A node that is in rotation with the container.
 async fn ready(server: &TestServer) -> TestNode {
-    TestNode::ready_to_compute(&server.io_url(), NAME, 1).await
+    let node = TestNode::ready_to_compute(&server.io_url(), NAME, 1).await;
+    server.until_served(NAME).await;
+    node
 }
 
 fn asking() -> ComputeRequest {

@@ -205,7 +205,7 @@ async fn a_model_ends_at_its_time() {
     let (_, _, admin) = administrator(&server, "admin").await;
     let now = resultity_core::clock::Clock::now(&SystemClock).as_seconds();
     let published = admin
-        .deprecate_model("old", DeprecateModel::at(now + 1, "replaced by m"))
+        .deprecate_model("old", DeprecateModel::at(now + 5, "replaced by m"))
         .await
         .unwrap();
     until_version(&server, published.snapshot.version + 1).await;
@@ -539,7 +539,7 @@ async fn a_change_of_the_key_that_was_cut_off_changed_nothing() {
         .await
         .unwrap();
     assert_eq!(rotated.sequence, 1);
-    tokio::time::timeout(Duration::from_secs(30), async {
+    tokio::time::timeout(harness::PATIENCE, async {
         while server.running.app().flow().network_key().address() != rotated.current {
             tokio::task::yield_now().await;
         }

@@ -162,7 +162,7 @@ async fn a_shorter_interval_of_heartbeats_throws_no_node_out() {
     let publisher = server.running.app().publisher();
     let newest = publisher.newest(TESTNET).await.unwrap().snapshot;
     let mut offer = newest.offer();
-    offer.heartbeat_interval_ms = 200;
+    offer.heartbeat_interval_ms = 2_000;
     let outcome = publisher
         .publish(TESTNET, newest.version, offer, By::operator("often"))
         .await;

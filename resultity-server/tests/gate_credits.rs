@@ -31,6 +31,7 @@ use resultity_core::webhook::{EventType, SigningSecret};
 use resultity_server::assemble::Offer;
 use resultity_server::session::{Authority, Caller, GateSession, Keys, new_key};
 use resultity_server::store::admin::AuditFilter;
+use resultity_server::store::epochs::epoch_of;
 use resultity_server::tenant::{self, Tenant};
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -424,6 +425,8 @@ async fn a_token_sees_its_environment_and_does_what_it_may() {
 
 #[tokio::test]
 async fn a_job_is_in_ledger_holds_and_usage() {
+    let week = || epoch_of(SystemClock.now());
+    let begun = week();
     let server = TestServer::start().await;
     let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
     server.until_served("m").await;
@@ -467,7 +470,10 @@ async fn a_job_is_in_ledger_holds_and_usage() {
     );
     assert!(rows.next().unwrap().ends_with(&cost.to_string()));
     let rewards = gate.rewards(InEnvironment::default()).await.unwrap();
-    assert_eq!(rewards.points, 5);
+    // They are those of a week that may have ended meanwhile.
+    if week() == begun {
+        assert_eq!(rewards.points, 5);
+    }
     assert!(rewards.payable > Credits::ZERO && rewards.payable < cost);
 }
 
