@@ -324,9 +324,10 @@ async fn a_receiver_that_fails_is_asked_again(#[case] answers: [u16; 2], #[case]
 async fn a_receiver_that_is_not_there_is_given_up_in_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::start(dir.path(), |options| options.webhook_backoff = Vec::new()).await;
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Held by the test, so that nobody else gets the port, and not listened on.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}/", closed.local_addr().unwrap());
-    drop(closed);
     let (webhook, _) = world.webhook(&url).await;
     world.tell("resp_1").await;
     let delivery = world.until_delivery(&webhook, "failed").await;
