@@ -42,6 +42,9 @@ pub const SUBPROTOCOL: &str = "resultity.io.v1";
 /// The largest frame that is read: 20 MiB.
 pub const MAX_FRAME_BYTES: usize = 20 * 1024 * 1024;
 
+/// The largest `delta` of a chunk: 1 MiB of JSON. What is larger ends its job's attempt.
+pub const MAX_CHUNK_BYTES: usize = 1024 * 1024;
+
 /// The most bytes that a node may send before its hello is accepted, frame headers and pings too: 128 KiB.
 pub const MAX_HELLO_BYTES: usize = 128 * 1024;
 

@@ -17,7 +17,8 @@ use resultity_core::raw_json::RawJson;
 use resultity_core::score::{Score, ScoreRequest};
 use resultity_core::signing::{Domain, Keypair, Outcome};
 use resultity_core::wire::{
-    Chunk, FailureCode, Job, MAX_FRAME_BYTES, NodeFrame, OutputHasher, Timings, Transcript, output_hash,
+    Chunk, FailureCode, Job, MAX_CHUNK_BYTES, MAX_FRAME_BYTES, NodeFrame, OutputHasher, Timings, Transcript,
+    output_hash,
 };
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use super::actor::Event;
 use super::assemble::Assembler;
+use super::cutting::in_chunks;
 use super::event::{Input, Stop};
 use super::signed::{self, Answer, Reason};
 use super::{JobKey, Text};
@@ -276,15 +278,29 @@ impl Work {
             progress.whole.add(pieces);
             return Ok(());
         }
-        let delta = to_raw_value(&pieces)
-            .map_err(|error| Reason::new(FailureCode::EngineFailed, format!("an answer that is no JSON: {error}")))?;
+        let delta = delta_of(&pieces)?;
+        if delta.get().len() <= MAX_CHUNK_BYTES {
+            self.send_chunk(&pieces, delta, begun, progress).await;
+            return Ok(());
+        }
+        let too_large = || {
+            let message = "a piece of the answer is too large to be sent at once: ask for less";
+            Reason::new(FailureCode::InvalidRequest, message)
+        };
+        for pieces in in_chunks(pieces).ok_or_else(too_large)? {
+            self.send_chunk(&pieces, delta_of(&pieces)?, begun, progress).await;
+        }
+        Ok(())
+    }
+
+    async fn send_chunk(&self, pieces: &[ChunkChoice], delta: Box<RawValue>, begun: Instant, progress: &mut Progress) {
         // No await between counting a chunk and sending it: a cancelled job must not sign what never left.
         let Ok(permit) = self.events.reserve().await else {
-            return Ok(());
+            return;
         };
-        progress.count(&pieces, begun);
+        progress.count(pieces, begun);
         progress.transcript.add(delta.get());
-        progress.output.add(&pieces);
+        progress.output.add(pieces);
         let (job_id, attempt, index) = (self.job.job_id, self.job.attempt, progress.chunks);
         progress.chunks += 1;
         let chunk = Chunk {
@@ -295,7 +311,6 @@ impl Work {
         };
         let text: Text = NodeFrame::Chunk(chunk).encode().into();
         permit.send(Event::Input(Input::Chunk((job_id, attempt), text)));
-        Ok(())
     }
 
     fn result(&self, progress: Progress, begun: Instant, outcome: Outcome, usage: Usage) -> NodeFrame {
@@ -391,6 +406,12 @@ impl Progress {
             }
         }
     }
+}
+
+/// Pieces as a chunk has them.
+fn delta_of(pieces: &[ChunkChoice]) -> Result<Box<RawValue>, Reason> {
+    to_raw_value(pieces)
+        .map_err(|error| Reason::new(FailureCode::EngineFailed, format!("an answer that is no JSON: {error}")))
 }
 
 /// A whole choice as one piece.

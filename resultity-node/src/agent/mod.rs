@@ -30,6 +30,7 @@ mod actor;
 mod asking;
 mod assemble;
 mod connecting;
+mod cutting;
 mod event;
 mod executor;
 mod journal;

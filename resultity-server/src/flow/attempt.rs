@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use resultity_core::B256;
+use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::JobId;
 use resultity_core::job::JobKind;
 use resultity_core::openai::chat::ChunkChoice;
@@ -35,6 +36,9 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 /// How long a consumer may read nothing, with a full buffer, before it counts as gone.
 const CONSUMER_PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long it may keep an answer waiting in all: meanwhile its node may have nothing else to do.
+pub(super) const CONSUMER_PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
+
 /// The most bytes of a stream that is kept: until its end it is in memory. The limits of a long answer allow a node far more.
 const MAX_KEPT: u64 = 64 * 1024 * 1024;
 
@@ -64,7 +68,7 @@ pub(super) struct Work {
 /// How an attempt ended.
 #[derive(Debug)]
 pub(super) enum AttemptEnd {
-    /// With a result that counts. `cancelled`: the asker has gone, or time ran out.
+    /// With a result that counts.
     Answer {
         /// What the node sent.
         result: Box<JobResult>,
@@ -76,6 +80,8 @@ pub(super) enum AttemptEnd {
         chunks: Vec<ChunkChoice>,
         /// When it came. The asker may have read what was before it later.
         arrived: Instant,
+        /// Why the asker is told of no end, though it pays for what was made: a deadline of its own, or it did not read.
+        cut: Option<ApiError>,
     },
     /// Without one; another node may do better.
     Retry {
@@ -112,6 +118,10 @@ pub(super) struct Attempt<'a> {
     pub(super) key: Option<PublicKey>,
     /// The pieces of a stream, if they are kept.
     pub(super) kept: Vec<ChunkChoice>,
+    /// Whether the deadline is the asker's own wish: what it was told until then it pays for, as if it had hung up.
+    pub(super) is_askers_deadline: bool,
+    /// How long it may still keep the answer waiting.
+    pub(super) patience: Duration,
 }
 
 /// What the attempt waits for beside messages.
@@ -154,8 +164,7 @@ impl Attempt<'_> {
         loop {
             // A consumer that reads slowly must not hold a node beyond the deadline.
             if Instant::now() >= self.deadline {
-                self.send_cancel(CancelReason::Deadline);
-                return AttemptEnd::Deadline;
+                return self.late(received, has_output).await;
             }
             let alarm = [
                 timers.accept,
@@ -168,7 +177,7 @@ impl Attempt<'_> {
             let message = tokio::select! {
                 biased;
                 message = self.inbox.next() => message,
-                () = closed(self.events) => return self.cancel(CancelReason::ClientGone, received, has_output).await,
+                () = closed(self.events) => return self.hung_up(received, has_output).await,
                 () = sleep_until(alarm) => {
                     let now = Instant::now();
                     if timers.record.take_if(|at| now >= *at).is_some() {
@@ -176,8 +185,7 @@ impl Attempt<'_> {
                         continue;
                     }
                     if now >= self.deadline {
-                        let _ = self.cancel(CancelReason::Deadline, received, false).await;
-                        return AttemptEnd::Deadline;
+                        return self.late(received, has_output).await;
                     }
                     let reason = if timers.accept.is_some_and(|at| now >= at) {
                         "not_accepted"
@@ -191,7 +199,15 @@ impl Attempt<'_> {
                 }
             };
             match message {
+                None if self.patience < CONSUMER_PATIENCE_IN_ALL => {
+                    // What an asker did not take in time filled the inbox.
+                    return self.retry("asker_too_slow", Outcome::Neutral, has_output);
+                }
                 None => return self.retry("too_much_output", Outcome::Failure, has_output),
+                Some(JobMessage::ChunkTooLarge) => {
+                    self.send_cancel(CancelReason::LeaseLost);
+                    return self.retry("chunk_too_large", Outcome::Failure, has_output);
+                }
                 Some(JobMessage::Accepted) => {
                     timers.accept = None;
                     timers.record = (!self.is_recorded).then(|| Instant::now() + RECORD_AFTER);
@@ -213,7 +229,7 @@ impl Attempt<'_> {
                                 self.kept.extend_from_slice(&choices);
                             }
                             if !self.pass_on(choices).await {
-                                return self.cancel(CancelReason::ClientGone, received, has_output).await;
+                                return self.hung_up(received, has_output).await;
                             }
                             has_output = true;
                         }
@@ -225,7 +241,10 @@ impl Attempt<'_> {
                 Some(JobMessage::Renewed(until)) => {
                     timers.lease = Instant::now() + until.since(self.flow.clock.now());
                 }
-                Some(JobMessage::LinkLost) => timers.link = Some(Instant::now() + RECONNECT_GRACE),
+                // Said once more, it is the same loss.
+                Some(JobMessage::LinkLost) => {
+                    timers.link.get_or_insert(Instant::now() + RECONNECT_GRACE);
+                }
                 Some(JobMessage::LinkResumed(true)) => {
                     timers.link = None;
                     timers.accept = None;
@@ -237,7 +256,11 @@ impl Attempt<'_> {
     }
 
     fn job_frame(&self) -> Job {
-        let left = self.deadline.saturating_duration_since(Instant::now());
+        let mut left = self.deadline.saturating_duration_since(Instant::now());
+        if self.is_askers_deadline && self.work.stream {
+            // It is told when it is time, and then signs what it has made.
+            left += CANCEL_GRACE;
+        }
         Job {
             job_id: self.work.job,
             attempt: self.lease.attempt,
@@ -264,13 +287,18 @@ impl Attempt<'_> {
         });
     }
 
-    /// Gives choices to whoever waits. False: nobody does any more.
-    async fn pass_on(&self, choices: Vec<ChunkChoice>) -> bool {
+    /// Gives choices to whoever waits. False: nobody does any more, or it keeps everybody waiting.
+    async fn pass_on(&mut self, choices: Vec<ChunkChoice>) -> bool {
         let Some(events) = self.events else { return true };
         match events.try_send(JobEvent::Delta(choices)) {
             Ok(()) => true,
             Err(mpsc::error::TrySendError::Closed(_)) => false,
-            Err(mpsc::error::TrySendError::Full(event)) => events.send_timeout(event, CONSUMER_PATIENCE).await.is_ok(),
+            Err(mpsc::error::TrySendError::Full(event)) => {
+                let begun = Instant::now();
+                let sent = events.send_timeout(event, self.patience.min(CONSUMER_PATIENCE)).await;
+                self.patience = self.patience.saturating_sub(begun.elapsed());
+                sent.is_ok()
+            }
         }
     }
 
@@ -294,7 +322,7 @@ impl Attempt<'_> {
 
     fn declined(&self, code: DeclineCode) -> AttemptEnd {
         match code {
-            DeclineCode::Busy => self.retry("declined_busy", Outcome::Neutral, false),
+            DeclineCode::Busy => self.retry("declined_busy", Outcome::Busy, false),
             DeclineCode::Draining => AttemptEnd::Retry {
                 reason: "declined_draining",
                 outcome: Outcome::Neutral,
@@ -314,14 +342,25 @@ impl Attempt<'_> {
             return self.violation(&unasked, has_output);
         }
         match self.verify(&result, &mut received) {
-            Ok(verified) => AttemptEnd::Answer {
-                result,
-                verified,
-                finish_reasons: received.finish_reasons,
-                chunks: std::mem::take(&mut self.kept),
-                arrived: Instant::now(),
-            },
+            Ok(verified) => self.answer(result, verified, received, None),
             Err(violation) => self.violation(&violation, has_output),
+        }
+    }
+
+    fn answer(
+        &mut self,
+        result: Box<JobResult>,
+        verified: Verified,
+        received: Received,
+        cut: Option<ApiError>,
+    ) -> AttemptEnd {
+        AttemptEnd::Answer {
+            result,
+            verified,
+            finish_reasons: received.finish_reasons,
+            chunks: std::mem::take(&mut self.kept),
+            arrived: Instant::now(),
+            cut,
         }
     }
 
@@ -352,7 +391,7 @@ impl Attempt<'_> {
             }
             // The node has the same deadline, by its own clock.
             FailureCode::DeadlineExceeded if Instant::now() + CLOCK_SKEW >= self.deadline => AttemptEnd::Deadline,
-            FailureCode::Cancelled => self.retry("cancelled_by_node", Outcome::Neutral, has_output),
+            // Nobody cancelled it, `cancelled` too: see `cancel`.
             code => self.retry(code.as_str(), Outcome::Failure, has_output),
         }
     }
@@ -366,8 +405,32 @@ impl Attempt<'_> {
         self.flow.bus.send_to_node(self.lease.node, cancel);
     }
 
+    /// Nobody reads any more.
+    async fn hung_up(&mut self, received: Received, has_output: bool) -> AttemptEnd {
+        let message = "the stream was read too slowly: what was made of it was charged";
+        let cut = ApiError::new(ErrorCode::Cancelled, message);
+        self.cancel(CancelReason::ClientGone, received, has_output, cut).await
+    }
+
+    /// The time is over. Only what an asker wanted to end by itself is paid for.
+    async fn late(&mut self, received: Received, has_output: bool) -> AttemptEnd {
+        let is_paid = has_output && self.is_askers_deadline;
+        let message = "the time that was asked for is over: what was made until then was charged";
+        let cut = ApiError::new(ErrorCode::DeadlineExceeded, message);
+        match self.cancel(CancelReason::Deadline, received, is_paid, cut).await {
+            AttemptEnd::ClientGone => AttemptEnd::Deadline,
+            end => end,
+        }
+    }
+
     /// Stops the node. What a streaming client already has is paid for by the node's signed partial result.
-    async fn cancel(&mut self, reason: CancelReason, mut received: Received, has_output: bool) -> AttemptEnd {
+    async fn cancel(
+        &mut self,
+        reason: CancelReason,
+        mut received: Received,
+        has_output: bool,
+        cut: ApiError,
+    ) -> AttemptEnd {
         self.send_cancel(reason);
         if !has_output {
             return AttemptEnd::ClientGone;
@@ -392,13 +455,7 @@ impl Attempt<'_> {
             return AttemptEnd::ClientGone;
         };
         match self.verify(&result, &mut received) {
-            Ok(verified) => AttemptEnd::Answer {
-                result,
-                verified,
-                finish_reasons: received.finish_reasons,
-                chunks: std::mem::take(&mut self.kept),
-                arrived: Instant::now(),
-            },
+            Ok(verified) => self.answer(result, verified, received, Some(cut)),
             Err(violation) => self.violation(&violation, has_output),
         }
     }

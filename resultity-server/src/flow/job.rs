@@ -18,7 +18,7 @@ use crate::flow::admit::Given;
 use crate::flow::attempt::{self, AttemptEnd, Work};
 use crate::flow::end::{End, Refusal, deadline_exceeded, internal, no_capacity, subcloud_gone};
 use crate::flow::schedule::{Ended, NextTry, Outcome, Tries};
-use crate::flow::settle::Spent;
+use crate::flow::settle::{Spent, Told};
 use crate::flow::validate::ValidJob;
 use crate::flow::{Answer, Flow, JobEvent, Principal};
 use crate::store::subclouds::SubcloudRef;
@@ -81,7 +81,7 @@ pub(super) struct JobTask {
     pub(super) inbox: JobSubscription,
     pub(super) excluded: HashSet<NodeId>,
     /// What the first node said that refused the request.
-    pub(super) refused: Option<Refusal>,
+    pub(super) refused: Option<(NodeId, Refusal)>,
     pub(super) payload: Option<NewPayload>,
     pub(super) accepted: Option<oneshot::Sender<Result<Accepted, ApiError>>>,
     pub(super) origin: Origin,
@@ -190,6 +190,7 @@ impl JobTask {
                     finish_reasons,
                     mut chunks,
                     arrived,
+                    cut,
                 } => {
                     let took = arrived.saturating_duration_since(begun);
                     let time = Spent { begun, took };
@@ -211,13 +212,20 @@ impl JobTask {
                             .price
                             .cost(verified.usage.prompt_tokens, verified.usage.completion_tokens),
                     };
-                    match self.settle(&lease, *result, &verified, answer, took).await {
+                    match self
+                        .settle(&lease, *result, &verified, answer, Told { took, cut })
+                        .await
+                    {
                         Ok(()) => {
                             match drawn {
                                 Some(drawn) => self.flow.checks.finished(drawn),
                                 None => self.sketch(),
                             }
                             self.flow.estimates.record(&self.work.model, took);
+                            if let Some((node, _)) = self.refused {
+                                let now = self.flow.clock.now();
+                                self.flow.scheduler().was_wrong(node, &self.work.model, now);
+                            }
                             return;
                         }
                         Err(end) => break end,
@@ -241,7 +249,7 @@ impl JobTask {
                     if exclude {
                         self.excluded.insert(lease.node);
                     }
-                    if outcome != Outcome::Neutral {
+                    if outcome == Outcome::Failure {
                         self.wait_anew();
                     } else if Instant::now() >= self.queue_deadline {
                         break End::failed(self.all_busy());
@@ -270,7 +278,7 @@ impl JobTask {
                     if self.refused.is_some() {
                         break End::failed(refusal.into_error(self.work.kind));
                     }
-                    self.refused = Some(refusal);
+                    self.refused = Some((lease.node, refusal));
                     self.inbox.reopen();
                     self.excluded.insert(lease.node);
                     self.wait_anew();
@@ -322,7 +330,7 @@ impl JobTask {
                     Some(JobMessage::Assigned(node)) => return Ok(node),
                     Some(JobMessage::Stranded) => {
                         let gone = || no_capacity("every node that could have served it is gone or failed at it");
-                        let refused = self.refused.take().map(|refusal| refusal.into_error(self.work.kind));
+                        let refused = self.refused.take().map(|(_, refusal)| refusal.into_error(self.work.kind));
                         let withdrawn = || self.flow.withdrawn(&self.work.model);
                         break End::failed(refused.or_else(withdrawn).unwrap_or_else(gone));
                     }
@@ -390,6 +398,8 @@ impl JobTask {
             is_recorded: false,
             key: None,
             kept: Vec::new(),
+            is_askers_deadline: self.request.ttl.is_some(),
+            patience: attempt::CONSUMER_PATIENCE_IN_ALL,
         };
         attempt.run().await
     }

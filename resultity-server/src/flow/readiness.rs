@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::bus::TopicLease;
 use crate::flow::Flow;
-use crate::flow::attempt::{self, AttemptEnd, Work};
+use crate::flow::attempt::{self, AttemptEnd, CONSUMER_PATIENCE_IN_ALL, Work};
 use crate::flow::schedule::Outcome;
 use crate::flow::validate::{self, ValidJob};
 
@@ -170,6 +170,8 @@ async fn ask(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec, form: Form) -> R
         is_recorded: true,
         key: None,
         kept: Vec::new(),
+        is_askers_deadline: false,
+        patience: CONSUMER_PATIENCE_IN_ALL,
     };
     let end = attempt.run().await;
     let outcome = if matches!(end, AttemptEnd::Answer { .. }) {
@@ -208,7 +210,7 @@ async fn ask(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec, form: Form) -> R
         }
         AttemptEnd::Retry { reason, outcome, .. } => Err(NotReady {
             reason: format!("the attempt ended with {reason}"),
-            is_declined: outcome == Outcome::Neutral,
+            is_declined: matches!(outcome, Outcome::Neutral | Outcome::Busy),
         }),
         AttemptEnd::Refused(refusal) => Err(NotReady::new(format!("it refused with {}", refusal.code.as_str()))),
         AttemptEnd::ClientGone | AttemptEnd::Deadline => Err(NotReady::new("it took too long")),

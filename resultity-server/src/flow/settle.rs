@@ -59,6 +59,15 @@ pub(super) struct Spent {
     pub(super) took: Duration,
 }
 
+/// What is told of an answer beside it.
+#[derive(Debug)]
+pub(super) struct Told {
+    /// How long its node took.
+    pub(super) took: Duration,
+    /// Why the asker is told of no end.
+    pub(super) cut: Option<ApiError>,
+}
+
 impl JobTask {
     /// `settle`: everything in one transaction; only then the node is told, and the asker gets the end of the answer.
     pub(super) async fn settle(
@@ -67,7 +76,7 @@ impl JobTask {
         result: JobResult,
         verified: &Verified,
         answer: Answer,
-        took: Duration,
+        told: Told,
     ) -> Result<(), End> {
         if verified.is_outlier {
             tracing::warn!(job.id = %self.work.job, node.id = %lease.node, "the node named more tokens than can be; billed at the bound");
@@ -117,10 +126,14 @@ impl JobTask {
             Err(error) => (AckOutcome::Superseded, Err(End::failed(internal(error)))),
         };
         let done = work(verified.usage.prompt_tokens, verified.usage.completion_tokens);
-        self.free_slot(lease.node, schedule::Ended::done(done, took));
+        self.free_slot(lease.node, schedule::Ended::done(done, told.took));
         self.acknowledge(lease, recorded);
-        if end.is_ok() && settle.outcome == ResultOutcome::Complete {
-            self.tell(JobEvent::Answer(Box::new(answer))).await;
+        match told.cut {
+            _ if end.is_err() => {}
+            // Pieces before the end are missing.
+            Some(error) => self.tell(JobEvent::Failed(error)).await,
+            None if settle.outcome == ResultOutcome::Complete => self.tell(JobEvent::Answer(Box::new(answer))).await,
+            None => {}
         }
         end
     }

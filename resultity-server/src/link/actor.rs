@@ -14,8 +14,8 @@ use resultity_core::job::Attempt;
 use resultity_core::model::ModelSpec;
 use resultity_core::signing::{PublicKey, ReplayWindow, TypedData};
 use resultity_core::wire::{
-    Ack, ErrorFrame, FrameError, Heartbeat, HeartbeatAck, Hello, Load, MISSED_HEARTBEATS, NodeFrame, NodeModel,
-    ServerFrame,
+    Ack, ErrorFrame, FrameError, Heartbeat, HeartbeatAck, Hello, Load, MAX_CHUNK_BYTES, MISSED_HEARTBEATS, NodeFrame,
+    NodeModel, ServerFrame,
 };
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -32,9 +32,6 @@ use crate::link::said;
 use crate::link::socket::{CLOSE, WRITE_TIMEOUT, close, next_text, write};
 use crate::link::standing::{clipped, clipped_heartbeat};
 use crate::store::fleet::NodeStanding;
-
-/// The most bytes of a chunk's `delta`.
-pub(super) const MAX_CHUNK_BYTES: usize = 1024 * 1024;
 
 /// The most bytes of a frame that is hashed in its canonical form before its signature is known to be good.
 pub(super) const MAX_SIGNED_BODY: usize = 1024 * 1024;
@@ -328,7 +325,8 @@ impl Actor {
                 self.says(decline.job_id, decline.attempt, JobMessage::Declined(decline.code));
             }
             NodeFrame::Chunk(chunk) if chunk.delta.get().len() > MAX_CHUNK_BYTES => {
-                return ControlFlow::Break((close::POLICY, "a chunk is too large".into()));
+                // One request may make such an answer: it costs this job, and not the link with all others.
+                self.says(chunk.job_id, chunk.attempt, JobMessage::ChunkTooLarge);
             }
             NodeFrame::Chunk(chunk) => {
                 self.still_has(chunk.job_id, chunk.attempt);

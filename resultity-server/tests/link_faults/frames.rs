@@ -1,15 +1,18 @@
 //! Frames that are not as they should be: malformed, too large, cut in the middle, a byte at a time. The link ends with a code,
 //! or goes on; the job goes on in any case.
 
+use resultity_core::error::ErrorCode;
+use resultity_core::openai::chat::ChunkChoice;
 use resultity_core::wire::{AckOutcome, ServerFrame};
+use resultity_server::assemble::Offer;
 use rstest::rstest;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::invariants::invariants;
-use crate::harness::node::TestNode;
+use crate::harness::node::{Sent, TestNode};
 use crate::harness::proxy::{FaultProxy, Weather};
-use crate::harness::{TestServer, soon};
-use crate::{COST, again, ask, server_and_node, text_of, until_gone};
+use crate::harness::{TestServer, model, soon};
+use crate::{COST, again, ask, ask_for_stream, server_and_node, text_of, until_gone};
 
 const MIB: usize = 1024 * 1024;
 
@@ -85,16 +88,37 @@ async fn what_is_too_large_ends_the_link_and_no_job() {
     let heartbeat = node.signed_heartbeat(1, 1, &[], resultity_core::clock::Timestamp::from_millis(0));
     let log = node.signed_log(1, Vec::new());
     let padded = |text: &str| format!(r#"{},"padding":"{padding}"}}"#, text.strip_suffix('}').unwrap());
-    let chunk = format!(
-        r#"{{"type":"chunk","job_id":"{}","attempt":1,"index":0,"delta":"{padding}"}}"#,
-        job.job_id
-    );
-    for text in [padded(&heartbeat), padded(&log), chunk] {
+    for text in [padded(&heartbeat), padded(&log)] {
         node.send_text(text).await;
         assert_eq!(node.close_code().await, 1008);
         node = again(&server, node, &[&job]).await;
     }
     comes_back(server, node, job, asked).await;
+}
+
+/// One request may make an answer with such a piece: it must not cost the node its link, and all other jobs with it.
+#[tokio::test]
+async fn a_chunk_that_is_too_large_costs_its_job_and_not_the_link() {
+    let server = TestServer::with(Offer::new(vec![model("m")])).await;
+    let mut node = TestNode::ready(&server.io_url(), "m", 2).await;
+    server.until_served("m").await;
+    let (asked, other) = (ask_for_stream(&server), ask(&server));
+    let (mut one, mut two) = (node.next_job().await, node.next_job().await);
+    if !one.stream {
+        std::mem::swap(&mut one, &mut two);
+    }
+    let piece = ChunkChoice::text(0, "x".repeat(MIB));
+    node.chunk(&one, &mut Sent::default(), &[piece]).await;
+    node.cancel_of(one.job_id).await;
+    let error = soon("the end of the stream", asked).await.unwrap().unwrap_err();
+    assert!(
+        matches!(error.code, ErrorCode::NodeFailed | ErrorCode::NoCapacity),
+        "{error}"
+    );
+    node.answer(&two, "all the same").await;
+    assert_eq!(text_of(other).await, "all the same");
+    server.assert_charged(COST).await;
+    invariants(&server).await;
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@
 mod harness;
 
 mod agent;
+mod askers;
 mod fallback;
 mod frames;
 mod leases;

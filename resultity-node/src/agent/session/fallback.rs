@@ -106,7 +106,7 @@ impl Session {
         }
         let heartbeat = self.fallback.knocked.as_ref().map(|knocked| knocked.next_heartbeat);
         // What may be handed in now was handed in when the last thing happened.
-        let end = self.fallback.hand_in_at.filter(|_| !self.finished.is_empty());
+        let end = self.fallback.hand_in_at.filter(|_| self.ends().next().is_some());
         let due = heartbeat.map(|heartbeat| end.map_or(heartbeat, |end| end.min(heartbeat)));
         due.max(self.fallback.not_before)
     }

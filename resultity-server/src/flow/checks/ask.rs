@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::hash_of;
 use crate::bus::TopicLease;
 use crate::flow::Flow;
-use crate::flow::attempt::{self, AttemptEnd, Work};
+use crate::flow::attempt::{self, AttemptEnd, CONSUMER_PATIENCE_IN_ALL, Work};
 use crate::flow::schedule::Outcome;
 use crate::flow::verify::{Limits, Verified};
 
@@ -131,6 +131,8 @@ async fn once(flow: &Arc<Flow>, node: NodeId, work: &Work, until: Instant) -> At
         is_recorded: true,
         key: None,
         kept: Vec::new(),
+        is_askers_deadline: false,
+        patience: CONSUMER_PATIENCE_IN_ALL,
     };
     let end = attempt.run().await;
     let outcome = if matches!(end, AttemptEnd::Answer { .. }) {

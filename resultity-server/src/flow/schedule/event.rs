@@ -74,7 +74,9 @@ pub enum Outcome {
     Success,
     /// The node's fault.
     Failure,
-    /// Nobody's fault: cancelled, declined as busy.
+    /// It sent the job back as busy, though it had said that it is free: now and then that is nobody's fault.
+    Busy,
+    /// Nobody's fault: cancelled.
     Neutral,
 }
 
@@ -130,7 +132,10 @@ impl Ended {
     pub const fn without_result(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Failure => Self::failed(),
-            _ => Self::unused(),
+            outcome => Self {
+                outcome,
+                ..Self::unused()
+            },
         }
     }
 }

@@ -202,16 +202,27 @@ impl Scheduler {
         }
         if let Some(state) = self.nodes.get_mut(&node) {
             state.taken = state.taken.saturating_sub(1);
-            let is_to_go = state.record.add(&working.model, working.since, ended, now);
-            let (models, served) = (&state.models, &self.served);
-            let may_go = |model: &String| served.get(model).is_none_or(Served::can_do_with_one_less);
-            if is_to_go && models.iter().all(may_go) {
-                state.record.leave_out(now);
-                self.out.extend(state.record.out_until().map(|until| (until, node)));
-            }
+        }
+        self.note(node, &working.model, working.since, ended, now);
+        self.fill(node, now)
+    }
+
+    /// What a node said of a job turned out to be wrong after its attempt had ended: it counts as a failure of that attempt.
+    pub fn was_wrong(&mut self, node: NodeId, model: &str, now: Timestamp) {
+        self.note(node, model, now, Ended::failed(), now);
+    }
+
+    /// How an attempt that had begun then went for its node.
+    fn note(&mut self, node: NodeId, model: &str, begun: Timestamp, ended: Ended, now: Timestamp) {
+        let Some(state) = self.nodes.get_mut(&node) else { return };
+        let is_to_go = state.record.add(model, begun, ended, now);
+        let (models, served) = (&state.models, &self.served);
+        let may_go = |model: &String| served.get(model).is_none_or(Served::can_do_with_one_less);
+        if is_to_go && models.iter().all(may_go) {
+            state.record.leave_out(now);
+            self.out.extend(state.record.out_until().map(|until| (until, node)));
         }
         self.relist(node);
-        self.fill(node, now)
     }
 
     /// A node is in rotation with this offer; what it works on already stays counted.

@@ -20,6 +20,9 @@ pub(super) const TRIAL_JOBS: u32 = 20;
 /// So many failures in a row leave a node out.
 pub(super) const FAILURES_IN_A_ROW: u32 = 4;
 
+/// So many jobs sent back as busy with none done between them are a failure: a node says by its heartbeats how much it takes.
+pub(super) const BUSY_IN_A_ROW: u32 = 8;
+
 /// How long a node is left out for the first time.
 pub(super) const COOLDOWN: Duration = Duration::from_secs(5);
 
@@ -67,6 +70,7 @@ pub(super) struct Record {
     /// Jobs that ended in a success or a failure.
     finished: u32,
     failed_in_a_row: u32,
+    busy_in_a_row: u32,
     last_failure: Option<Timestamp>,
     done_in_a_row: u32,
     /// How often it was left out.
@@ -83,6 +87,7 @@ impl Default for Record {
             success: 1000,
             finished: 0,
             failed_in_a_row: 0,
+            busy_in_a_row: 0,
             last_failure: None,
             done_in_a_row: 0,
             times_out: 0,
@@ -96,9 +101,20 @@ impl Default for Record {
 impl Record {
     /// A job has ended there that had begun then. True: it failed so often that it is to be left out.
     pub(super) fn add(&mut self, model: &str, begun: Timestamp, ended: Ended, now: Timestamp) -> bool {
-        match ended.outcome {
-            Outcome::Neutral => {}
+        let outcome = match ended.outcome {
+            Outcome::Busy => {
+                self.busy_in_a_row += 1;
+                if self.busy_in_a_row < BUSY_IN_A_ROW {
+                    return false;
+                }
+                Outcome::Failure
+            }
+            outcome => outcome,
+        };
+        match outcome {
+            Outcome::Neutral | Outcome::Busy => {}
             Outcome::Success => {
+                self.busy_in_a_row = 0;
                 self.success = (self.success * 15 + 1000) / 16;
                 self.finished = self.finished.saturating_add(1);
                 self.failed_in_a_row = 0;
@@ -119,6 +135,7 @@ impl Record {
                 }
             }
             Outcome::Failure => {
+                self.busy_in_a_row = 0;
                 self.success = self.success * 15 / 16;
                 self.finished = self.finished.saturating_add(1);
                 self.done_in_a_row = 0;

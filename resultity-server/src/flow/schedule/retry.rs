@@ -34,7 +34,7 @@ pub enum Next {
 impl Tries {
     /// An attempt ended without a result. `most` nodes may fail at it.
     pub fn add(&mut self, outcome: Outcome, most: u32) -> Next {
-        if outcome == Outcome::Neutral {
+        if matches!(outcome, Outcome::Neutral | Outcome::Busy) {
             self.sent_back = self.sent_back.saturating_add(1);
             return Next::Again(doubled(AFTER_BUSY, self.sent_back - 1));
         }
@@ -79,7 +79,7 @@ mod tests {
         2,
         &[
             (Outcome::Neutral, again(100)),
-            (Outcome::Neutral, again(200)),
+            (Outcome::Busy, again(200)),
             (Outcome::Failure, again(0)),
             (Outcome::Neutral, again(400)),
             (Outcome::Failure, Next::GiveUp)

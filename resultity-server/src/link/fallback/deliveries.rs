@@ -9,13 +9,14 @@ use resultity_core::clock::Timestamp;
 use resultity_core::error::{ApiError, ErrorCode};
 use resultity_core::id::{AccountId, NodeId};
 use resultity_core::signing::{Signature, TypedData};
-use resultity_core::wire::{Ack, DeliverResults, DeliveredResults, JobResult, NodeFrame, delivery_request};
+use resultity_core::wire::{
+    Ack, DeliverResults, DeliveredResults, JobResult, MAX_CHUNK_BYTES, NodeFrame, delivery_request,
+};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::bus::{Delivery, ExpectedAck, JobMessage};
 use crate::flow::Flow;
-use crate::link::actor::MAX_CHUNK_BYTES;
 use crate::link::entrance::{Entering, Linked};
 use crate::link::fallback::sessions::Whose;
 use crate::link::fallback::{CHALLENGE_LIFETIME, Fallback, busy, denied, standing_of};

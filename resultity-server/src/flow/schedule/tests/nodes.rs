@@ -1,6 +1,6 @@
 //! Which node: scores, trial, those that fail, regions and GPUs, and why.
 
-use super::node::{COOLDOWN, FAILURES_IN_A_ROW, LONGEST_COOLDOWN, PROBATION_JOBS, TRIAL_JOBS, cooldown};
+use super::node::{BUSY_IN_A_ROW, COOLDOWN, FAILURES_IN_A_ROW, LONGEST_COOLDOWN, PROBATION_JOBS, TRIAL_JOBS, cooldown};
 use super::*;
 use resultity_core::wire::Gpu;
 use rstest::rstest;
@@ -58,6 +58,57 @@ fn a_node_that_fails_now_and_then_gets_less() {
     let had = one_by_one(&mut scheduler, 100, 300, shaky);
     let of = |number| had.get(&node(number)).copied().unwrap_or_default();
     assert!(of(1) * 4 < of(2) && of(1) * 4 < of(3), "{had:?}");
+}
+
+/// Now and then it is nobody's fault; always, and it only keeps jobs from others.
+#[test]
+fn a_node_that_sends_all_jobs_back_as_busy_is_left_out() {
+    let mut scheduler = with_nodes(&[1, 1]);
+    let busy = |id: NodeId| {
+        if id == node(1) {
+            Ended::without_result(Outcome::Busy)
+        } else {
+            DONE
+        }
+    };
+    let had = one_by_one(&mut scheduler, 0, 2000, busy);
+    let of_one = had.get(&node(1)).copied().unwrap_or_default();
+    assert!((BUSY_IN_A_ROW * FAILURES_IN_A_ROW..200).contains(&of_one), "{had:?}");
+    assert!(was_left_out(&scheduler), "{had:?}");
+    // With jobs done between them it is not.
+    let mut scheduler = with_nodes(&[1, 1]);
+    let calls = std::cell::Cell::new(0_u32);
+    let mixed = |id: NodeId| {
+        calls.set(calls.get() + u32::from(id == node(1)));
+        if id == node(1) && !calls.get().is_multiple_of(4) {
+            Ended::without_result(Outcome::Busy)
+        } else {
+            DONE
+        }
+    };
+    one_by_one(&mut scheduler, 0, 400, mixed);
+    assert!(calls.get() > 40 && !was_left_out(&scheduler));
+}
+
+fn was_left_out(scheduler: &Scheduler) -> bool {
+    let record = &scheduler.nodes[&node(1)].record;
+    record.out_until().is_some() || record.is_on_probation()
+}
+
+#[test]
+fn a_node_whose_refusals_turn_out_to_be_wrong_is_left_out() {
+    let mut scheduler = with_nodes(&[1, 1]);
+    for number in 0..FAILURES_IN_A_ROW {
+        scheduler.was_wrong(node(1), "m", at(u64::from(number)));
+    }
+    let now = at(u64::from(FAILURES_IN_A_ROW));
+    for number in 0..2 {
+        let decision = scheduler.submit(waiting(number, 1), now);
+        assert_eq!(
+            decision,
+            [Decision::Assigned(node(2)), Decision::Waits][number as usize]
+        );
+    }
 }
 
 #[test]

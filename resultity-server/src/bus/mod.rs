@@ -16,6 +16,10 @@ use resultity_core::wire::{Ack, AckOutcome, Chunk, DeclineCode, Failed, JobResul
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use waiting::Waiting;
+
+mod waiting;
+
 /// How many frames may wait to be written to one node before it counts as too slow.
 pub const NODE_QUEUE: usize = 4096;
 
@@ -40,10 +44,24 @@ pub enum JobMessage {
     Failed(Box<Failed>),
     /// The lease goes on until then.
     Renewed(Timestamp),
+    /// A piece of the answer came that is larger than any may be, and was not kept.
+    ChunkTooLarge,
     /// The node's link dropped.
     LinkLost,
     /// The node is back; whether it still has the job.
     LinkResumed(bool),
+}
+
+impl JobMessage {
+    /// Bytes that it holds as long as it waits.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Chunk(chunk) => chunk.delta.get().len(),
+            Self::Result(result) => result.output.as_ref().map_or(0, |output| output.get().len()),
+            Self::Failed(failed) => failed.message.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// The lease that a job is under.
@@ -62,18 +80,33 @@ pub struct TopicLease {
 #[derive(Debug)]
 struct JobTopic {
     sender: mpsc::Sender<JobMessage>,
+    waiting: Arc<Waiting>,
     lease: Option<TopicLease>,
+    /// The chunk that is due from the node that holds the lease.
+    next_chunk: u64,
     /// When the result came of the node that holds the lease.
     answered: Option<Instant>,
 }
 
 impl JobTopic {
-    const fn new(sender: mpsc::Sender<JobMessage>) -> Self {
+    const fn new(sender: mpsc::Sender<JobMessage>, waiting: Arc<Waiting>) -> Self {
         Self {
             sender,
+            waiting,
             lease: None,
+            next_chunk: 0,
             answered: None,
         }
+    }
+
+    /// A node that comes back sends its chunks again from the first: those that came need no room once more.
+    fn has(&mut self, message: &JobMessage) -> bool {
+        let JobMessage::Chunk(chunk) = message else {
+            return false;
+        };
+        let has = chunk.index < self.next_chunk;
+        self.next_chunk = self.next_chunk.max(chunk.index.saturating_add(1));
+        has
     }
 }
 
@@ -103,6 +136,8 @@ pub struct LocalBus {
     jobs: Arc<Mutex<HashMap<JobId, JobTopic>>>,
     nodes: Arc<Mutex<HashMap<NodeId, NodeTopic>>>,
     acks: Arc<Acks>,
+    /// Bytes that wait in all inboxes.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// Who waits for acks beside the links. Usually nobody, so that is what is looked at first.
@@ -122,11 +157,13 @@ impl LocalBus {
     /// Opens the topic of a job; it closes when the subscription is dropped. `capacity` bounds what may wait there.
     pub fn open_job(&self, job: JobId, capacity: usize) -> JobSubscription {
         let (sender, inbox) = mpsc::channel(capacity);
-        lock(&self.jobs).insert(job, JobTopic::new(sender));
+        let waiting = Arc::new(Waiting::new(Arc::clone(&self.waiting)));
+        lock(&self.jobs).insert(job, JobTopic::new(sender, Arc::clone(&waiting)));
         JobSubscription {
             bus: self.clone(),
             job,
             inbox,
+            waiting,
         }
     }
 
@@ -160,7 +197,11 @@ impl LocalBus {
         if matches!(message, JobMessage::Result(_)) {
             topic.answered.get_or_insert_with(Instant::now);
         }
-        if topic.sender.try_send(message).is_err() {
+        if topic.has(&message) {
+            return Ok(());
+        }
+        let bytes = message.bytes();
+        if !topic.waiting.add(bytes) || topic.sender.try_send(message).is_err() {
             // The owner sees its inbox close and fails the attempt.
             jobs.remove(&job);
         }
@@ -293,6 +334,7 @@ pub struct JobSubscription {
     bus: LocalBus,
     job: JobId,
     inbox: mpsc::Receiver<JobMessage>,
+    waiting: Arc<Waiting>,
 }
 
 impl JobSubscription {
@@ -300,7 +342,8 @@ impl JobSubscription {
     pub fn reopen(&mut self) {
         let (sender, inbox) = mpsc::channel(self.inbox.max_capacity());
         self.inbox = inbox;
-        lock(&self.bus.jobs).insert(self.job, JobTopic::new(sender));
+        self.waiting = Arc::new(Waiting::new(Arc::clone(&self.bus.waiting)));
+        lock(&self.bus.jobs).insert(self.job, JobTopic::new(sender, Arc::clone(&self.waiting)));
     }
 
     /// Says which lease counts from now on. Gives when the result came under the one before: it may have waited since then, for an
@@ -309,22 +352,120 @@ impl JobSubscription {
         let mut jobs = lock(&self.bus.jobs);
         let topic = jobs.get_mut(&self.job)?;
         topic.lease = lease;
+        topic.next_chunk = 0;
         topic.answered.take()
     }
 
     /// The next message; nothing if the topic was closed because a node said too much.
     pub async fn next(&mut self) -> Option<JobMessage> {
-        self.inbox.recv().await
+        let message = self.inbox.recv().await;
+        self.taken(message)
     }
 
     /// A message that waits already.
     pub fn try_next(&mut self) -> Option<JobMessage> {
-        self.inbox.try_recv().ok()
+        let message = self.inbox.try_recv().ok();
+        self.taken(message)
+    }
+
+    fn taken(&self, message: Option<JobMessage>) -> Option<JobMessage> {
+        self.waiting.take(message.as_ref().map_or(0, JobMessage::bytes));
+        message
     }
 }
 
 impl Drop for JobSubscription {
     fn drop(&mut self) {
         lock(&self.bus.jobs).remove(&self.job);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::waiting::{MOST_WAITING, MOST_WAITING_IN_ALL, SMALL_INBOX};
+    use super::*;
+    use resultity_core::Address;
+    use serde_json::value::RawValue;
+    use uuid::Uuid;
+
+    const JOB: JobId = JobId::from_uuid(Uuid::from_u128(1));
+
+    fn leased(bus: &LocalBus) -> (JobSubscription, NodeId) {
+        let (subscription, node) = (bus.open_job(JOB, 1000), NodeId::from_address(Address::repeat_byte(1)));
+        subscription.set_lease(Some(TopicLease {
+            node,
+            attempt: Attempt::FIRST,
+            token: LeaseToken::from_uuid(Uuid::from_u128(2)),
+            deadline: Timestamp::from_millis(0),
+        }));
+        (subscription, node)
+    }
+
+    fn chunk(index: u64, bytes: usize) -> JobMessage {
+        JobMessage::Chunk(Chunk {
+            job_id: JOB,
+            attempt: Attempt::FIRST,
+            index,
+            delta: RawValue::from_string(format!("\"{}\"", "x".repeat(bytes - 2))).unwrap(),
+        })
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_bounded_in_bytes_and_what_is_taken_makes_room() {
+        let bus = LocalBus::default();
+        let (mut inbox, node) = leased(&bus);
+        let says = |index| bus.node_says(node, JOB, Attempt::FIRST, chunk(index, MOST_WAITING / 8));
+        for index in 0..20 {
+            assert_eq!(says(index), Delivery::Delivered);
+            assert!(matches!(inbox.next().await, Some(JobMessage::Chunk(_))));
+        }
+        for index in 20..29 {
+            says(index);
+        }
+        for _ in 20..28 {
+            assert!(matches!(inbox.next().await, Some(JobMessage::Chunk(_))));
+        }
+        assert!(inbox.next().await.is_none(), "it is closed");
+        assert_eq!(says(29), Delivery::NoLease);
+        inbox.reopen();
+        assert_eq!(bus.waiting.load(Ordering::Relaxed), 0);
+        drop(inbox);
+        assert!(lock(&bus.jobs).is_empty());
+    }
+
+    #[tokio::test]
+    async fn where_much_waits_elsewhere_only_small_inboxes_take_more() {
+        let bus = LocalBus::default();
+        bus.waiting.store(MOST_WAITING_IN_ALL, Ordering::Relaxed);
+        let (mut inbox, node) = leased(&bus);
+        for index in 0..3 {
+            bus.node_says(node, JOB, Attempt::FIRST, chunk(index, SMALL_INBOX / 2));
+        }
+        for _ in 0..2 {
+            assert!(matches!(inbox.next().await, Some(JobMessage::Chunk(_))));
+        }
+        assert!(inbox.next().await.is_none());
+        drop(inbox);
+        assert_eq!(bus.waiting.load(Ordering::Relaxed), MOST_WAITING_IN_ALL);
+    }
+
+    #[tokio::test]
+    async fn chunks_that_come_again_are_not_kept_again_until_another_lease_counts() {
+        let bus = LocalBus::default();
+        let (mut inbox, node) = leased(&bus);
+        for index in [0, 1, 0, 1, 2, 2] {
+            assert_eq!(
+                bus.node_says(node, JOB, Attempt::FIRST, chunk(index, 10)),
+                Delivery::Delivered
+            );
+        }
+        let mut came = Vec::new();
+        while let Some(JobMessage::Chunk(chunk)) = inbox.try_next() {
+            came.push(chunk.index);
+        }
+        assert_eq!(came, [0, 1, 2]);
+        let (mut inbox, node) = leased(&bus);
+        bus.node_says(node, JOB, Attempt::FIRST, chunk(0, 10));
+        assert!(matches!(inbox.try_next(), Some(JobMessage::Chunk(_))));
     }
 }
