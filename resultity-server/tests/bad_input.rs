@@ -72,7 +72,10 @@ impl Table {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut embeddings = model("e");
         embeddings.capabilities = Capability::names([Capability::Embeddings, Capability::Cl100kBase]);
-        let server = TestServer::with(Offer::new(vec![model("m"), embeddings, container("c")])).await;
+        let mut offer = Offer::new(vec![model("m"), embeddings, container("c")]);
+        // The node says nothing until all cases are through.
+        offer.heartbeat_interval_ms = 3_600_000;
+        let server = TestServer::with(offer).await;
         let node = TestNode::ready(&server.io_url(), "m", 1).await;
         server.until_served("m").await;
         let http = Client::builder().no_proxy().build().unwrap();

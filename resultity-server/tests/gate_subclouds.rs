@@ -294,6 +294,7 @@ async fn a_subcloud_for_members_and_for_some_models() {
     let server = TestServer::with(Offer::new(vec![model("m"), model("n")])).await;
     let owner = tester(&server).await;
     let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    server.until_served("m").await;
     let made = owner
         .create_subcloud(CreateSubcloud::new("club").members([]).models(["m"]))
         .await;
@@ -433,6 +434,7 @@ async fn a_dead_letter_is_not_run_again_for_a_subcloud_that_is_gone() {
     let owner = tester(&server).await;
     let (_, _, admin) = gate::administrator(&server, "admin").await;
     let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    server.until_served("m").await;
     owner.create_subcloud(CreateSubcloud::new("farm")).await.unwrap();
     join(&server, &owner, node.id(), "farm").await;
     let failed = a_waiting_job(&server, "farm").await;

@@ -51,6 +51,7 @@ async fn resolved(server: &TestServer) -> usize {
 async fn a_receipt_names_a_pseudonym_that_its_owner_knows_and_an_administrator_finds_out() {
     let server = TestServer::start().await;
     let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    server.until_served("m").await;
     let first = receipt(&server, &mut node).await;
     let flow = server.running.app().flow();
     assert_eq!(first.verify(&flow.domain, flow.network_key().address()), Ok(()));

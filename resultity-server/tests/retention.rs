@@ -38,6 +38,7 @@ fn chat() -> Value {
 /// A node that answers every job.
 async fn answering(server: &TestServer) -> JoinHandle<()> {
     let mut node = TestNode::ready(&server.io_url(), "m", 4).await;
+    server.until_served("m").await;
     tokio::spawn(async move {
         loop {
             let job = node.next_job().await;

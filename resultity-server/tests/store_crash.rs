@@ -126,7 +126,7 @@ async fn check(path: &Path, acknowledged: &mut HashMap<JobId, String>) {
             }
         );
     }
-    tokio::time::timeout(Duration::from_secs(30), store.close())
+    tokio::time::timeout(Duration::from_mins(2), store.close())
         .await
         .unwrap();
 }
