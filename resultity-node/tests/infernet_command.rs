@@ -11,7 +11,6 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use rstest::rstest;
 use serde_json::{Value, json};
@@ -188,10 +187,7 @@ fn a_node_serves_until_it_is_told_to_stop(#[case] signal: &str) {
     let mut config = containers(20);
     config["log"] = json!({"path": "logs/node.log"});
     let dir = folder(&config.to_string());
-    let began = Instant::now();
     let mut node = Running::start(dir.path(), &[]);
-    // The promise is 0.3 s for a release build on an idle machine.
-    assert!(began.elapsed() < Duration::from_secs(10));
     assert!(
         node.said
             .iter()

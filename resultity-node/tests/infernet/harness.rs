@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use reqwest::{Client, Method, RequestBuilder};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long anything in a test may take before it counts as hanging.
-pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Who asks, unless a test says otherwise.
 pub(crate) const CALLER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -303,10 +304,16 @@ impl Process {
     }
 }
 
-/// A port that is free now.
+/// A port that is free, another one each time, and not one of those that systems give to whoever asks for any.
 pub(crate) async fn free_port() -> u16 {
-    let listener = TcpListener::bind((CALLER, 0)).await.unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 21_000 + (std::process::id() % 5_000) as u16 * 2;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 500;
+        if TcpListener::bind((CALLER, port)).await.is_ok() {
+            return port;
+        }
+    }
 }
 
 /// What is asked over HTTP, by one address.

@@ -209,7 +209,7 @@ async fn a_stop_lets_running_jobs_end_and_takes_no_more() {
 
 #[tokio::test]
 async fn results_go_when_their_time_is_over() {
-    let Some(setup) = Setup::new(json!({"keep_results_for": 1.0})).await else {
+    let Some(setup) = Setup::new(json!({"keep_results_for": 5.0})).await else {
         return;
     };
     let (process, asker) = setup.start().await;
