@@ -17,7 +17,7 @@ use super::*;
 use crate::models::{demo_model, verify};
 use crate::runtime::{EngineModel, RuntimeError, RuntimeEvent, RuntimeStream};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What runs all models: says the content of the file. It can be told to be broken, and to wait before its last word.
 #[derive(Clone)]
