@@ -117,7 +117,8 @@ pub struct CallOptions {
     /// `Idempotency-Key`: a repeat with the same key and request within 24 hours gives the first outcome and is never
     /// charged again. 1 to 255 printable characters.
     pub idempotency_key: Option<String>,
-    /// `x-resultity-ttl`: how long the job may take in all, if that is less than the network allows. Whole seconds.
+    /// `x-resultity-ttl`: how long the job may take in all, if that is less than the network allows. Whole seconds. A stream that
+    /// it ends is paid for as far as it came.
     pub ttl: Option<Duration>,
     /// `x-resultity-priority`.
     pub priority: Priority,

@@ -266,7 +266,7 @@ impl Operation {
             (
                 "x-resultity-ttl",
                 Type::Integer,
-                "How long the job may take in all: seconds.",
+                "How long the job may take in all: seconds. What a stream has made by then is paid for.",
             ),
             (
                 "x-resultity-priority",
