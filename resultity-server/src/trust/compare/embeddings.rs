@@ -12,7 +12,7 @@ const CHEATING: (f64, f64) = (0.5, 1.0);
 /// Below this a distance is none.
 const SAME: f64 = 1e-7;
 
-/// What the vectors of an answer say beside those of a trusted node. None if there are none of either.
+/// What the vectors of an answer say beside those of a trusted node. None if there is nothing to compare them with.
 pub fn finding(told: &[Vec<f32>], trusted: &[Vec<f32>]) -> Option<Finding> {
     if trusted.is_empty() || told.is_empty() {
         return None;
@@ -20,19 +20,25 @@ pub fn finding(told: &[Vec<f32>], trusted: &[Vec<f32>]) -> Option<Finding> {
     if told.len() != trusted.len() {
         return Some(Finding::new(Aspect::Embedding, f64::INFINITY));
     }
-    let distances: Option<Vec<f64>> = told
-        .iter()
-        .zip(trusted)
-        .map(|(one, other)| distance(one, other))
+    let pairs = told.iter().zip(trusted);
+    // Of a text that the trusted node itself finds nothing in, nothing can be said.
+    let pairs = pairs.filter(|(_, right)| distance(right, right).is_some());
+    let e_values: Vec<f64> = pairs
+        .map(|(one, right)| distance(one, right).map_or(f64::INFINITY, e_value))
         .collect();
-    let Some(mut distances) = distances else {
-        return Some(Finding::new(Aspect::Embedding, f64::INFINITY));
-    };
-    distances.sort_unstable_by(f64::total_cmp);
-    // The farthest but for one in twenty: a cheat may embed some texts only.
-    let far = distances[(distances.len() - 1) * 19 / 20].clamp(SAME, 2.0).ln();
-    let density = |(usual, times): (f64, f64)| normal(far, usual.ln(), times);
-    Some(Finding::new(Aspect::Embedding, density(CHEATING) / density(HONEST)))
+    if e_values.is_empty() {
+        return None;
+    }
+    // The average is an e-value, however many texts there are and however they depend on each other: a cheat may embed some of them
+    // only, and not even one is forgiven.
+    let average = e_values.iter().sum::<f64>() / e_values.len() as f64;
+    Some(Finding::new(Aspect::Embedding, average))
+}
+
+fn e_value(distance: f64) -> f64 {
+    let log = distance.clamp(SAME, 2.0).ln();
+    let density = |(usual, times): (f64, f64)| normal(log, usual.ln(), times);
+    density(CHEATING) / density(HONEST)
 }
 
 /// 1 − cosine. None if the vectors can't be compared: of other lengths, all zero, or with what is no number.
@@ -76,11 +82,43 @@ mod tests {
         assert_eq!(finding(&[], &[]), None);
     }
 
+    #[rstest]
+    #[case::one_of_two(2, 1, true)]
+    #[case::one_of_three(3, 1, true)]
+    #[case::one_of_twenty(20, 1, true)]
+    #[case::half(40, 20, true)]
+    #[case::none_of_many(40, 0, false)]
+    fn junk_among_right_vectors_is_found(#[case] texts: usize, #[case] junk: usize, #[case] speaks_against: bool) {
+        let right = vec![vec![0.6_f32, 0.8, 0.0]; texts];
+        let mut told = vec![vec![0.601_f32, 0.799, 0.002]; texts];
+        told[..junk].fill(vec![0.1, 0.2, 0.97]);
+        let finding = finding(&told, &right).unwrap();
+        assert_eq!(finding.weight > MilliNats::ZERO, speaks_against, "{finding:?}");
+    }
+
+    #[test]
+    fn a_text_without_a_vector_says_nothing() {
+        let (right, none) = (vec![0.6_f32, 0.8], vec![0.0_f32, 0.0]);
+        assert_eq!(finding(std::slice::from_ref(&right), std::slice::from_ref(&none)), None);
+        let found = finding(&[right.clone(), right.clone()], &[right.clone(), none]).unwrap();
+        assert!(found.weight < MilliNats::ZERO, "{found:?}");
+    }
+
+    #[test]
+    fn honest_distances_give_an_e_value_below_one() {
+        let steps = (-10_000..10_000).map(|step| f64::from(step) / 1_000.0);
+        let average: f64 = steps
+            .map(|x| e_value((HONEST.0.ln() + x).exp()) * normal(x, 0.0, HONEST.1) / 1_000.0)
+            .sum();
+        assert!(average <= 1.01, "{average}");
+    }
+
     proptest! {
         #[test]
         fn no_vectors_make_it_fail(one in proptest::collection::vec(any::<f32>(), 0..6), other in proptest::collection::vec(any::<f32>(), 0..6)) {
-            let found = finding(&[one], &[other]).unwrap();
-            prop_assert!((MilliNats::LEAST..=MilliNats::MOST).contains(&found.weight));
+            if let Some(found) = finding(&[one], &[other]) {
+                prop_assert!((MilliNats::LEAST..=MilliNats::MOST).contains(&found.weight));
+            }
         }
     }
 }
