@@ -15,6 +15,9 @@ const MAX_CALLS: u32 = 128;
 /// Bytes of the longest name of a function.
 const MAX_NAME: usize = 256;
 
+/// Bytes of the longest token whose bytes are told one by one.
+const MAX_TOKEN: usize = 128;
+
 /// What stands for a probability that is too small to be told, as OpenAI has it.
 const UNLIKELY: f64 = -9999.0;
 
@@ -165,8 +168,14 @@ struct Likely {
     token: String,
     #[serde(default = "unlikely", deserialize_with = "logprob")]
     logprob: f64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "bytes_of_token")]
     bytes: Option<Vec<u8>>,
+}
+
+/// The bytes of a token: what is longer than any is not told, as each number takes many times its own size in memory.
+fn bytes_of_token<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+    let bytes = Option::<Vec<u8>>::deserialize(deserializer)?;
+    Ok(bytes.filter(|bytes| bytes.len() <= MAX_TOKEN))
 }
 
 fn unlikely() -> f64 {
@@ -328,6 +337,9 @@ mod tests {
             )
         );
         assert!(pass(JobKind::ChatCompletion, Some(2), &json!({"content": [{"token": 5}]})).is_err());
+        let bloated = json!({"content": [{"token": "a", "logprob": -0.5, "bytes": vec![97; 1_000]}]});
+        let shown = pass(JobKind::ChatCompletion, Some(2), &bloated).unwrap().unwrap();
+        assert_eq!(shown["content"][0]["bytes"], Value::Null);
         let completion = json!({"tokens": ["a"], "token_logprobs": [null], "text_offset": [0], "host": 1,
             "top_logprobs": [{"x": -3.0, "a": -0.5, "b": -0.7}]});
         assert_eq!(
