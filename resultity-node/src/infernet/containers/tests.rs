@@ -8,7 +8,7 @@ use crate::infernet::config::settings::DockerSettings;
 async fn resources_are_passed_on_and_who_says_nothing_is_left_out() {
     let server = Server::start().await;
     let mut settings = server.settings(&["gate", "a", "text", "error", "down", "b"]);
-    settings.calls.resources_timeout = Duration::from_millis(200);
+    settings.calls.resources_timeout = Duration::from_secs(2);
     let containers = Containers::new(&settings).unwrap();
     let resources = by_id(containers.resources().await);
     assert_eq!(resources.len(), 1, "{resources:?}");
@@ -50,7 +50,7 @@ async fn two_containers_never_have_one_id() {
 async fn many_who_ask_for_resources_take_bounded_connections() {
     let server = Server::start().await;
     let mut settings = server.settings(&["gate"]);
-    settings.calls.resources_timeout = Duration::from_millis(500);
+    settings.calls.resources_timeout = Duration::from_secs(2);
     let containers = Containers::new(&settings).unwrap();
     let asked = futures::future::join_all((0..2 * ASKED_IN_ALL).map(|_| containers.resources())).await;
     assert!(asked.iter().all(BTreeMap::is_empty));

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -196,10 +197,16 @@ impl FakeEngine {
     }
 }
 
-/// A port that nothing listens on.
+/// A port that nothing listens on, another one each time, and not one of those that systems give to whoever asks for any.
 async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 21_000 + (std::process::id() % 5_000) as u16 * 2;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 500;
+        if TcpListener::bind(("127.0.0.1", port)).await.is_ok() {
+            return port;
+        }
+    }
 }
 
 async fn container(id: &str, image: &str) -> ContainerSettings {
@@ -253,7 +260,7 @@ impl Managed {
 }
 
 async fn until(mut holds: impl FnMut() -> bool) {
-    tokio::time::timeout(Duration::from_secs(20), async {
+    tokio::time::timeout(Duration::from_mins(2), async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -345,7 +352,7 @@ async fn one_that_fails_does_not_hold_up_the_others() {
     ];
     let docker = DockerSettings {
         host: Some(host),
-        startup_wait: Duration::from_millis(300),
+        startup_wait: Duration::from_secs(3),
         ..DockerSettings::default()
     };
     let managed = Managed::start_with(docker, containers);

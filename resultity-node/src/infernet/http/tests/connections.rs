@@ -67,7 +67,7 @@ async fn until(mut is_true: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), waiting)
+    tokio::time::timeout(Duration::from_mins(2), waiting)
         .await
         .expect("it came true in time");
 }

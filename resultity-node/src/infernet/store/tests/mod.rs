@@ -106,7 +106,7 @@ async fn listed(store: &Store, owner: IpAddr, pending: Option<bool>) -> String {
 
 /// Waits until it is so; what is waited for happens on the writer's own time.
 async fn until(condition: impl Fn() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+    let waited = tokio::time::timeout(Duration::from_mins(2), async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
