@@ -204,7 +204,7 @@ async fn closing_finishes_what_is_queued_and_refuses_the_rest() {
         tokio::spawn(async move { store.reserve_and_enqueue(job, None).await })
     });
     let tries: Vec<_> = tries.collect();
-    tokio::time::timeout(Duration::from_secs(30), store.close())
+    tokio::time::timeout(Duration::from_mins(2), store.close())
         .await
         .unwrap();
     let answers: Vec<_> = join_all(tries).await.into_iter().map(Result::unwrap).collect();
