@@ -448,7 +448,7 @@ impl Http {
 async fn a_node_with_an_old_runtime_gets_no_work_and_is_told_why() {
     let mut offer = Offer::new(vec![model("m")]);
     offer.min_runtime_versions.insert("llama-server".into(), "b4567".into());
-    let server = TestServer::with(offer.clone()).await;
+    let server = TestServer::with(offer).await;
     let flow = server.running.app().flow();
     // Of Runtimes that are not named any version will do.
     let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
@@ -513,6 +513,7 @@ async fn a_node_with_an_old_runtime_gets_no_work_and_is_told_why() {
     node.pass_readiness().await;
     server.until_served("m").await;
     // The network asks for more: it counts at once.
+    let mut offer = flow.snapshot().offer();
     offer.min_runtime_versions.insert("llama-server".into(), "b5000".into());
     let (publisher, version) = (server.running.app().publisher(), flow.snapshot().version);
     let published = publisher
