@@ -482,7 +482,7 @@ async fn requests_become_a_batch_and_a_batch_becomes_answers() {
         .with_body(batch("completed").to_string())
         .create_async()
         .await;
-    let ended = client.wait_for_batch(begun.id, Duration::from_secs(9)).await.unwrap();
+    let ended = client.wait_for_batch(begun.id, Duration::from_mins(2)).await.unwrap();
     let many = batch_lines(200);
     server
         .mock("GET", format!("/v1/files/{FILE}/content").as_str())

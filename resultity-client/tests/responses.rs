@@ -236,7 +236,7 @@ async fn a_response_in_the_background_is_waited_for() {
         .unwrap();
     assert_eq!(queued.status, ResponseStatus::Queued);
     let ended = client
-        .wait_for_response(queued.id, Duration::from_secs(9))
+        .wait_for_response(queued.id, Duration::from_mins(2))
         .await
         .unwrap();
     assert_eq!(ended.status, ResponseStatus::Completed);
