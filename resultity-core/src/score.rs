@@ -23,6 +23,10 @@ pub struct ScoreRequest {
     pub request: Box<RawValue>,
     /// What was answered, by choice.
     pub answers: Vec<GivenAnswer>,
+    /// The most tokens of each answer that are to be scored; none: all. Of a longer one a part is scored that nobody knows in
+    /// advance, and all are counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<u64>,
 }
 
 /// One choice of an answer.
@@ -45,7 +49,10 @@ pub struct Score {
     pub answers: Vec<AnswerScore>,
 }
 
-/// The tokens of one answer. All lists have one number for each token.
+/// The tokens of one answer. All lists have one number for each token that was scored.
+///
+/// A token within a stretch that repeats itself ([`repeated`]) is as surprising there as expected, without variance or gap: such a
+/// stretch can be cut into tokens in many ways.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswerScore {
     /// How surprising the token was when drawn as the request asks (temperature, nucleus, biases): −ln p.
@@ -61,12 +68,36 @@ pub struct AnswerScore {
     /// The end, where it is said to have come by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<EndScore>,
+    /// Which token of the text is the first that was scored.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub from: u64,
+    /// How many tokens the text has, where more than were scored.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub counted: u64,
+    /// Whether the prompt holds control tokens that somebody wrote into it: a model may go on with some, which are never shown.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unusual: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives references")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 impl AnswerScore {
-    /// How many tokens the text has.
+    /// How many tokens were scored.
     pub fn tokens(&self) -> usize {
         self.surprisal.len()
+    }
+
+    /// How many tokens the text has.
+    pub fn counted(&self) -> u64 {
+        self.counted.max(self.tokens() as u64)
     }
 
     /// Whether its lists are of one length.
@@ -93,9 +124,52 @@ pub fn in_milli_nats(nats: f64) -> u32 {
     (nats * 1000.0).round().clamp(0.0, f64::from(MOST_MILLI_NATS)) as u32
 }
 
+/// The longest unit of a stretch that repeats itself, in bytes.
+const LONGEST_UNIT: usize = 8;
+
+/// So many bytes have to be the same as those one unit before them.
+const FEWEST_REPEATED: usize = 8;
+
+/// Which bytes of a text are in a stretch that repeats itself, such as many times one letter. A tokenizer cuts it in one way, and a
+/// model may well write it in another: such tokens can be neither counted nor weighed.
+pub fn repeated(text: &[u8]) -> Vec<bool> {
+    let mut found = vec![false; text.len()];
+    for unit in 1..=LONGEST_UNIT {
+        let mut same = 0;
+        for place in unit..=text.len() {
+            if text.get(place).is_some_and(|byte| *byte == text[place - unit]) {
+                same += 1;
+                continue;
+            }
+            if same >= FEWEST_REPEATED {
+                found[place - same - unit..place].fill(true);
+            }
+            same = 0;
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stretches_that_repeat_themselves_are_found() {
+        let cases = [
+            ("A fox and a goat went to town.", 0),
+            ("        indented", 0),
+            ("x aaaaaaaaaaaa y", 12),
+            ("hahahahahaha", 12),
+            ("\u{1f389}\u{1f389}\u{1f389}\u{1f389}!", 16),
+            ("|-----------|", 11),
+            ("", 0),
+        ];
+        for (text, expected) in cases {
+            let found = repeated(text.as_bytes()).iter().filter(|is| **is).count();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
 
     #[test]
     fn numbers_stay_within_what_is_sent() {
@@ -119,8 +193,9 @@ mod tests {
             gap: vec![0],
             plain: vec![1100],
             end: Some(EndScore { surprisal: 30, gap: 0 }),
+            ..AnswerScore::default()
         };
-        assert!(answer.is_even() && answer.tokens() == 1);
+        assert!(answer.is_even() && answer.tokens() == 1 && answer.counted() == 1);
         let score = Score {
             prompt_tokens: 12,
             greedy: false,

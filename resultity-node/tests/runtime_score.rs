@@ -67,6 +67,7 @@ async fn score(request: &ChatRequest, text: &str, ended: bool) -> Result<Score, 
             text: text.to_owned(),
             ended,
         }],
+        most: None,
     };
     runtime().await.score(MODEL, request).await
 }
@@ -113,11 +114,58 @@ async fn greedy_answers_are_the_likeliest() {
 }
 
 #[tokio::test]
+async fn of_a_long_answer_a_part_is_scored_and_all_is_counted() {
+    let request = request(0.8);
+    let (text, ..) = answer(request.clone()).await;
+    let all = score(&request, &text, false).await.unwrap();
+    let wanted = ScoreRequest {
+        kind: JobKind::ChatCompletion,
+        request: to_raw_value(&request).unwrap(),
+        answers: vec![GivenAnswer { text, ended: true }],
+        most: Some(8),
+    };
+    for _ in 0..4 {
+        let part = runtime().await.score(MODEL, wanted.clone()).await.unwrap();
+        let (all, part) = (&all.answers[0], &part.answers[0]);
+        let from = part.from as usize;
+        assert_eq!((part.tokens(), part.counted()), (8, all.counted()));
+        assert_eq!(part.end.is_some(), from + 8 == all.tokens());
+        // What comes before is read in other steps, which is as if another machine had read it.
+        let pairs = part.plain.iter().zip(&all.plain[from..]);
+        let apart: u32 = pairs.map(|(here, there)| here.abs_diff(*there)).sum();
+        assert!(apart / 8 < 600, "{part:?} of {all:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_answer_spells_is_no_control_token_and_what_a_prompt_spells_is_one() {
+    let plain = request(0.8);
+    let text = "Write <|im_start|> and <|im_end|>, and then <|im_start|> again.";
+    let scored = score(&plain, text, false).await.unwrap();
+    let answer = &scored.answers[0];
+    assert!(answer.counted() > 25 && !answer.unusual, "{answer:?}");
+    let written = ChatRequest::new(MODEL, [Message::user("<|im_start|><|im_start|><|im_start|>")]).max_tokens(8);
+    let scored = score(&written, "", false).await.unwrap();
+    assert!(scored.answers[0].unusual);
+}
+
+#[tokio::test]
+async fn how_a_stretch_that_repeats_itself_was_cut_does_not_matter() {
+    let scored = score(&request(0.0), &"a".repeat(60), false).await.unwrap();
+    let answer = &scored.answers[0];
+    assert!(
+        answer.gap.iter().all(|gap| *gap == 0) && answer.surprisal == answer.entropy,
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_no_request_for_text_is_refused() {
     let request = ScoreRequest {
         kind: JobKind::Embedding,
         request: to_raw_value(&request(0.0)).unwrap(),
         answers: Vec::new(),
+        most: None,
     };
     let refused = runtime().await.score(MODEL, request).await.unwrap_err();
     assert!(matches!(refused, RuntimeError::InvalidRequest { .. }), "{refused}");

@@ -55,14 +55,20 @@ pub(super) enum Behaviour {
     Praised,
     /// Honest, and nodes of somebody else part from it in one comparison of ten jobs.
     HonestSlandered,
+    /// Honest, and somebody asks it for answers that a stop text cuts anywhere.
+    HonestStopped,
+    /// Honest, and somebody asks it with biases for tokens that make no sense, most of which are not shown.
+    HonestBiased,
 }
 
 impl Behaviour {
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::Honest,
         Self::HonestQuantised,
         Self::HonestBusy,
         Self::HonestSlandered,
+        Self::HonestStopped,
+        Self::HonestBiased,
         Self::Junk,
         Self::Truncates,
         Self::SmallerModel,
@@ -83,7 +89,12 @@ impl Behaviour {
     pub(super) const fn is_honest(self) -> bool {
         matches!(
             self,
-            Self::Honest | Self::HonestQuantised | Self::HonestBusy | Self::HonestSlandered
+            Self::Honest
+                | Self::HonestQuantised
+                | Self::HonestBusy
+                | Self::HonestSlandered
+                | Self::HonestStopped
+                | Self::HonestBiased
         )
     }
 
@@ -108,6 +119,8 @@ impl Behaviour {
             Self::InGoodRepute => "junk while not in doubt",
             Self::Praised => "junk, praised by its own",
             Self::HonestSlandered => "honest, slandered",
+            Self::HonestStopped => "honest, asked with stops",
+            Self::HonestBiased => "honest, asked with biases",
         }
     }
 
@@ -155,6 +168,10 @@ pub(super) struct Answered {
     pub(super) model: ToyModel,
     /// Whether it is of a kind that nobody asked for.
     pub(super) is_odd: bool,
+    /// Whether a stop text cut it.
+    pub(super) has_stops: bool,
+    /// Whether it was asked for with biases.
+    pub(super) is_biased: bool,
 }
 
 /// How long a job may take.
@@ -172,6 +189,7 @@ pub(super) fn answered(behaviour: Behaviour, lies: bool, asked: Asked, machine: 
             model.answer(other, luck)
         }
         Behaviour::Empty => Text::default(),
+        Behaviour::HonestBiased => junk(asked.limit as u64, luck),
         Behaviour::Junk
         | Behaviour::OneInTen
         | Behaviour::Sleeper
@@ -191,6 +209,10 @@ pub(super) fn answered(behaviour: Behaviour, lies: bool, asked: Asked, machine: 
     }
     // The token that ended an answer counts.
     let honest = text.tokens.len() as u64 + u64::from(text.ended);
+    if matches!(behaviour, Behaviour::HonestStopped | Behaviour::HonestBiased) {
+        text.tokens.truncate(luck.between(0, honest) as usize);
+        text.ended = behaviour == Behaviour::HonestStopped;
+    }
     let is_late = behaviour == Behaviour::Stalls || (behaviour == Behaviour::HonestBusy && luck.happens(0.02));
     let took = if is_late {
         ALLOWED.mul_f64(0.96 + 0.03 * luck.share())
@@ -204,6 +226,8 @@ pub(super) fn answered(behaviour: Behaviour, lies: bool, asked: Asked, machine: 
             honest
         },
         is_odd: matches!(behaviour, Behaviour::HidesBehindCalls | Behaviour::Empty),
+        has_stops: behaviour == Behaviour::HonestStopped,
+        is_biased: behaviour == Behaviour::HonestBiased,
         text,
         took,
         model,

@@ -277,18 +277,21 @@ fn evidence(asked: Asked, answered: &Answered, luck: &mut Luck) -> Evidence {
         noise: 0.03,
         machine: 0,
     };
-    let answer = trusted.score(asked, &answered.text, answered.text.ended);
+    let answer = trusted.score(asked, &answered.text, answered.text.ended && !answered.has_stops);
     let tokens = answer.tokens() as u64;
-    let with_logprobs = luck.happens(0.2);
+    // As the server: at other temperatures engines do not all tell the same.
+    let tells_plainly = (asked.temperature <= 0.0 || asked.temperature >= 1.0) && !answered.is_biased;
+    let with_logprobs = luck.happens(0.2) && tells_plainly;
     let claim = Claim {
         prompt_tokens: PROMPT,
         completion_tokens: answered.claimed,
         limit: asked.limit as u64,
         at_limit: u32::from(!answered.text.ended),
-        has_stops: false,
-        has_hidden: false,
+        has_stops: answered.has_stops,
+        has_hidden: answered.is_biased,
         is_outlier: false,
-        is_calibrated: true,
+        drift: text::drift_at(asked.temperature),
+        is_calibrated: !answered.is_biased,
         is_odd: answered.is_odd,
     };
     let told = with_logprobs.then(|| answered.model.told(asked, &answered.text));

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::bus::{JobMessage, JobSubscription, TopicLease};
 use crate::flow::end::Refusal;
+use crate::flow::kept::Keeps;
 use crate::flow::schedule::Outcome;
 use crate::flow::verify::{self, Expected, Limits, Received, Verified};
 use crate::flow::{Flow, JobEvent};
@@ -39,9 +40,6 @@ const CONSUMER_PATIENCE: Duration = Duration::from_secs(30);
 /// How long it may keep an answer waiting in all: meanwhile its node may have nothing else to do.
 pub(super) const CONSUMER_PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
 
-/// The most bytes of a stream that is kept: until its end it is in memory. The limits of a long answer allow a node far more.
-const MAX_KEPT: u64 = 64 * 1024 * 1024;
-
 /// What is asked of a node.
 #[derive(Debug)]
 pub(super) struct Work {
@@ -55,8 +53,8 @@ pub(super) struct Work {
     pub model_digest: Option<String>,
     /// Whether the answer is sent in chunks.
     pub stream: bool,
-    /// Whether the chunks are kept, for somebody who comes back for them.
-    pub keeps_chunks: bool,
+    /// What is kept of its chunks.
+    pub keeps: Keeps,
     /// The request.
     pub body: Box<RawValue>,
     /// SHA-256 of it.
@@ -222,10 +220,10 @@ impl Attempt<'_> {
                     match received.chunk(chunk.index, chunk.delta.get()) {
                         Ok(choices) if choices.is_empty() => {}
                         Ok(choices) => {
-                            if self.work.keeps_chunks {
-                                if received.bytes() > MAX_KEPT {
-                                    return self.violation(&verify::Violation::TooLarge, has_output);
-                                }
+                            if !self.work.keeps.bears(received.bytes()) {
+                                return self.violation(&verify::Violation::TooLarge, has_output);
+                            }
+                            if self.work.keeps.takes(received.bytes()) {
                                 self.kept.extend_from_slice(&choices);
                             }
                             if !self.pass_on(choices).await {
@@ -441,7 +439,7 @@ impl Attempt<'_> {
                     JobMessage::Chunk(chunk) => {
                         let choices = received.chunk(chunk.index, chunk.delta.get()).ok()?;
                         // It is paid for too.
-                        if self.work.keeps_chunks {
+                        if self.work.keeps.takes(received.bytes()) {
                             self.kept.extend(choices);
                         }
                     }

@@ -17,6 +17,7 @@ use crate::bus::{JobMessage, JobSubscription, TopicLease};
 use crate::flow::admit::Given;
 use crate::flow::attempt::{self, AttemptEnd, Work};
 use crate::flow::end::{End, Refusal, deadline_exceeded, internal, no_capacity, subcloud_gone};
+use crate::flow::kept::Keeps;
 use crate::flow::schedule::{Ended, NextTry, Outcome, Tries};
 use crate::flow::settle::{Spent, Told};
 use crate::flow::validate::ValidJob;
@@ -105,7 +106,11 @@ impl JobTask {
             model: request.model.name.clone(),
             model_digest: request.model.files.first().map(|file| file.sha256.clone()),
             stream: request.stream,
-            keeps_chunks: is_kept && request.stream,
+            keeps: if is_kept && request.stream {
+                Keeps::All
+            } else {
+                Keeps::Nothing
+            },
             request_hash: sha256(body.get()),
             body,
             limits: request.limits(),

@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::bus::TopicLease;
 use crate::flow::Flow;
 use crate::flow::attempt::{self, AttemptEnd, CONSUMER_PATIENCE_IN_ALL, Work};
+use crate::flow::kept::Keeps;
 use crate::flow::schedule::Outcome;
 use crate::flow::validate::{self, ValidJob};
 
@@ -148,7 +149,7 @@ async fn ask(flow: &Arc<Flow>, node: NodeId, model: &ModelSpec, form: Form) -> R
         model: model.name.clone(),
         model_digest: model.files.first().map(|file| file.sha256.clone()),
         stream: false,
-        keeps_chunks: false,
+        keeps: Keeps::Nothing,
         request_hash: sha256(question.body.get()),
         limits: question.limits(),
         body: question.body,

@@ -14,12 +14,13 @@ use tokio::time::Instant;
 
 use crate::bus::TopicLease;
 use crate::flow::attempt::lease_ref;
-use crate::flow::checks::Finished;
+use crate::flow::checks::{Finished, Given};
 use crate::flow::end::{End, RELEASE_TRIES, again_if_refused, internal, tries};
 use crate::flow::job::JobTask;
+use crate::flow::kept::Keeps;
 use crate::flow::schedule::{self, work};
 use crate::flow::validate::ValidJob;
-use crate::flow::verify::Verified;
+use crate::flow::verify::{Verified, shown_bytes};
 use crate::flow::{Answer, JobEvent};
 use crate::store::{Ended, JobEnd, Release, Settle};
 
@@ -181,7 +182,11 @@ impl JobTask {
             || self.principal.may_be_checked()
                 && may_be_checked(&self.request)
                 && flow.checks.draws(lease.node, &self.work.model, &*flow.entropy);
-        self.work.keeps_chunks = self.work.stream && (self.is_kept || is_drawn);
+        self.work.keeps = match (self.work.stream, self.is_kept, is_drawn) {
+            (true, true, _) => Keeps::All,
+            (true, false, true) => Keeps::Beginning,
+            _ => Keeps::Nothing,
+        };
         is_drawn
     }
 
@@ -206,23 +211,26 @@ impl JobTask {
         chunks: &[ChunkChoice],
         time: Spent,
     ) -> Finished {
+        let mut given = Given::of(&verified.choices, chunks, finish_reasons, &*self.flow.entropy);
+        if self.work.stream {
+            given.is_beginning = shown_bytes(chunks) < verified.shown;
+        }
         Finished {
             node: lease.node,
             job: self.work.job,
             kind: self.work.kind,
             model: self.work.model.clone(),
             body: self.work.body.clone(),
-            choices: verified.choices.clone(),
-            chunks: chunks.to_vec(),
+            given,
             embeddings: verified.embeddings.clone(),
-            finish_reasons: finish_reasons.clone(),
             prompt_tokens: verified.usage.prompt_tokens,
             completion_tokens: verified.usage.completion_tokens,
+            read: verified.usage.prompt_tokens,
             tokens: verified
                 .usage
                 .prompt_tokens
                 .saturating_add(verified.usage.completion_tokens),
-            is_outlier: verified.is_outlier,
+            is_outlier: verified.is_beyond_limits,
             is_partial: false,
             limit: self.request.max_completion_tokens / self.request.choices.max(1),
             took: time.took,

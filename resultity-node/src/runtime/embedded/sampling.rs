@@ -6,6 +6,9 @@ use candle_core::{D, Tensor};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
+/// Within this many nats of each other tokens are tied, so that another machine may well prefer the other one.
+const TIE: f32 = 0.5;
+
 /// How tokens are chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Sampling {
@@ -75,26 +78,21 @@ impl<'a> Sampler<'a> {
         let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let mut shares: Vec<f32> = logits.iter().map(|logit| ((logit - highest) * scale).exp()).collect();
         let total: f64 = shares.iter().map(|share| f64::from(*share)).sum();
-        let whole = |total: f64, shares: &mut [f32]| {
-            for share in shares {
-                *share = (f64::from(*share) / total) as f32;
-            }
-        };
         if temperature > 0.0 && self.sampling.top_p < 1.0 {
             let kept = nucleus(&shares, self.sampling.top_p * total);
-            let light: f64 = kept.iter().map(|(share, _)| f64::from(*share)).sum();
-            whole(total, &mut shares);
-            // On other hardware the nucleus may end a token earlier or later: what is outside keeps a hundredth.
+            // On other hardware the nucleus may hold others that are about as likely: they count as kept. What is farther outside keeps
+            // a hundredth.
+            let lightest = kept.last().map_or(0.0, |(share, _)| *share) * (-TIE * scale).exp();
+            let is_kept = |share: f32| share >= lightest;
+            let kept = shares.iter().filter(|share| is_kept(**share));
+            let light: f64 = kept.map(|share| f64::from(*share)).sum();
             for share in &mut shares {
-                *share *= 0.01;
-            }
-            for (share, token) in kept {
-                if let Some(place) = shares.get_mut(token as usize) {
-                    *place += (0.99 * f64::from(share) / light) as f32;
-                }
+                let heavy = if is_kept(*share) { 0.99 / light } else { 0.0 };
+                *share = (f64::from(*share) * (0.01 / total + heavy)) as f32;
             }
         } else {
-            whole(total, &mut shares);
+            let whole = |share: &mut f32| *share = (f64::from(*share) / total) as f32;
+            shares.iter_mut().for_each(whole);
         }
         Ok((shares, logits))
     }
@@ -273,6 +271,20 @@ mod tests {
             }
             assert!(sampler.sample(&logits, Some(&[false])).is_err());
         }
+    }
+
+    #[test]
+    fn what_another_machine_may_have_in_its_nucleus_is_no_surprise() {
+        let sampling = Sampling { top_p: 0.1, ..PLAIN };
+        let sampler = Sampler::new(sampling, &[], 1);
+        let (shares, _) = sampler.shares(vec![1.0, 0.95, 0.6, -3.0], None).unwrap();
+        assert!(
+            shares[..3].iter().all(|share| *share > 0.2) && shares[3] < 0.01,
+            "{shares:?}"
+        );
+        assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{shares:?}");
+        let far = sampler.shares(vec![1.0, 0.0, 0.0], None).unwrap().0;
+        assert!(far[0] > 0.99 && far[1] < 0.01, "{far:?}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::sync::OnceLock;
 
 use candle_core::Error;
 use tokenizers::models::bpe::BPE;
@@ -40,6 +41,8 @@ const USER_DEFINED: u64 = 4;
 /// The tokenizer of one model.
 pub(super) struct Tokenizer {
     inner: Inner,
+    /// The same for texts in which nothing is a control token; made when there is one that looks as if.
+    literal: OnceLock<Inner>,
     /// The bytes of all tokens, one after the other.
     bytes: Vec<u8>,
     /// Where each token's bytes begin in `bytes`; one more than there are tokens.
@@ -95,6 +98,7 @@ impl Tokenizer {
             end_text: text(end),
             blank: id("<|endoftext|>").or(begin),
             inner,
+            literal: OnceLock::new(),
             bytes,
             starts,
             ends,
@@ -111,10 +115,36 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The tokens of a text that goes on from another and was shown. Control tokens never are, so whatever it spells is none.
+    pub(super) fn encode_shown(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let ids = self.encode_further(text)?;
+        if !ids.iter().any(|token| self.is_control(*token)) {
+            return Ok(ids);
+        }
+        let literal = self.literal.get_or_init(|| {
+            let mut literal = self.inner.clone();
+            literal.set_encode_special_tokens(true);
+            literal
+        });
+        let encoding = literal.encode_fast(text, false).map_err(Error::wrap)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Whether a text writes control tokens out.
+    pub(super) fn has_control(&self, text: &str) -> Result<bool, Error> {
+        let ids = self.encode_further(text)?;
+        Ok(ids.iter().any(|token| self.is_control(*token)))
+    }
+
     /// The tokens of a text that goes on from another.
-    pub(super) fn encode_further(&self, text: &str) -> Result<Vec<u32>, Error> {
+    fn encode_further(&self, text: &str) -> Result<Vec<u32>, Error> {
         let encoding = self.inner.encode_fast(text, false).map_err(Error::wrap)?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Whether a token stands for no text.
+    fn is_control(&self, token: u32) -> bool {
+        self.bytes(token).is_empty()
     }
 
     /// A text can't have fewer tokens than this. Saves cutting up what is far too long.

@@ -13,7 +13,7 @@ use resultity_core::job::JobKind;
 use resultity_core::openai::embedding::decode_floats;
 
 use super::judges::Owned;
-use super::{Finished, evidence, own, record, shapes};
+use super::{Finished, own, record, shapes};
 use crate::flow::Flow;
 use crate::store::trust::CheckKind;
 use crate::trust::compare::{embeddings, logprobs};
@@ -95,7 +95,7 @@ fn compared(one: &Finished, other: &Finished) -> Option<Finding> {
         let aspect = Aspect::Agreement;
         return Some(Finding { aspect, weight });
     }
-    logprobs::of_two(&evidence::told_first(one)?, &evidence::told_first(other)?)
+    logprobs::of_two(one.given.told_first()?, other.given.told_first()?)
 }
 
 /// The smaller of two: what is at most an e-value is one.

@@ -15,11 +15,12 @@ use super::hash_of;
 use crate::bus::TopicLease;
 use crate::flow::Flow;
 use crate::flow::attempt::{self, AttemptEnd, CONSUMER_PATIENCE_IN_ALL, Work};
+use crate::flow::kept::Keeps;
 use crate::flow::schedule::Outcome;
 use crate::flow::verify::{Limits, Verified};
 
-/// How long an answer may take, with the time that the node is busy.
-const PATIENCE: Duration = Duration::from_mins(2);
+/// How long all that is asked about one answer may take, with the time that nodes are busy.
+pub(super) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long to wait for a busy node.
 const BUSY_PAUSE: Duration = Duration::from_millis(250);
@@ -33,7 +34,7 @@ pub(super) enum Unanswered {
     Failed(&'static str),
 }
 
-/// Asks a trusted node.
+/// Asks a trusted node, until then at the latest.
 pub(super) async fn ask(
     flow: &Arc<Flow>,
     node: NodeId,
@@ -41,8 +42,8 @@ pub(super) async fn ask(
     model: &str,
     body: Box<RawValue>,
     limits: Limits,
+    until: Instant,
 ) -> Result<Verified, Unanswered> {
-    let until = Instant::now() + PATIENCE;
     loop {
         let spec = flow
             .snapshot()
@@ -57,7 +58,7 @@ pub(super) async fn ask(
             model: spec.name,
             model_digest: spec.files.first().map(|file| file.sha256.clone()),
             stream: false,
-            keeps_chunks: false,
+            keeps: Keeps::Nothing,
             request_hash: hash_of(&body),
             limits,
             body: body.clone(),
@@ -65,7 +66,7 @@ pub(super) async fn ask(
         match once(flow, node, &work, until).await {
             AttemptEnd::Answer { verified, .. } => return Ok(verified),
             AttemptEnd::Retry {
-                outcome: Outcome::Neutral,
+                outcome: Outcome::Neutral | Outcome::Busy,
                 ..
             } if Instant::now() + BUSY_PAUSE < until => tokio::time::sleep(BUSY_PAUSE).await,
             AttemptEnd::Retry { reason, .. } => return Err(Unanswered::Failed(reason)),
@@ -76,7 +77,7 @@ pub(super) async fn ask(
 }
 
 /// Whether a trusted node can score answers of a model at all: it is asked something that everyone can who can.
-pub(super) async fn can_score(flow: &Arc<Flow>, node: NodeId, kind: JobKind, model: &str) -> bool {
+pub(super) async fn can_score(flow: &Arc<Flow>, node: NodeId, kind: JobKind, model: &str, until: Instant) -> bool {
     let plain = match kind {
         JobKind::Completion => {
             json!({"model": model, "prompt": "One, two,", "max_tokens": 1, "temperature": 1.0, "top_p": 1.0})
@@ -92,11 +93,12 @@ pub(super) async fn can_score(flow: &Arc<Flow>, node: NodeId, kind: JobKind, mod
                 text: "Yes".to_owned(),
                 ended: false,
             }],
+            most: None,
         })
     });
     let Ok(body) = request else { return true };
     // One that failed for another reason may well be able to.
-    let answer = ask(flow, node, JobKind::Score, model, body, score_limits()).await;
+    let answer = ask(flow, node, JobKind::Score, model, body, score_limits(), until).await;
     !matches!(answer, Err(Unanswered::CanNot))
 }
 
@@ -118,7 +120,7 @@ async fn once(flow: &Arc<Flow>, node: NodeId, work: &Work, until: Instant) -> At
         node,
         attempt: Attempt::FIRST,
         token: LeaseToken::new(&*flow.clock, &*flow.entropy),
-        deadline: flow.clock.now().after(PATIENCE),
+        deadline: flow.clock.now().after(until.saturating_duration_since(Instant::now())),
     };
     let mut inbox = flow.bus.open_job(work.job, 16);
     let attempt = attempt::Attempt {

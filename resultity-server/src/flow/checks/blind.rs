@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use resultity_core::clock::Entropy;
 use resultity_core::id::NodeId;
-use resultity_core::openai::chat::Choice;
 
 use super::judges::Judges;
 use super::worker::{AT_ONCE, LOOK_PAUSE, scored};
-use super::{Finished, agreement, own, shapes};
+use super::{agreement, own, shapes};
 use crate::flow::Flow;
 use crate::store::trust::CheckKind;
 use crate::trust::sampling::{self, WHOLE};
@@ -127,23 +126,13 @@ pub(super) async fn ask(flow: &Arc<Flow>, node: NodeId, name: &str, judges: &Jud
     };
     {
         let mut shapes = flow.checks.shapes.lock().unwrap_or_else(PoisonError::into_inner);
-        shapes.past.add(asked, text(&finished));
+        shapes.past.add(asked, finished.given.first_text());
     }
     if is_to_compare {
         agreement::look_at(flow, finished).await;
     } else {
         scored(flow, finished, &chosen, CheckKind::Blind, judges).await;
     }
-}
-
-/// What was answered, as text: later questions are about it.
-fn text(finished: &Finished) -> String {
-    let whole = finished
-        .choices
-        .first()
-        .and_then(|choice: &Choice| choice.message.content.clone());
-    let pieces = finished.chunks.iter().filter(|piece| piece.index == 0);
-    whole.unwrap_or_else(|| pieces.filter_map(|piece| piece.delta.content.as_deref()).collect())
 }
 
 #[cfg(test)]

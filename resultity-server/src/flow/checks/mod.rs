@@ -9,7 +9,7 @@
 //! nodes are compared with questions of the network's own alone.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use resultity_core::B256;
 use resultity_core::clock::{Entropy, Timestamp};
 use resultity_core::id::{JobId, NamespaceId, NodeId};
 use resultity_core::job::JobKind;
-use resultity_core::openai::chat::{Choice, ChunkChoice};
 use resultity_core::signing::Outcome;
 use resultity_core::wire::JobResult;
 use serde_json::value::RawValue;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+pub(in crate::flow) use self::given::Given;
 use self::shapes::Shapes;
 use crate::flow::verify::Violation;
 use crate::flow::{Flow, Principal};
@@ -31,8 +31,10 @@ use crate::trust::{Reputation, Rules};
 
 mod agreement;
 mod ask;
+mod asked;
 mod blind;
 mod evidence;
+mod given;
 mod judges;
 mod own;
 mod questions;
@@ -45,8 +47,14 @@ pub use own::ACCOUNT;
 /// Notes of finished jobs that wait to be looked at.
 const WAITING: usize = 64;
 
-/// The most bytes of a request, and of its answer, that are kept for a check.
+/// The most bytes of a request, and of the vectors of its answer, that are kept for a check as long as there is a place.
 const MAX_KEPT: usize = 1 << 20;
+
+/// The most bytes of all larger ones that wait together.
+const MOST_LARGE: usize = 64 << 20;
+
+/// The most tokens that a check is said to cost. What is larger would never be looked at, and its node would know.
+const MOST_COST: u64 = 100_000;
 
 /// Nodes whose lies wait to be written down. One lie of each waits at a time, so that no node crowds out another's.
 const MOST_LIARS: usize = 10_000;
@@ -62,18 +70,16 @@ pub(in crate::flow) struct Finished {
     pub(in crate::flow) kind: JobKind,
     pub(in crate::flow) model: String,
     pub(in crate::flow) body: Box<RawValue>,
-    pub(in crate::flow) choices: Vec<Choice>,
-    /// Where the answer came in pieces.
-    pub(in crate::flow) chunks: Vec<ChunkChoice>,
+    /// What is kept of its texts.
+    pub(in crate::flow) given: Given,
     pub(in crate::flow) embeddings: Vec<String>,
-    /// Why each choice of a stream ended.
-    pub(in crate::flow) finish_reasons: std::collections::BTreeMap<u32, String>,
     /// What the node claims.
     pub(in crate::flow) prompt_tokens: u64,
     pub(in crate::flow) completion_tokens: u64,
-    /// What of that can be: what a check may cost is measured by it.
+    /// What of that can be, of the prompt and in all: what a check may cost is measured by it.
+    pub(in crate::flow) read: u64,
     pub(in crate::flow) tokens: u64,
-    /// Whether it claims more than can be.
+    /// Whether it claims more than the request allows.
     pub(in crate::flow) is_outlier: bool,
     /// Whether the asker stopped it.
     pub(in crate::flow) is_partial: bool,
@@ -92,6 +98,13 @@ impl Finished {
         self.completion_tokens = result.completion_tokens;
         self.is_partial = result.outcome == Outcome::Partial;
         self
+    }
+
+    /// The tokens that a trusted node reads to check it: its prompt, and what is weighed of the answer.
+    fn cost(&self) -> u64 {
+        let made = self.tokens.saturating_sub(self.read);
+        let cost = self.read.saturating_add(made.min(evidence::MOST_WEIGHED));
+        cost.min(MOST_COST)
     }
 }
 
@@ -146,6 +159,8 @@ pub struct Checks {
     known: RwLock<HashMap<NodeId, HashMap<String, Reputation>>>,
     budget: Mutex<Budget>,
     lies: Lies,
+    /// Bytes of large notes that wait.
+    large: AtomicUsize,
     /// Whether somebody is there who could be asked: a trusted node, or a second one.
     is_active: AtomicBool,
     /// Whether one of them is trusted.
@@ -174,6 +189,7 @@ impl Default for Checks {
             known: RwLock::default(),
             budget: Mutex::default(),
             lies: Lies::default(),
+            large: AtomicUsize::new(0),
             is_active: AtomicBool::new(false),
             has_trusted: AtomicBool::new(false),
             asks_by_itself: false,
@@ -280,10 +296,17 @@ impl Checks {
             let _ = asked.send(Box::new(finished));
             return;
         }
-        let bytes = finished.body.get().len();
-        if bytes <= MAX_KEPT && self.notes.try_send(Note::Finished(Box::new(finished))).is_err() {
+        let large = large(&finished);
+        let has_room = self.large.fetch_add(large, Ordering::Relaxed) + large <= MOST_LARGE;
+        if !has_room || self.notes.try_send(Note::Finished(Box::new(finished))).is_err() {
+            self.large.fetch_sub(large, Ordering::Relaxed);
             metrics::counter!("resultity_checks_dropped_total").increment(1);
         }
+    }
+
+    /// A note of a finished job waits no more.
+    fn taken(&self, finished: &Finished) {
+        self.large.fetch_sub(large(finished), Ordering::Relaxed);
     }
 
     /// A node sent a result that no honest node sends. Never waits.
@@ -324,6 +347,13 @@ impl Checks {
     }
 }
 
+/// Bytes of what is larger than most. Of the texts of an answer never more than a little is kept.
+fn large(finished: &Finished) -> usize {
+    let vectors: usize = finished.embeddings.iter().map(String::len).sum();
+    let bytes = finished.body.get().len() + vectors;
+    if bytes > MAX_KEPT { bytes } else { 0 }
+}
+
 /// Looks at notes until no more jobs are taken.
 pub async fn run(flow: Arc<Flow>) {
     worker::run(flow).await;
@@ -352,6 +382,52 @@ mod tests {
             checks.think(node, "m", after(number));
         }
         assert_eq!(checks.reputations(node), [("m".to_owned(), after(3))]);
+    }
+
+    fn finished(bytes: usize) -> Finished {
+        let entropy = SeededEntropy::new(1);
+        Finished {
+            node: Keypair::generate(&entropy).node_id(),
+            job: JobId::new(&SystemClock, &entropy),
+            kind: JobKind::ChatCompletion,
+            model: "m".to_owned(),
+            body: serde_json::value::to_raw_value(&"x".repeat(bytes)).unwrap(),
+            given: Given::default(),
+            embeddings: Vec::new(),
+            prompt_tokens: 0,
+            completion_tokens: 0,
+            read: 300_000,
+            tokens: 300_100,
+            is_outlier: false,
+            is_partial: false,
+            limit: 1,
+            took: Duration::ZERO,
+            allowed: Duration::ZERO,
+            ended: Timestamp::from_millis(0),
+        }
+    }
+
+    #[test]
+    fn large_requests_are_looked_at_too_but_not_many_at_once() {
+        let checks = Checks::default();
+        let mut inbox = checks.inbox.lock().unwrap().take().unwrap();
+        for _ in 0..10 {
+            checks.finished(finished(MOST_LARGE / 4));
+        }
+        checks.finished(finished(10));
+        let waiting: Vec<Finished> = std::iter::from_fn(|| match inbox.try_recv() {
+            Ok(Note::Finished(finished)) => Some(*finished),
+            _ => None,
+        })
+        .collect();
+        assert_eq!(waiting.len(), 4);
+        for finished in &waiting {
+            checks.taken(finished);
+            // However large, it is not too dear to be looked at by anybody who has no doubt.
+            assert_eq!(finished.cost(), MOST_COST);
+        }
+        assert!(checks.spends(MOST_COST, false));
+        assert_eq!(checks.large.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test]

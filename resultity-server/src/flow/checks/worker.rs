@@ -7,7 +7,7 @@ use std::time::Duration;
 use resultity_core::id::NodeId;
 use resultity_core::job::JobKind;
 use tokio::sync::Semaphore;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::ask::Unanswered;
 use super::judges::Judges;
@@ -79,6 +79,7 @@ pub(super) async fn run(flow: Arc<Flow>) {
             None => return,
             Some(Note::Seen { model, kind, body }) => remember(&flow, Shape::of(&model, kind, &body)),
             Some(Note::Finished(finished)) => {
+                flow.checks.taken(&finished);
                 let (flow, judges) = (Arc::clone(&flow), Arc::clone(&judges));
                 flow.clone().background.spawn(async move {
                     tokio::select! {
@@ -146,7 +147,7 @@ async fn look_at(flow: &Arc<Flow>, finished: Finished, judges: &Judges) {
         return;
     }
     let is_doubtful = flow.checks.is_doubtful(finished.node, &finished.model);
-    if !flow.checks.spends(finished.tokens, is_doubtful) {
+    if !flow.checks.spends(finished.cost(), is_doubtful) {
         metrics::counter!("resultity_checks_dropped_total").increment(1);
         return;
     }
@@ -157,15 +158,17 @@ async fn look_at(flow: &Arc<Flow>, finished: Finished, judges: &Judges) {
 /// where there are two, and the milder one counts: the smaller of two e-values is one.
 pub(super) async fn scored(flow: &Arc<Flow>, finished: Finished, chosen: &[NodeId], kind: CheckKind, judges: &Judges) {
     let mut found: Option<Evidence> = None;
+    // However many are asked: what takes long must not keep others from being looked at.
+    let until = Instant::now() + ask::PATIENCE;
     for judge in chosen.iter().copied().take(MOST_JUDGES) {
         let is_second = found.is_some();
         if is_second {
             let is_doubtful = flow.checks.is_doubtful(finished.node, &finished.model);
-            if !flow.checks.spends(finished.tokens, is_doubtful) {
+            if !flow.checks.spends(finished.cost(), is_doubtful) {
                 break;
             }
         }
-        match heard(flow, &finished, judge, judges).await {
+        match heard(flow, &finished, judge, judges, until).await {
             Heard::Found(evidence) => {
                 let is_milder = found.as_ref().is_none_or(|first| evidence.weight() < first.weight());
                 if is_milder {
@@ -201,11 +204,11 @@ enum Heard {
     AskAnother,
 }
 
-async fn heard(flow: &Arc<Flow>, finished: &Finished, judge: NodeId, judges: &Judges) -> Heard {
+async fn heard(flow: &Arc<Flow>, finished: &Finished, judge: NodeId, judges: &Judges, until: Instant) -> Heard {
     let model = &finished.model;
     let found = match finished.kind {
-        JobKind::ChatCompletion | JobKind::Completion => evidence::of_text(flow, finished, judge).await,
-        JobKind::Embedding => evidence::of_embeddings(flow, finished, judge).await,
+        JobKind::ChatCompletion | JobKind::Completion => evidence::of_text(flow, finished, judge, until).await,
+        JobKind::Embedding => evidence::of_embeddings(flow, finished, judge, until).await,
         _ => return Heard::Nothing,
     };
     match found {
@@ -216,7 +219,7 @@ async fn heard(flow: &Arc<Flow>, finished: &Finished, judge: NodeId, judges: &Ju
         Err(Unanswered::CanNot) => {
             let is_able = match judges.is_able(judge, model) {
                 Some(is_able) => is_able,
-                None => ask::can_score(flow, judge, finished.kind, model).await,
+                None => ask::can_score(flow, judge, finished.kind, model, until).await,
             };
             judges.learn(judge, model, is_able);
             if is_able {

@@ -3,7 +3,7 @@
 use resultity_core::B256;
 use resultity_core::id::{JobId, NodeId};
 use resultity_core::job::JobKind;
-use resultity_core::openai::chat::{Choice, Usage};
+use resultity_core::openai::chat::{Choice, ChunkChoice, Usage};
 use resultity_core::raw_json::RawJson;
 use resultity_core::signing::{Domain, InvalidSignature, PublicKey, TypedData};
 use resultity_core::wire::{JobResult, MAX_FRAME_BYTES};
@@ -25,7 +25,7 @@ pub fn shown_finish_reason(kind: JobKind, reason: &str) -> &str {
 }
 
 /// Bytes that a token can stand for at the most; what is beyond is no answer to this request.
-const MAX_BYTES_PER_TOKEN: u64 = 256;
+pub(in crate::flow) const MAX_BYTES_PER_TOKEN: u64 = 256;
 
 /// Bytes that a token and its log-probability can be written in at the most.
 const MAX_BYTES_PER_PROBABILITY: u64 = 1024;
@@ -152,6 +152,11 @@ pub struct Verified {
     pub usage: Usage,
     /// Whether the node named more than can be.
     pub is_outlier: bool,
+    /// Whether it named more than the request allows, whatever came. What is beyond the length of what came may be honest: an
+    /// engine counts what it cuts off, such as a text that ends the answer, and tokens that are never shown.
+    pub is_beyond_limits: bool,
+    /// Bytes of what the asker got.
+    pub shown: u64,
     /// The answer, where it was not sent in chunks.
     pub choices: Vec<Choice>,
     /// The answer of an embedding, in the order of the texts: the base64 of little-endian 32-bit floats.
@@ -196,18 +201,28 @@ pub fn result(
         return Err(Violation::OutputHash);
     }
     key.verify(result.signed_data().signing_hash(domain), &result.signature)?;
-    let (usage, is_outlier) = bounded_usage(result, received);
+    let usage = bounded_usage(result, received);
+    let limits = &received.limits;
     Ok(Verified {
         usage,
-        is_outlier,
+        shown: received.shown,
+        is_outlier: (usage.prompt_tokens, usage.completion_tokens) != (result.prompt_tokens, result.completion_tokens),
+        is_beyond_limits: result.prompt_tokens > limits.max_prompt_tokens
+            || result.completion_tokens > limits.max_completion_tokens,
         choices: whole.choices,
         embeddings: whole.embeddings,
         computed: whole.computed,
     })
 }
 
+/// Bytes of these pieces of what the asker got.
+pub fn shown_bytes(pieces: &[ChunkChoice]) -> u64 {
+    let bytes = |piece: &ChunkChoice| shown::bytes(piece.delta.content.as_deref(), &piece.delta.extra);
+    pieces.iter().map(bytes).sum()
+}
+
 /// No more tokens than were asked for, and no more than the output's length can hold.
-fn bounded_usage(result: &JobResult, received: &Received) -> (Usage, bool) {
+fn bounded_usage(result: &JobResult, received: &Received) -> Usage {
     let limits = &received.limits;
     let by_length = received.shown.saturating_add(SILENT_TOKENS * limits.choices);
     let completion = result
@@ -215,15 +230,13 @@ fn bounded_usage(result: &JobResult, received: &Received) -> (Usage, bool) {
         .min(limits.max_completion_tokens)
         .min(by_length);
     let prompt = result.prompt_tokens.min(limits.max_prompt_tokens);
-    let is_outlier = (prompt, completion) != (result.prompt_tokens, result.completion_tokens);
-    (Usage::new(prompt, completion), is_outlier)
+    Usage::new(prompt, completion)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::flow::testing::{self, SignedAnswer};
-    use resultity_core::openai::chat::ChunkChoice;
 
     fn limits() -> Limits {
         Limits {
@@ -264,7 +277,15 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(verified.usage, Usage::new(10, 5));
-        assert!(verified.is_outlier);
+        assert!(verified.is_outlier && verified.is_beyond_limits);
+    }
+
+    #[test]
+    fn tokens_that_left_no_text_are_not_billed_and_no_lie() {
+        let answer = testing::signed_answer("", |result| result.completion_tokens = 5);
+        let verified = verify(&answer).unwrap();
+        assert_eq!(verified.usage, Usage::new(3, SILENT_TOKENS));
+        assert!(verified.is_outlier && !verified.is_beyond_limits);
     }
 
     #[test]
@@ -315,6 +336,7 @@ mod tests {
         let hello = r#"[{"index":0,"delta":{"content":"hello","x_engine_host":"h"},"finish_reason":"eos"}]"#;
         let passed_on = received.chunk(0, hello).unwrap();
         assert_eq!(passed_on, [ChunkChoice::text(0, "hello")]);
+        assert_eq!(shown_bytes(&passed_on), received.shown);
         assert_eq!(received.finish_reasons[&0], "stop");
         assert_eq!(received.chunk(0, hello), Ok(Vec::new()), "sent again after a break");
         assert!(matches!(

@@ -10,8 +10,15 @@ use resultity_core::score::{AnswerScore, EndScore, Score};
 use super::density::{calibrated, normal, student};
 use crate::trust::evidence::{Aspect, Finding};
 
-/// How much an honest token may surprise more or less than it should, in nats: other hardware and quantisation.
-const DRIFT: f64 = 0.02;
+/// How much an honest token may surprise more or less than it should, in thousandths of a nat, at temperatures near 1: other hardware
+/// and quantisation.
+const DRIFT: u32 = 20;
+
+/// The same at a temperature, which divides what sets machines apart; what that does to the surprise goes with its square.
+pub fn drift_at(temperature: f64) -> u32 {
+    let grown = 10.0 / (temperature * temperature).max(0.001);
+    DRIFT.max(grown as u32)
+}
 
 /// How much less it may surprise: engines leave out what is unlikely (the 40 likeliest, those with a twentieth of the likeliest one's
 /// share) where nothing in a request can tell them not to.
@@ -44,8 +51,10 @@ pub struct Claim {
     pub has_stops: bool,
     /// Whether more was counted than could be read, such as what a model thinks, or the rest of a very long text.
     pub has_hidden: bool,
-    /// Whether the network itself found more tokens claimed than can be.
+    /// Whether more tokens are claimed than the request allows, whatever came.
     pub is_outlier: bool,
+    /// How much an honest token may surprise more or less than it should, in thousandths of a nat ([`drift_at`]).
+    pub drift: u32,
     /// Whether engines are known to draw the tokens of such a request alike, so that their likelihood says something.
     pub is_calibrated: bool,
     /// Whether what came is of a kind that was not asked for: calls of functions without functions, nothing at all for an odd reason.
@@ -58,19 +67,20 @@ pub fn findings(score: &Score, claim: &Claim) -> Vec<Finding> {
         return Vec::new();
     }
     let mut findings = Vec::new();
-    let tokens: u64 = score.answers.iter().map(|answer| answer.tokens() as u64).sum();
-    if tokens > 0 && claim.is_calibrated {
+    let tokens: u64 = score.answers.iter().map(AnswerScore::counted).sum();
+    if score.answers.iter().any(|answer| answer.tokens() > 0) && claim.is_calibrated {
         findings.push(if score.greedy {
             likeliest(&score.answers)
         } else {
-            drawn(&score.answers)
+            drawn(&score.answers, f64::from(claim.drift) / 1000.0)
         });
     }
     if !claim.has_stops && claim.is_calibrated {
         findings.extend(ends(score));
     }
     findings.push(token_count(score, claim, tokens));
-    if !claim.has_hidden {
+    // An engine may hold back what may yet become a text that ends the answer, and lose it at the limit.
+    if !claim.has_hidden && !claim.has_stops {
         findings.extend(length(score, claim, tokens));
     }
     findings.push(form(claim.is_odd));
@@ -83,7 +93,7 @@ pub fn form(is_odd: bool) -> Finding {
 }
 
 /// Whether the tokens surprise as much as drawn ones do.
-fn drawn(answers: &[AnswerScore]) -> Finding {
+fn drawn(answers: &[AnswerScore], drift: f64) -> Finding {
     let (mut excess, mut variance, mut tokens) = (0.0, LEAST_VARIANCE, 0.0);
     for answer in answers {
         for ((surprisal, entropy), spread) in answer.surprisal.iter().zip(&answer.entropy).zip(&answer.variance) {
@@ -92,7 +102,7 @@ fn drawn(answers: &[AnswerScore]) -> Finding {
             tokens += 1.0;
         }
     }
-    let drift = if excess < 0.0 { CUT_OFF } else { DRIFT };
+    let drift = if excess < 0.0 { drift.max(CUT_OFF) } else { drift };
     let beyond = excess.signum() * (excess.abs() - drift * tokens).max(0.0);
     let z = beyond / f64::sqrt(variance);
     Finding::new(Aspect::Text, e_value_of(z))
@@ -132,7 +142,7 @@ fn ends(score: &Score) -> Option<Finding> {
     let ends = score
         .answers
         .iter()
-        .filter_map(|answer| Some((answer.end?, answer.tokens())));
+        .filter_map(|answer| Some((answer.end?, answer.counted())));
     let e_values: Vec<f64> = ends
         .map(|(end, tokens)| e_value_of_end(end, tokens, score.greedy))
         .collect();
@@ -143,7 +153,7 @@ fn ends(score: &Score) -> Option<Finding> {
     Some(Finding::new(Aspect::End, average))
 }
 
-fn e_value_of_end(end: EndScore, tokens: usize, greedy: bool) -> f64 {
+fn e_value_of_end(end: EndScore, tokens: u64, greedy: bool) -> f64 {
     if greedy {
         let missed = nats(end.gap) > TIE;
         return if missed {
@@ -162,12 +172,28 @@ fn room(counted: u64, choices: u64) -> u64 {
     counted.saturating_add(counted / 10).saturating_add(4 * choices)
 }
 
+impl Claim {
+    /// The most tokens that a text has which was cut into so many. What a request does to the tokens, such as a grammar, a penalty or
+    /// a high temperature, may well lead to others than a tokenizer makes of their text.
+    fn room(&self, counted: u64, choices: u64) -> u64 {
+        if self.is_calibrated {
+            return room(counted, choices);
+        }
+        counted.saturating_mul(2).saturating_add(8 * choices)
+    }
+}
+
+/// Whether a text has clearly more tokens than its request allows, however it was cut.
+pub const fn is_beyond(limit: u64, counted: u64) -> bool {
+    counted > limit.saturating_mul(2).saturating_add(16)
+}
+
 /// Whether there are as many tokens as is said.
 fn token_count(score: &Score, claim: &Claim, tokens: u64) -> Finding {
     let choices = score.answers.len() as u64;
     let is_uncounted = claim.has_stops || claim.has_hidden;
     let is_inflated = claim.is_outlier
-        || claim.completion_tokens > room(tokens, choices) && !is_uncounted
+        || claim.completion_tokens > claim.room(tokens, choices) && !is_uncounted
         || claim.prompt_tokens > room(score.prompt_tokens, choices);
     Finding::of_event(Aspect::TokenCount, is_inflated, 0.005, 0.9)
 }
@@ -182,7 +208,7 @@ fn length(score: &Score, claim: &Claim, tokens: u64) -> Option<Finding> {
     let choices = score.answers.len() as u64;
     (claim.at_limit > 0 && u64::from(claim.at_limit) == choices).then(|| {
         let due = claim.limit.saturating_mul(choices);
-        let is_short = room(tokens, choices) < due.min(claim.completion_tokens.max(1).saturating_mul(2));
+        let is_short = claim.room(tokens, choices) < due.min(claim.completion_tokens.max(1).saturating_mul(2));
         Finding::of_event(Aspect::Length, is_short, 0.005, 0.9)
     })
 }

@@ -15,7 +15,7 @@ fn drawn_with(tokens: usize, excess: i64) -> Score {
         variance: vec![1_000; tokens],
         gap: vec![700; tokens],
         plain: vec![1_500; tokens],
-        end: None,
+        ..AnswerScore::default()
     };
     Score {
         prompt_tokens: 20,
@@ -50,6 +50,7 @@ fn claim(score: &Score) -> Claim {
         has_stops: false,
         has_hidden: false,
         is_outlier: false,
+        drift: DRIFT,
         is_calibrated: true,
         is_odd: false,
     }
@@ -106,6 +107,10 @@ fn counts_have_to_be_right(
 #[case::prompt_inflated_behind_thoughts(|claim: &mut Claim| { claim.has_hidden = true; claim.prompt_tokens = 60 }, Some(Aspect::TokenCount))]
 #[case::thoughts(|claim: &mut Claim| { claim.has_hidden = true; claim.completion_tokens = 500 }, None)]
 #[case::odd(|claim: &mut Claim| claim.is_odd = true, Some(Aspect::Form))]
+#[case::an_honest_text_that_a_stop_cut_away(|claim: &mut Claim| { claim.has_stops = true; claim.completion_tokens = 108 }, None)]
+#[case::held_back_at_the_limit(|claim: &mut Claim| { claim.has_stops = true; claim.at_limit = 1; claim.completion_tokens = 1_000 }, None)]
+#[case::of_a_grammar(|claim: &mut Claim| { claim.is_calibrated = false; claim.completion_tokens = 208 }, None)]
+#[case::inflated_behind_a_grammar(|claim: &mut Claim| { claim.is_calibrated = false; claim.completion_tokens = 209 }, Some(Aspect::TokenCount))]
 fn what_can_not_be_read_is_no_way_around_the_rest(#[case] change: fn(&mut Claim), #[case] expected: Option<Aspect>) {
     let score = drawn_with(100, 0);
     let mut claim = claim(&score);
@@ -113,6 +118,39 @@ fn what_can_not_be_read_is_no_way_around_the_rest(#[case] change: fn(&mut Claim)
     let evidence = Evidence::new(findings(&score, &claim));
     assert_eq!(evidence.against().next(), expected, "{evidence:?}");
     assert_eq!(evidence.speaks_against(), expected.is_some(), "{evidence:?}");
+}
+
+#[test]
+fn of_a_part_that_was_scored_the_whole_is_counted() {
+    let mut score = drawn_with(50, 0);
+    score.answers[0].counted = 500;
+    let claimed = |completion_tokens| Claim {
+        completion_tokens,
+        ..claim(&score)
+    };
+    for (tokens, expected) in [(500, None), (600, Some(Aspect::TokenCount))] {
+        let evidence = Evidence::new(findings(&score, &claimed(tokens)));
+        assert_eq!(evidence.against().next(), expected, "{evidence:?}");
+    }
+}
+
+#[rstest]
+#[case::usual(1.0, DRIFT)]
+#[case::as_in_many_apps(0.7, DRIFT)]
+#[case::low(0.2, 250)]
+#[case::none(0.0, 10_000)]
+fn what_sets_machines_apart_counts_more_at_low_temperatures(#[case] temperature: f64, #[case] expected: u32) {
+    assert!(
+        drift_at(temperature).abs_diff(expected) <= 1,
+        "{}",
+        drift_at(temperature)
+    );
+}
+
+#[test]
+fn a_text_may_be_cut_into_more_tokens_than_it_was_made_of_but_not_into_many() {
+    assert!(!is_beyond(1, 18) && is_beyond(1, 19));
+    assert!(!is_beyond(u64::MAX, u64::MAX));
 }
 
 #[test]
@@ -183,9 +221,10 @@ proptest! {
             gap: lists.iter().map(|list| list.3).collect(),
             plain: lists.iter().map(|list| list.0).collect(),
             end: Some(EndScore { surprisal: claimed as u32, gap: prompt as u32 }),
+            ..AnswerScore::default()
         };
         let score = Score { prompt_tokens: prompt / 2, greedy, answers: vec![answer] };
-        let claim = Claim { prompt_tokens: prompt, completion_tokens: claimed, limit: claimed, at_limit, has_stops: false, has_hidden: false, is_outlier: greedy, is_calibrated: !greedy, is_odd: false };
+        let claim = Claim { prompt_tokens: prompt, completion_tokens: claimed, limit: claimed, at_limit, has_stops: false, has_hidden: false, is_outlier: greedy, drift: drift_at(claimed as f64), is_calibrated: !greedy, is_odd: false };
         for finding in findings(&score, &claim) {
             prop_assert!((MilliNats::LEAST..=MilliNats::MOST).contains(&finding.weight));
         }
