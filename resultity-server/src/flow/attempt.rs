@@ -38,7 +38,7 @@ const CANCEL_GRACE: Duration = Duration::from_secs(5);
 const CONSUMER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long it may keep an answer waiting in all: meanwhile its node may have nothing else to do.
-pub(super) const CONSUMER_PATIENCE_IN_ALL: Duration = Duration::from_secs(60);
+pub(super) const CONSUMER_PATIENCE_IN_ALL: Duration = Duration::from_mins(1);
 
 /// What is asked of a node.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ pub(super) enum AttemptEnd {
         /// When it came. The asker may have read what was before it later.
         arrived: Instant,
         /// Why the asker is told of no end, though it pays for what was made: a deadline of its own, or it did not read.
-        cut: Option<ApiError>,
+        cut: Option<Box<ApiError>>,
     },
     /// Without one; another node may do better.
     Retry {
@@ -358,7 +358,7 @@ impl Attempt<'_> {
             finish_reasons: received.finish_reasons,
             chunks: std::mem::take(&mut self.kept),
             arrived: Instant::now(),
-            cut,
+            cut: cut.map(Box::new),
         }
     }
 

@@ -217,10 +217,11 @@ impl JobTask {
                             .price
                             .cost(verified.usage.prompt_tokens, verified.usage.completion_tokens),
                     };
-                    match self
-                        .settle(&lease, *result, &verified, answer, Told { took, cut })
-                        .await
-                    {
+                    let told = Told {
+                        took,
+                        cut: cut.map(|cut| *cut),
+                    };
+                    match self.settle(&lease, *result, &verified, answer, told).await {
                         Ok(()) => {
                             match drawn {
                                 Some(drawn) => self.flow.checks.finished(drawn),
