@@ -27,6 +27,10 @@ const BLIND: f64 = 0.01;
 /// The share of jobs after which a node is compared with others, where it is at all.
 const COMPARED: f64 = 0.1;
 
+/// Networks that are simulated beside each other, each with its part of the nodes and a budget of its own. Their number is fixed, so
+/// that the table does not depend on the machine.
+const NETWORKS: u32 = 2;
+
 /// Tokens that a prompt has.
 const PROMPT: u64 = 40;
 
@@ -137,8 +141,54 @@ struct Costs {
     skipped: u64,
 }
 
+impl Costs {
+    const fn add(&mut self, other: &Self) {
+        self.honest_jobs += other.honest_jobs;
+        self.honest_checks += other.honest_checks;
+        self.worked += other.worked;
+        self.read += other.read;
+        self.worked_later += other.worked_later;
+        self.read_later += other.read_later;
+        self.skipped += other.skipped;
+    }
+}
+
 /// Simulates. Takes time in proportion to the number of checks.
 pub fn run(options: &Options) -> Outcome {
+    let simulated: Vec<(Vec<Node>, Costs)> = std::thread::scope(|scope| {
+        let networks: Vec<_> = (0..NETWORKS)
+            .map(|number| scope.spawn(move || network(options, number)))
+            .collect();
+        networks
+            .into_iter()
+            .map(|network| network.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut costs = Costs::default();
+    let mut nodes = Vec::new();
+    for (of_one, its) in simulated {
+        nodes.extend(of_one);
+        costs.add(&its);
+    }
+    let rows = Behaviour::ALL
+        .into_iter()
+        .map(|behaviour| row(behaviour, &nodes))
+        .collect();
+    let share = |read: u64, worked: u64| read as f64 * 1000.0 / worked.max(1) as f64;
+    Outcome {
+        seed: options.seed,
+        rows,
+        honest_jobs: costs.honest_jobs,
+        honest_checks: costs.honest_checks,
+        cost_per_mille: share(costs.read, costs.worked),
+        cost_per_mille_later: share(costs.read_later, costs.worked_later),
+        skipped: costs.skipped,
+    }
+}
+
+/// One of the networks: its part of the nodes do all of their jobs.
+fn network(options: &Options, number: u32) -> (Vec<Node>, Costs) {
+    let seed = options.seed ^ mixed(u64::from(number) << 32);
     let mut nodes: Vec<Node> = Vec::new();
     for behaviour in Behaviour::ALL {
         let count = if behaviour.is_honest() {
@@ -146,8 +196,8 @@ pub fn run(options: &Options) -> Outcome {
         } else {
             options.nodes
         };
-        for _ in 0..count {
-            let machine = mixed(options.seed ^ mixed(nodes.len() as u64 + 1));
+        for _ in 0..(count + number) / NETWORKS {
+            let machine = mixed(seed ^ mixed(nodes.len() as u64 + 1));
             nodes.push(Node {
                 behaviour,
                 machine,
@@ -162,7 +212,7 @@ pub fn run(options: &Options) -> Outcome {
         }
     }
     let mut network = Network {
-        entropy: SeededEntropy::new(options.seed),
+        entropy: SeededEntropy::new(seed),
         rules: Rules::default(),
         budget: sampling::Budget::default(),
         costs: Costs::default(),
@@ -174,21 +224,7 @@ pub fn run(options: &Options) -> Outcome {
             network.job(node);
         }
     }
-    let rows = Behaviour::ALL
-        .into_iter()
-        .map(|behaviour| row(behaviour, &nodes))
-        .collect();
-    let costs = network.costs;
-    let share = |read: u64, worked: u64| read as f64 * 1000.0 / worked.max(1) as f64;
-    Outcome {
-        seed: options.seed,
-        rows,
-        honest_jobs: costs.honest_jobs,
-        honest_checks: costs.honest_checks,
-        cost_per_mille: share(costs.read, costs.worked),
-        cost_per_mille_later: share(costs.read_later, costs.worked_later),
-        skipped: costs.skipped,
-    }
+    (nodes, network.costs)
 }
 
 /// The network's side.

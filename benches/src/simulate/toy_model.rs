@@ -74,7 +74,7 @@ impl ToyModel {
             let token = if asked.temperature <= 0.0 {
                 likeliest(&logits)
             } else {
-                drawn(&probabilities(&logits, asked.temperature), luck.share())
+                drawn(&log_probabilities(&logits, asked.temperature), luck.share())
             };
             if token == END {
                 text.ended = true;
@@ -98,18 +98,14 @@ impl ToyModel {
         };
         for token in &text.tokens {
             let logits = self.logits(asked.prompt, before);
-            let shares = probabilities(&logits, temperature);
-            let entropy: f64 = shares
-                .iter()
-                .filter(|share| **share > 0.0)
-                .map(|share| -share * share.ln())
-                .sum();
-            let square: f64 = shares
-                .iter()
-                .filter(|share| **share > 0.0)
-                .map(|share| share * share.ln().powi(2))
-                .sum();
-            score.surprisal.push(in_milli_nats(-shares[*token].ln()));
+            let logs = log_probabilities(&logits, temperature);
+            let (mut entropy, mut square) = (0.0, 0.0);
+            for log in logs {
+                let share = log.exp();
+                entropy -= share * log;
+                square += share * log * log;
+            }
+            score.surprisal.push(in_milli_nats(-logs[*token]));
             score.entropy.push(in_milli_nats(entropy));
             score.variance.push(in_milli_nats(square - entropy * entropy));
             score
@@ -117,13 +113,13 @@ impl ToyModel {
                 .push(in_milli_nats(logits[likeliest(&logits)] - logits[*token]));
             score
                 .plain
-                .push(in_milli_nats(-probabilities(&logits, 1.0)[*token].ln()));
+                .push(in_milli_nats(-log_probabilities(&logits, 1.0)[*token]));
             before = *token;
         }
         if says_ended {
             let logits = self.logits(asked.prompt, before);
             score.end = Some(EndScore {
-                surprisal: in_milli_nats(-probabilities(&logits, temperature)[END].ln()),
+                surprisal: in_milli_nats(-log_probabilities(&logits, temperature)[END]),
                 gap: in_milli_nats(logits[likeliest(&logits)] - logits[END]),
             });
         }
@@ -135,7 +131,7 @@ impl ToyModel {
         let befores = std::iter::once(TOKENS).chain(text.tokens.iter().copied());
         let told = text.tokens.iter().zip(befores).map(|(token, before)| Told {
             token: token.to_string(),
-            logprob: probabilities(&self.logits(asked.prompt, before), 1.0)[*token].ln(),
+            logprob: log_probabilities(&self.logits(asked.prompt, before), 1.0)[*token],
             top: Vec::new(),
         });
         told.collect()
@@ -150,14 +146,12 @@ pub(super) fn junk(length: u64, luck: &mut Luck) -> Text {
     }
 }
 
-fn probabilities(logits: &[f64; TOKENS], temperature: f64) -> [f64; TOKENS] {
+fn log_probabilities(logits: &[f64; TOKENS], temperature: f64) -> [f64; TOKENS] {
     let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut shares = logits.map(|logit| ((logit - highest) / temperature).exp());
-    let sum: f64 = shares.iter().sum();
-    for share in &mut shares {
-        *share /= sum;
-    }
-    shares
+    let below = logits.map(|logit| (logit - highest) / temperature);
+    let sum: f64 = below.iter().map(|log| log.exp()).sum();
+    let all = sum.ln();
+    below.map(|log| log - all)
 }
 
 fn likeliest(logits: &[f64; TOKENS]) -> usize {
@@ -170,10 +164,10 @@ fn likeliest(logits: &[f64; TOKENS]) -> usize {
     best
 }
 
-fn drawn(shares: &[f64; TOKENS], point: f64) -> usize {
+fn drawn(logs: &[f64; TOKENS], point: f64) -> usize {
     let mut sum = 0.0;
-    for (token, share) in shares.iter().enumerate() {
-        sum += share;
+    for (token, log) in logs.iter().enumerate() {
+        sum += log.exp();
         if sum > point {
             return token;
         }
