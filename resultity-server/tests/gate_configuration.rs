@@ -5,7 +5,6 @@
 mod harness;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use harness::api::{Api, chat};
 use harness::gate::{account, administrator};
