@@ -107,7 +107,7 @@ async fn fifty_nodes_come_back_at_once_and_deliver() {
         join_all(back).await
     })
     .await;
-    let mut back: Vec<TestNode> = back.into_iter().map(|node| node.ok().expect("a welcome")).collect();
+    let mut back: Vec<TestNode> = back.into_iter().map(Result::unwrap).collect();
     for (node, job) in back.iter_mut().zip(&jobs) {
         let held: Vec<_> = node.welcome.leases.iter().map(|lease| lease.job_id).collect();
         assert_eq!(held, [job.job_id]);
