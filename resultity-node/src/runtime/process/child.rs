@@ -251,15 +251,15 @@ mod tests {
     #[rstest]
     #[case::of_the_system("/usr/bin/engine", Some("/usr/bin"))]
     #[case::of_its_own("/srv/llama/bin/engine", Some("/srv/llama/bin"))]
-    #[case::in_a_folder_at_home("/home/a/llama/engine", Some("/home/a/llama"))]
-    #[case::at_home("/home/a/engine", None)]
-    #[case::above_homes("/home/engine", None)]
+    #[case::in_a_folder_at_home("/people/a/llama/engine", Some("/people/a/llama"))]
+    #[case::at_home("/people/a/engine", None)]
+    #[case::above_homes("/people/engine", None)]
     #[case::above_the_data("/srv/node/engine", None)]
     #[case::in_the_data("/srv/node/data/engine/work/engine", None)]
     #[case::of_settings("/etc/llama/engine", None)]
     #[case::at_the_top("/engine", None)]
     fn the_folder_of_a_program_is_seen_unless_more_is_in_it(#[case] program: &str, #[case] expected: Option<&str>) {
-        let homes = ["/home", "/home/a", "/root"].map(PathBuf::from);
+        let homes = ["/people", "/people/a", "/people/b"].map(PathBuf::from);
         let seen = beside(Path::new(program), Path::new("/srv/node/data/engine/work"), &homes);
         assert_eq!(seen.as_deref(), expected.map(Path::new));
     }
