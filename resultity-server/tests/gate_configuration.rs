@@ -89,7 +89,7 @@ async fn the_contract_holds_in_process_and_over_http() {
 async fn a_job_is_settled_by_the_price_that_it_was_admitted_under() {
     let server = TestServer::start().await;
     let (_, _, admin) = administrator(&server, "admin").await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut node = server.node_in_rotation("m", 1).await;
     let api = Api::new(&server);
     let before = tokio::spawn(async move { api.post("/v1/chat/completions", chat()).await });
     let job = node.next_job().await;
@@ -120,7 +120,7 @@ async fn a_job_is_settled_by_the_price_that_it_was_admitted_under() {
 async fn jobs_of_a_model_that_is_withdrawn_end_well() {
     let server = TestServer::start().await;
     let (_, _, admin) = administrator(&server, "admin").await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut node = server.node_in_rotation("m", 1).await;
     let ask = || {
         let api = Api::new(&server);
         tokio::spawn(async move { api.post("/v1/chat/completions", chat()).await })
@@ -178,7 +178,7 @@ async fn jobs_of_a_model_that_is_withdrawn_end_well() {
 async fn another_version_of_a_model_is_not_served_by_nodes_that_have_the_old_one() {
     let server = TestServer::start().await;
     let (_, _, admin) = administrator(&server, "admin").await;
-    let _node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let _node = server.node_in_rotation("m", 1).await;
     server.until_served("m").await;
     let mut second = model("m");
     second.version = "2".into();
@@ -386,7 +386,7 @@ async fn only_administrators_publish_and_all_who_signed_in_see_what_is_in_force(
 async fn the_networks_key_changes_and_everything_signed_stays_valid() {
     let server = TestServer::start().await;
     let (_, _, admin) = administrator(&server, "admin").await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut node = server.node_in_rotation("m", 1).await;
     let api = Api::new(&server);
     let asked = tokio::spawn(async move { api.post("/v1/chat/completions", chat()).await });
     let job = node.next_job().await;
@@ -630,7 +630,7 @@ async fn a_node_earns_by_the_share_under_which_its_job_was_admitted() {
     let server = server.restarted(Offer::new(vec![model("m")])).await;
     let (_, _, admin) = administrator(&server, "another").await;
     let api = Api::new(&server);
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut node = server.node_in_rotation("m", 1).await;
     let job = node.next_job().await;
     node.answer(&job, "late").await;
     api.until(&id, "succeeded").await;

@@ -28,7 +28,7 @@ fn request() -> ChatRequest {
 /// A server that serves the model `m` by one node with one slot.
 async fn server_and_node() -> (TestServer, TestNode) {
     let server = TestServer::start().await;
-    let node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let node = server.node_in_rotation("m", 1).await;
     server.until_served("m").await;
     (server, node)
 }
@@ -100,7 +100,7 @@ async fn a_stream_passes_chunks_on_and_ends_after_settlement() {
 async fn a_job_whose_node_dies_before_output_moves_to_another() {
     for stream in [false, true] {
         let server = TestServer::start().await;
-        let mut first = TestNode::ready(&server.io_url(), "m", 1).await;
+        let mut first = server.node_in_rotation("m", 1).await;
         server.until_served("m").await;
         let asked = tokio::spawn({
             let client = server.client();
@@ -118,7 +118,7 @@ async fn a_job_whose_node_dies_before_output_moves_to_another() {
         });
         let job = first.next_job().await;
         first.accept(&job).await;
-        let mut second = TestNode::ready(&server.io_url(), "m", 1).await;
+        let mut second = server.node_in_rotation("m", 1).await;
         drop(first);
         let again = second.next_job().await;
         assert_eq!((again.job_id, again.attempt.get()), (job.job_id, 2));
@@ -211,7 +211,7 @@ async fn a_lying_node_is_not_paid_and_the_job_moves_on() {
     let (server, mut liar) = server_and_node().await;
     let asked = ask(&server);
     let job = liar.next_job().await;
-    let mut honest = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut honest = server.node_in_rotation("m", 1).await;
     let mut result = liar.result(&job, "a lie");
     let stranger = Keypair::generate(&resultity_core::clock::SystemEntropy);
     result.signature = stranger.sign(resultity_core::B256::ZERO);
@@ -252,7 +252,7 @@ async fn a_node_that_does_not_accept_loses_the_job() {
     let mut offer = Offer::new(vec![harness::model("m")]);
     offer.jobs.accept_timeout_ms = 4_000;
     let server = TestServer::with(offer).await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut node = server.node_in_rotation("m", 1).await;
     server.until_served("m").await;
     let client = server.client();
     let error = soon("the error", client.chat(request())).await.unwrap_err();
@@ -268,7 +268,7 @@ async fn a_job_that_finds_all_nodes_busy_waits_and_expires_in_the_end() {
     let mut offer = Offer::new(vec![harness::model("m")]);
     offer.jobs.queue_ttl_ms = 2_000;
     let server = TestServer::with(offer).await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut node = server.node_in_rotation("m", 1).await;
     server.until_served("m").await;
     let first = ask(&server);
     let job = node.next_job().await;
@@ -312,7 +312,7 @@ async fn a_node_whose_link_drops_may_come_back_and_deliver() {
 #[tokio::test]
 async fn a_second_link_of_a_node_replaces_the_first() {
     let server = TestServer::start().await;
-    let mut first = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut first = server.node_in_rotation("m", 1).await;
     let mut second = TestNode::connect(&server.io_url(), first.key.clone(), "m", 1, None).await;
     assert_eq!(first.close_code().await, 4000);
     second.pass_readiness().await;
@@ -322,7 +322,7 @@ async fn a_second_link_of_a_node_replaces_the_first() {
 #[tokio::test]
 async fn frames_that_are_unknown_are_told_and_malformed_ones_end_the_link() {
     let server = TestServer::start().await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut node = server.node_in_rotation("m", 1).await;
     node.send_text(r#"{"type":"from_the_future","x":1}"#.into()).await;
     assert!(matches!(node.next().await, ServerFrame::Error(error) if error.code == "unknown_type"));
     node.send_text(r#"{"type":"accept"}"#.into()).await;
@@ -399,7 +399,7 @@ async fn what_a_bad_node_said_is_not_taken_for_the_next_ones() {
         }
     });
     let job = bad.next_job().await;
-    let mut good = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut good = server.node_in_rotation("m", 1).await;
     // A chunk out of order ends the attempt; what follows at once must not reach the client.
     let mut sent = Sent {
         count: 5,
@@ -425,7 +425,7 @@ async fn a_refusal_by_one_node_is_put_to_another() {
     let (server, mut liar) = server_and_node().await;
     let asked = ask(&server);
     let job = liar.next_job().await;
-    let mut honest = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut honest = server.node_in_rotation("m", 1).await;
     let failure = liar.failure(&job, FailureCode::InvalidRequest);
     liar.send(failure).await;
     let again = honest.next_job().await;

@@ -262,6 +262,24 @@ impl TestServer {
         soon("a node in rotation", self.running.app().flow().until_served(model)).await;
     }
 
+    /// A new node that is given jobs from now on. Its readiness is acknowledged a moment before it is in rotation.
+    pub async fn node_in_rotation(&self, model: &str, slots: u32) -> node::TestNode {
+        let node = node::TestNode::ready(&self.io_url(), model, slots).await;
+        let (flow, id) = (self.running.app().flow(), node.id());
+        let is_out = || {
+            flow.fleet
+                .node(id)
+                .is_none_or(|view| !view.in_rotation(flow.clock.now()))
+        };
+        soon("a node in rotation", async {
+            while is_out() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        node
+    }
+
     pub async fn balance(&self) -> Balance {
         balance(&*self.store, self.principal.namespace).await
     }

@@ -59,7 +59,7 @@ async fn a_job_that_a_node_without_a_socket_does_not_have_moves_on() {
     let asked = ask(&server);
     // Sent, and lost with the socket.
     let job = node.next_job().await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut other = server.node_in_rotation("m", 1).await;
     let (id, mut http) = (node.id(), HttpNode::of(&server, &node));
     http.knock(Vec::new()).await;
     drop(node);
@@ -78,7 +78,7 @@ async fn a_session_over_http_that_falls_silent_keeps_nothing() {
     let asked = ask(&server);
     let job = node.next_job().await;
     node.accept(&job).await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut other = server.node_in_rotation("m", 1).await;
     let result = NodeFrame::from(node.result(&job, "late"));
     let http = over_http(&server, node, &job).await;
     let environment = Environment::Testnet;
@@ -120,7 +120,7 @@ async fn what_is_decided_about_a_node_counts_without_a_socket_too(#[case] decide
     let asked = ask(&server);
     let job = node.next_job().await;
     node.accept(&job).await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut other = server.node_in_rotation("m", 1).await;
     let (id, result) = (node.id(), NodeFrame::from(node.result(&job, "mine")));
     let http = over_http(&server, node, &job).await;
     assert_eq!(http.report(1, &[held(&job)]).await.renewed.len(), 1);
@@ -210,7 +210,7 @@ async fn stuck(server: &TestServer, http: &HttpNode) -> TcpStream {
 async fn one_node_hands_in_one_thing_at_a_time_and_keeps_no_other_from_it() {
     let (server, node) = server_and_node().await;
     let http = HttpNode::of(&server, &node);
-    let another = TestNode::ready(&server.io_url(), "m", 1).await;
+    let another = server.node_in_rotation("m", 1).await;
     let another = HttpNode::of(&server, &another);
     let held = stuck(&server, &http).await;
     // Asked with what counts in no case: else it might come before what is to be stuck.
@@ -236,7 +236,7 @@ async fn an_address_that_forges_requests_is_not_heard_for_a_while() {
         options.connections.failed_handshakes_per_minute = NonZeroU32::MIN;
     })
     .await;
-    let node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let node = server.node_in_rotation("m", 1).await;
     let http = HttpNode::of(&server, &node);
     assert_eq!(http.try_deliver(&[]).await.0, 200);
     // In its name, with the key of another.

@@ -100,7 +100,7 @@ async fn what_is_too_large_ends_the_link_and_no_job() {
 #[tokio::test]
 async fn a_chunk_that_is_too_large_costs_its_job_and_not_the_link() {
     let server = TestServer::with(Offer::new(vec![model("m")])).await;
-    let mut node = TestNode::ready(&server.io_url(), "m", 2).await;
+    let mut node = server.node_in_rotation("m", 2).await;
     server.until_served("m").await;
     let (asked, other) = (ask_for_stream(&server), ask(&server));
     let (mut one, mut two) = (node.next_job().await, node.next_job().await);

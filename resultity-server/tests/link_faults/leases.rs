@@ -47,7 +47,7 @@ async fn a_job_that_is_declined_is_the_next_nodes(#[case] code: DeclineCode) {
     // One that is only busy may get it again; else there has to be another.
     let mut other = match code {
         DeclineCode::Busy => None,
-        _ => Some(TestNode::ready(&server.io_url(), "m", 1).await),
+        _ => Some(server.node_in_rotation("m", 1).await),
     };
     let decline = Decline {
         job_id: job.job_id,
@@ -80,7 +80,7 @@ async fn a_job_that_is_not_accepted_in_time_is_the_next_nodes() {
     let mut offer = Offer::new(vec![model("m")]);
     offer.jobs.accept_timeout_ms = 4_000;
     let (server, one) = with_node(offer).await;
-    let other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let other = server.node_in_rotation("m", 1).await;
     let asked = ask(&server);
     let (mut node, job, mut other) = TestNode::whoever_is_given(one, other).await;
     let second = other.next_job().await;
@@ -172,7 +172,7 @@ async fn a_result_that_fails_a_check_ends_its_attempt_and_the_next_node_is_paid(
     let (server, mut node) = server_and_node().await;
     let asked = ask(&server);
     let job = node.next_job().await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut other = server.node_in_rotation("m", 1).await;
     let mut lie = node.result(&job, "hi");
     lie.request_hash = resultity_core::B256::repeat_byte(1);
     node.sign(&mut lie);
@@ -196,7 +196,7 @@ async fn a_lease_that_runs_out_moves_its_job_on_up_to_the_limit() {
     let mut offer = Offer::new(vec![model("m")]);
     (offer.jobs.lease_ms, offer.jobs.max_attempts) = (5_000, 2);
     let (server, one) = with_node(offer).await;
-    let other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let other = server.node_in_rotation("m", 1).await;
     let asked = ask(&server);
     let (mut node, job, mut other) = TestNode::whoever_is_given(one, other).await;
     node.accept(&job).await;
@@ -242,7 +242,7 @@ async fn a_node_that_comes_back_without_its_job_loses_it() {
     let asked = ask(&server);
     let job = node.next_job().await;
     node.accept(&job).await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut other = server.node_in_rotation("m", 1).await;
     let _node = again(&server, node, &[]).await;
     let second = other.next_job().await;
     assert_eq!((second.job_id, second.attempt.get()), (job.job_id, 2));
@@ -293,7 +293,7 @@ async fn after_a_restart_no_lease_counts_and_what_is_kept_begins_anew() {
     let waits = ask(&server);
     let lost = node.next_job().await;
     node.accept(&lost).await;
-    let mut second = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut second = server.node_in_rotation("m", 1).await;
     let kept = server
         .client()
         .create_job(JobRequest::chat(&request("hello")).unwrap())

@@ -97,7 +97,7 @@ async fn an_attempt_of_a_replaced_link_that_nobody_speaks_of_moves_on() {
     let asked = ask(&server);
     let job = first.next_job().await;
     first.accept(&job).await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut other = server.node_in_rotation("m", 1).await;
     let more = Resume {
         more: true,
         ..first.resume(Vec::new())
@@ -119,7 +119,7 @@ async fn a_node_that_reads_nothing_is_cut_off_and_its_job_moves_on() {
     let asked = ask(&server);
     let job = node.next_job().await;
     node.accept(&job).await;
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut other = server.node_in_rotation("m", 1).await;
     let (id, flow) = (node.id(), server.running.app().flow());
     // As many frames as may wait: no more are taken. The network's memory of them is bounded by that.
     let long = ErrorFrame {
@@ -185,7 +185,7 @@ async fn a_node_that_is_drained_finishes_its_job_takes_no_other_and_leaves() {
     soon("the pause", status.wait_for(|status| status.paused))
         .await
         .unwrap();
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut other = server.node_in_rotation("m", 1).await;
     let second = ask(&server);
     let job = other.next_job().await;
     other.answer(&job, "from another").await;

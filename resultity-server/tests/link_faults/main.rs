@@ -67,7 +67,7 @@ async fn server_and_node() -> (TestServer, TestNode) {
 
 async fn with_node(offer: Offer) -> (TestServer, TestNode) {
     let server = TestServer::with(offer).await;
-    let node = TestNode::ready(&server.io_url(), "m", 1).await;
+    let node = server.node_in_rotation("m", 1).await;
     server.until_served("m").await;
     (server, node)
 }

@@ -112,7 +112,7 @@ async fn a_late_result_that_its_node_has_not_signed_ends_the_link() {
     node.send(forged).await;
     assert_eq!(node.close_code().await, 1008);
     // Another node's, signed by that: neither.
-    let mut other = TestNode::ready(&server.io_url(), "m", 1).await;
+    let mut other = server.node_in_rotation("m", 1).await;
     let result = node.result(&job, "hi");
     other.send(result).await;
     assert_eq!(other.close_code().await, 1008);
