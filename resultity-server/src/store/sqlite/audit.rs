@@ -55,19 +55,19 @@ const CHECKS: &[&str] = &[
            FROM jobs JOIN ledger_transactions AS transactions ON transactions.job = jobs.id
            LEFT JOIN ledger_entries AS entries ON entries.transaction_id = transactions.id GROUP BY jobs.id)
      WHERE coalesce(cost, 0) <> paid",
-    // A settlement has its receipt and points, nothing else has.
-    "SELECT 'job ' || jobs.id || ' was settled, but its receipt or its contribution points are missing or differ'
+    // A settlement has its receipt, nothing else has.
+    "SELECT 'job ' || jobs.id || ' was settled, but its receipt is missing or differs'
      FROM ledger_transactions AS transactions JOIN jobs ON jobs.id = transactions.job
      LEFT JOIN receipts ON receipts.job = jobs.id AND receipts.cost = jobs.cost AND receipts.node = jobs.node
-     LEFT JOIN points ON points.job = jobs.id AND points.points = receipts.prompt_tokens + receipts.completion_tokens
      WHERE transactions.kind = 'settle'
-       AND (receipts.job IS NULL OR points.job IS NULL
-            OR receipts.outcome <> CASE jobs.state WHEN 'succeeded' THEN 'complete' ELSE 'partial' END)",
+       AND (receipts.job IS NULL OR receipts.outcome <> CASE jobs.state WHEN 'succeeded' THEN 'complete' ELSE 'partial' END)",
     "SELECT 'job ' || receipts.job || ' has a receipt, but was not settled' FROM receipts
      WHERE receipts.job NOT IN (SELECT job FROM ledger_transactions WHERE kind = 'settle' AND job IS NOT NULL)",
     "SELECT 'in ' || environment || ' the node ' || node || ' earned ' || sum(earned) || ' points, the epochs have ' || sum(kept)
-     FROM (SELECT environment, node, points AS earned, 0 AS kept FROM points
-           UNION ALL SELECT environment, node, 0, points FROM epoch_points)
+     FROM (SELECT jobs.environment, receipts.node, 0 AS kept,
+                  receipts.prompt_tokens + receipts.completion_tokens AS earned
+           FROM receipts JOIN jobs ON jobs.id = receipts.job
+           UNION ALL SELECT environment, node, points, 0 FROM epoch_points)
      GROUP BY environment, node HAVING sum(earned) <> sum(kept)",
     // The two environments never mix.
     "SELECT 'transaction ' || transactions.id || ' of ' || transactions.environment || ' has an entry of '

@@ -150,13 +150,14 @@ pub(super) fn settle(connection: &Connection, settle: &Settle) -> Result<Ended, 
         };
         job_events::ended(connection, &source, end)?;
     }
-    let points = prompt.saturating_add(completion);
-    execute(
+    // A point for each token that the receipt counts.
+    epochs::add(
         connection,
-        "INSERT INTO points (job, environment, node, points, created_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-        &[&id, &environment.as_str(), &node, &points, &now],
+        environment.as_str(),
+        &node,
+        prompt.saturating_add(completion),
+        settle.now,
     )?;
-    epochs::add(connection, environment.as_str(), &node, points, settle.now)?;
     Ok(Ended::Now(JobEnd {
         state,
         cost: settle.cost,

@@ -10,7 +10,7 @@ use crate::store::StoreError;
 
 /// Every step from an empty file to the newest schema. `PRAGMA user_version` counts those that were taken. Published
 /// steps are never edited; changes come as new ones.
-const MIGRATIONS: [&str; 18] = [
+const MIGRATIONS: [&str; 19] = [
     include_str!("migrations/0001_initial.sql"),
     include_str!("migrations/0002_jobs.sql"),
     include_str!("migrations/0003_webhooks.sql"),
@@ -29,6 +29,7 @@ const MIGRATIONS: [&str; 18] = [
     include_str!("migrations/0016_weights.sql"),
     include_str!("migrations/0017_node_logs.sql"),
     include_str!("migrations/0018_retention.sql"),
+    include_str!("migrations/0019_points.sql"),
 ];
 
 /// How long to wait for another process that has the file locked.
