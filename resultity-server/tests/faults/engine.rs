@@ -1,4 +1,5 @@
-//! An engine with OpenAI's API that does what the question says: `fail`, `garbage`, `cut`, `half`, `hang`, `boast`, or answers.
+//! An engine with OpenAI's API that does what the question says: `fail`, `garbage`, `silent`, `cut`, `late`, `half`, `hang`, `boast`, or
+//! answers.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::StreamExt;
+use futures::future::ready;
 use futures::stream;
 use resultity_node::runtime::openai::OpenAiRuntime;
 use serde_json::{Value, json};
@@ -64,6 +66,13 @@ fn answered(is_stream: bool, body: Body) -> Response {
     ([(header::CONTENT_TYPE, kind)], body).into_response()
 }
 
+/// This much of an answer, then the connection breaks.
+fn broken(is_stream: bool, said: &str) -> Response {
+    let pieces = [Ok(Bytes::from(said.to_owned())), Err(std::io::Error::other("killed"))];
+    let pieces = stream::iter(pieces).filter(|piece| ready(piece.as_ref().map_or(true, |said| !said.is_empty())));
+    answered(is_stream, Body::from_stream(pieces))
+}
+
 async fn chat(Json(request): Json<Value>) -> Response {
     let is_stream = request["stream"] == true;
     let good = |tokens| if is_stream { streamed(tokens) } else { whole(tokens) };
@@ -73,14 +82,13 @@ async fn chat(Json(request): Json<Value>) -> Response {
     match question {
         "fail" => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         "garbage" => answered(is_stream, Body::from("data: <html>\u{0}</html>\n\n")),
-        // Half of it, then the connection breaks.
-        "cut" => {
-            let pieces = [
-                Ok(Bytes::from(whole[..half].to_owned())),
-                Err(std::io::Error::other("killed")),
-            ];
-            answered(is_stream, Body::from_stream(stream::iter(pieces)))
-        }
+        // Nothing, half of it or all but its end; then the connection breaks, as when the engine is killed.
+        "silent" => broken(is_stream, ""),
+        "cut" => broken(is_stream, &whole[..half]),
+        "late" => broken(
+            is_stream,
+            whole.trim_end_matches("data: [DONE]\n\n").trim_end_matches('}'),
+        ),
         "half" => {
             let bytes = whole.replace("Yes, ", "Caf\u{e9}").into_bytes();
             // The second byte of the é is missing.

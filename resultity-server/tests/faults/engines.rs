@@ -12,7 +12,7 @@ use crate::{engine, is_ours, request, text_of};
 #[rstest]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_engine_should_say_is_not_passed_on_and_costs_nothing(
-    #[values("fail", "garbage", "cut", "half", "hang")] question: &str,
+    #[values("fail", "garbage", "silent", "cut", "late", "half", "hang")] question: &str,
     #[values(false, true)] stream: bool,
 ) {
     let server = TestServer::start().await;
