@@ -30,6 +30,7 @@ use crate::seal::Sealer;
 use crate::session::{Batches, Gate, GateOptions, GateParts, Keys, LimitParameters, Limits, StatusBoard, write_alerts};
 use crate::store::sqlite::SqliteStore;
 use crate::store::{Store, StoreError};
+use crate::web;
 use crate::webhook::{WebhookOptions, Worker};
 
 /// How long links and connections get to say goodbye once no job is left.
@@ -316,7 +317,7 @@ impl Server {
             .spawn(status.run(self.app.stop_links.clone()));
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
         let head = self.app.patience.head;
-        let router = http::routes(Arc::clone(&self.app), roles, metrics.is_none());
+        let router = http::routes(Arc::clone(&self.app), roles, metrics.is_none(), web::routes());
         // Metrics can be read when everything else is full.
         let gatekeeper = |name| Gatekeeper::new(name, &self.app.connections, &self.app.trusted_proxies);
         let listening = serve::run(listener, router, gatekeeper("main"), head, stop.clone(), cut.clone());

@@ -21,4 +21,5 @@ pub mod store;
 pub mod telemetry;
 pub mod tenant;
 pub mod trust;
+pub mod web;
 pub mod webhook;

@@ -76,6 +76,20 @@ pub(super) async fn caller(app: &App, parts: &Parts) -> Result<Caller, ApiError>
     Ok(caller)
 }
 
+/// Who looks at a page: by the cookie of a browser alone, and nobody is somebody too. Whether one of the own pages sends a form
+/// is shown by a field of the form.
+pub(crate) async fn visitor(app: &App, parts: &Parts) -> Result<Option<Caller>, ApiError> {
+    let Some(token) = cookie::token(&parts.headers) else {
+        return Ok(None);
+    };
+    let address = client_address::of(app, gate::peer(parts), &parts.headers);
+    match app.gate.caller(token, LoginKind::Browser, address).await {
+        Ok(caller) => Ok(Some(caller)),
+        Err(error) if error.code == ErrorCode::NotSignedIn => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether it is the operator's token: compared as hashes, in constant time.
 fn is_operator(app: &App, token: &str) -> bool {
     let expected = app.admin_token;

@@ -1,6 +1,6 @@
 //! The cookie of a session, and what keeps other sites from using it.
 
-use axum::http::header::{COOKIE, HOST, SET_COOKIE};
+use axum::http::header::{COOKIE, HOST, ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::response::Response;
 use resultity_core::error::{ApiError, ErrorCode};
@@ -15,7 +15,7 @@ const NAME: &str = "resultity_session";
 const CSRF_HEADER: &str = "x-csrf-token";
 
 /// The session's token, if there is exactly one: of several, another site of the same domain may have set one.
-pub(super) fn token(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn token(headers: &HeaderMap) -> Option<&str> {
     let pairs = headers
         .get_all(COOKIE)
         .iter()
@@ -47,13 +47,32 @@ pub(super) fn check_origin(method: &Method, headers: &HeaderMap, token: &str) ->
     ))
 }
 
+/// Whether one of the own pages sends a form, as far as the browser says: also for forms that come before any session, such as
+/// the one for signing in.
+pub(crate) fn check_own_page(headers: &HeaderMap) -> Result<(), ApiError> {
+    let refused = || ApiError::new(ErrorCode::PermissionDenied, "this form comes from another site");
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site.is_some_and(|site| site != b"same-origin" && site != b"none") {
+        return Err(refused());
+    }
+    let Some(origin) = headers.get(ORIGIN) else {
+        return Ok(());
+    };
+    let host = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
+    let host = host.map(|(_, host)| host.as_bytes());
+    if host == headers.get(HOST).map(HeaderValue::as_bytes) {
+        return Ok(());
+    }
+    Err(refused())
+}
+
 /// What to send as `x-csrf-token`, if the session is in a cookie.
 pub(super) fn csrf_of(headers: &HeaderMap) -> Option<String> {
     token(headers).map(csrf_token)
 }
 
 /// Gives the cookie along; without a token, takes it away. It ends with the session, which the store decides.
-pub(super) fn set(response: &mut Response, request: &HeaderMap, token: Option<&str>) {
+pub(crate) fn set(response: &mut Response, request: &HeaderMap, token: Option<&str>) {
     let secure = if is_loopback(request) { "" } else { "; Secure" };
     let (value, age) = match token {
         // Longer than any session: a browser that forgets it earlier only asks earlier.
@@ -64,6 +83,16 @@ pub(super) fn set(response: &mut Response, request: &HeaderMap, token: Option<&s
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
+}
+
+/// The address of this server, as the browser has it: without TLS on this machine alone.
+pub(crate) fn origin(headers: &HeaderMap) -> String {
+    let host = headers
+        .get(HOST)
+        .and_then(|host| host.to_str().ok())
+        .unwrap_or("localhost");
+    let scheme = if is_loopback(headers) { "http" } else { "https" };
+    format!("{scheme}://{host}")
 }
 
 /// Whether a browser of this machine asks: without TLS some browsers refuse a cookie that is for TLS alone. Who writes

@@ -18,12 +18,12 @@ use crate::publish::Publisher;
 use crate::session::{Gate, Keys, Limits, StatusBoard};
 
 mod acts;
-mod auth;
-mod body;
+pub(crate) mod auth;
+pub(crate) mod body;
 mod client_address;
 mod cloud;
 mod connection;
-mod cookie;
+pub(crate) mod cookie;
 mod cors;
 mod gate;
 mod io;
@@ -33,7 +33,7 @@ mod openapi;
 mod operations;
 mod options;
 mod problem;
-mod query;
+pub(crate) mod query;
 mod request_id;
 pub mod serve;
 mod sse;
@@ -41,6 +41,8 @@ mod status;
 mod table;
 mod unread;
 mod usage_table;
+
+pub(crate) use gate::Door;
 
 /// Which surfaces a process serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize, clap::ValueEnum)]
@@ -54,11 +56,13 @@ pub enum Role {
     Io,
     /// `/status/v1`: what the public may see.
     Status,
+    /// The web applications: `/cloud`, `/network`, `/account`, `/space`, `/status`.
+    Web,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Cloud, Self::Gate, Self::Io, Self::Status];
+    pub const ALL: [Self; 5] = [Self::Cloud, Self::Gate, Self::Io, Self::Status, Self::Web];
 }
 
 /// What the handlers share.
@@ -130,8 +134,9 @@ impl Default for Patience {
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 
-/// All routes of these roles. `/metrics` is there only if `with_metrics` says so: `serve` has it on a listener of its own.
-pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
+/// All routes of these roles, those of the web applications being `pages`. `/metrics` is there only if `with_metrics` says so:
+/// `serve` has it on a listener of its own.
+pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool, pages: Router<Arc<App>>) -> Router {
     let mut router = operations().router;
     #[cfg(feature = "docs")]
     {
@@ -140,12 +145,17 @@ pub fn routes(app: Arc<App>, roles: &[Role], with_metrics: bool) -> Router {
     if with_metrics {
         router = router.merge(metrics().router);
     }
+    if roles.contains(&Role::Web) {
+        let acts = axum::middleware::from_fn_with_state(Arc::clone(&app), acts::finish);
+        router = router.merge(pages.layer(acts));
+    }
     for role in roles {
         let surface = match role {
             Role::Cloud => cloud(),
             Role::Gate => gate(),
             Role::Io => io(),
             Role::Status => status(),
+            Role::Web => continue,
         };
         let surface = surface.router.method_not_allowed_fallback(problem::method_not_allowed);
         // Outermost, so that a preflight is answered before any method is refused.

@@ -12,7 +12,7 @@ use resultity_core::limits::RateLimits;
 
 /// An error on its way out.
 #[derive(Debug)]
-pub(super) struct Problem(ApiError);
+pub(crate) struct Problem(ApiError);
 
 impl From<ApiError> for Problem {
     fn from(error: ApiError) -> Self {

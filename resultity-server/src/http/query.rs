@@ -8,7 +8,7 @@ use resultity_core::error::{ApiError, ErrorCode};
 use serde::de::DeserializeOwned;
 
 /// Reads the query; what is wrong is named.
-pub(super) fn read<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
+pub(crate) fn read<T: DeserializeOwned>(uri: &Uri) -> Result<T, ApiError> {
     Query::try_from_uri(uri).map(|Query(query)| query).map_err(|rejection| {
         // axum keeps the path for itself, in front of the sentence.
         let text = rejection.body_text();

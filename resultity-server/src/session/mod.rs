@@ -37,4 +37,4 @@ pub use keys::{Keys, hash_key, key_hint, new_key};
 pub use limits::{LimitParameters, Limits, Rates};
 #[cfg(any(test, feature = "testing"))]
 pub use parsers::{accepts_batch_line, accepts_request};
-pub use status::{Part, Picture, StatusBoard};
+pub use status::{Moment, Part, Picture, StatusBoard};

@@ -92,7 +92,7 @@ impl FromRequestParts<Arc<App>> for Gated {
 }
 
 /// The way in for whoever has not signed in.
-pub(super) struct Door(pub(super) GateDoor);
+pub(crate) struct Door(pub(crate) GateDoor);
 
 impl FromRequestParts<Arc<App>> for Door {
     type Rejection = Problem;

@@ -1,7 +1,7 @@
 //! The Status API: what the public may see, made once a second and kept in memory. A reader costs the network nothing but
 //! the copy of some bytes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -36,6 +36,10 @@ const EPOCHS_EVERY: Duration = Duration::from_mins(1);
 
 /// Events that a slow reader may be behind before some are left out.
 const EVENTS: usize = 64;
+
+/// How often a moment is kept for the charts, and how many: an hour.
+const MOMENT_EVERY: i64 = 10;
+const MOMENTS: usize = 360;
 
 /// The most readers of events at a time.
 const MOST_READERS: usize = 10_000;
@@ -110,6 +114,34 @@ impl Picture {
     }
 }
 
+/// The network at one moment of the last hour.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moment {
+    /// When: seconds since 1970.
+    pub at: i64,
+    /// Requests that ended, per second.
+    pub per_second: f64,
+    /// The median time to an answer, in milliseconds.
+    pub p50_ms: f64,
+    /// The share of the slots in use: 0 to 1.
+    pub utilisation: f64,
+    /// Requests that wait.
+    pub waiting: u64,
+}
+
+impl Moment {
+    fn of(network: &Seen<NetworkStatus>) -> Self {
+        let body = &network.body;
+        Self {
+            at: network.as_of,
+            per_second: body.jobs.per_second,
+            p50_ms: body.latency.p50_ms,
+            utilisation: body.load.utilisation,
+            waiting: body.jobs.waiting,
+        }
+    }
+}
+
 /// What was read from the database, which is not asked for every picture.
 #[derive(Debug, Default)]
 struct Kept {
@@ -117,6 +149,24 @@ struct Kept {
     epochs: Vec<crate::store::epochs::EpochRecord>,
     epochs_read: Option<Instant>,
     epoch: u64,
+    moments: VecDeque<Moment>,
+}
+
+impl Kept {
+    /// Keeps a moment, if the last one is long enough ago; forgets those of more than an hour ago.
+    fn note(&mut self, moment: Moment) {
+        if self
+            .moments
+            .back()
+            .is_some_and(|last| moment.at < last.at + MOMENT_EVERY)
+        {
+            return;
+        }
+        if self.moments.len() == MOMENTS {
+            self.moments.pop_front();
+        }
+        self.moments.push_back(moment);
+    }
 }
 
 /// What is seen of one environment.
@@ -185,14 +235,25 @@ impl StatusBoard {
         // In the first second, or where nothing runs it.
         Ok(board.refresh().await)
     }
+
+    /// The last hour, oldest first, as far as this process has seen it.
+    ///
+    /// # Errors
+    /// The environment is not served here.
+    pub fn moments(&self, of: InEnvironment) -> Result<Vec<Moment>, ApiError> {
+        let kept = self.board(of)?.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(kept.moments.iter().copied().collect())
+    }
 }
 
 impl Board {
     async fn refresh(&self) -> Arc<Picture> {
         self.read_kept().await;
         let picture = {
-            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::new(look::look(&self.flow, &kept.history, &kept.epochs))
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            let picture = Arc::new(look::look(&self.flow, &kept.history, &kept.epochs));
+            kept.note(Moment::of(&picture.network.seen));
+            picture
         };
         let before = self.picture.swap(Some(Arc::clone(&picture)));
         if self.events.receiver_count() > 0
